@@ -1,0 +1,1 @@
+"""What makes models/: data, training, evaluation, ONNX, verification, model card."""
