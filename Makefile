@@ -1,0 +1,37 @@
+# Each target does its own set-up, and only once: .venv serves and tests, .venv-train trains.
+PYTHON ?= python3
+PIP_INSTALL = bin/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: run test lint export clean
+
+run: .venv/server.stamp
+	.venv/bin/python -m server
+
+test: .venv/tests.stamp
+	.venv/bin/python -m coverage erase
+	.venv/bin/python -m coverage run -m pytest --quiet tests
+	.venv/bin/python -m coverage combine --quiet && .venv/bin/python -m coverage report
+
+lint: .venv/tests.stamp
+	.venv/bin/ruff format --check . && .venv/bin/ruff check .
+	.venv/bin/mypy
+
+export: .venv-train/train.stamp
+	.venv-train/bin/python -m export
+
+clean:
+	rm -rf .venv .venv-train .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.venv/server.stamp: requirements.txt
+	$(PYTHON) -m venv .venv
+	.venv/$(PIP_INSTALL) -r requirements.txt
+	touch $@
+
+.venv/tests.stamp: .venv/server.stamp tests/requirements.txt requirements-train.txt
+	.venv/$(PIP_INSTALL) -r requirements-train.txt -r tests/requirements.txt
+	touch $@
+
+.venv-train/train.stamp: requirements.txt requirements-train.txt
+	$(PYTHON) -m venv .venv-train
+	.venv-train/$(PIP_INSTALL) -r requirements-train.txt
+	touch $@

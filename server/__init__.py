@@ -1,0 +1,1 @@
+"""The recognition service: encoded pictures in, the digits written on them out."""

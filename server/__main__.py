@@ -1,0 +1,120 @@
+"""The command line: `python -m server` serves, `python -m server read FILE...` reads files."""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+
+from server.app import Readiness, create_app
+from server.image import Limits
+from server.model import UnusableModel, load_classifier
+from server.read import read_files
+from server.recognize import Recognizer
+from server.settings import REPOSITORY, InvalidSettings, Settings, describe_settings, load_settings
+
+log = logging.getLogger("server")
+
+# The longest side of a picture, in pixels, at which digits are looked for.
+_WORKING_SIZE = 512
+# A bar for fewer files would be gone before it is seen.
+_MANY_FILES = 10
+# A stop takes less than 8 seconds in all, drain included; after 10 platforms kill.
+_STOP_SECONDS = 7
+
+
+def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Run the command line; return the exit status."""
+    arguments = _parse_arguments(argv)
+    try:
+        settings = load_settings(environ)
+        recognizer = _load_recognizer(settings)
+    except (InvalidSettings, UnusableModel) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    if arguments.command == "read":
+        shows_bar = len(arguments.files) >= _MANY_FILES and sys.stderr.isatty()
+        progress = sys.stderr if shows_bar else None
+        return 1 if read_files(arguments.files, recognizer, sys.stdout, progress) else 0
+    return serve(recognizer, settings)
+
+
+def _parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m server",
+        description="Read the digits written in pictures; without a command, over HTTP.",
+        epilog=f"environment variables:\n{describe_settings()}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="command")
+    commands.add_parser("serve", help="answer POST /recognize.json (the default)")
+    read = commands.add_parser("read", help="print one line of JSON for each picture in a file")
+    read.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    return parser.parse_args(argv)
+
+
+def _load_recognizer(settings: Settings) -> Recognizer:
+    limits = Limits(settings.decode_budget_bytes, _WORKING_SIZE)
+    return Recognizer(load_classifier(REPOSITORY / settings.model), limits)
+
+
+def serve(recognizer: Recognizer, settings: Settings) -> int:
+    """Serve until a signal; return the exit status."""
+    logging.basicConfig(
+        stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
+    )
+    # uvicorn tells of each step of its start and stop; one line of ours is enough.
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    readiness = Readiness()
+    config = uvicorn.Config(
+        create_app(recognizer, settings, readiness),
+        host=settings.host,
+        port=settings.port,
+        http="httptools",
+        ws="none",
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=int(_STOP_SECONDS - settings.drain_seconds),
+    )
+    server = _Server(config, readiness, settings.drain_seconds)
+    server.run()
+    return 0
+
+
+class _Server(uvicorn.Server):
+    """uvicorn that says where it listens, and stops without losing a request."""
+
+    def __init__(self, config: uvicorn.Config, readiness: Readiness, drain_seconds: float) -> None:
+        super().__init__(config)
+        self._readiness = readiness
+        self._drain_seconds = drain_seconds
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        port = self.servers[0].sockets[0].getsockname()[1]
+        log.info("Reading digits on http://localhost:%d (POST /recognize.json)", port)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        # uvicorn's own would die of the signal again at the end; a stop that was asked for is no
+        # failure. A second Ctrl+C does not wait for requests that are being answered.
+        self._readiness.is_draining = True
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        if sig == signal.SIGINT:
+            self._drain_seconds = 0
+        self.should_exit = True
+
+    async def main_loop(self) -> None:
+        await super().main_loop()
+        # Whoever asks /readyz needs a moment to send new requests elsewhere.
+        await asyncio.sleep(self._drain_seconds)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))

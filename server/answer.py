@@ -1,0 +1,159 @@
+"""Probabilities and boxes to an `Answer`: which digits, in which order, how surely."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_NO_DIGIT = 10
+
+# Lines of writing slant by no more than this; steeper, "1 / 2" below each other would be one row.
+_MAX_SLANT_DEGREES = 15
+# Digits whose middles are this part of a digit's height apart, or more, are not in one row.
+_ROW_GAP = 0.6
+# What a further row costs, in digit heights of distance to the row: two digits of a row lie closer.
+_ROW_COST = 1.0
+
+
+@dataclass(frozen=True)
+class Digit:
+    """One digit that was read.
+
+    Attributes:
+        digit: 0 to 9.
+        confidence: the chance that it is this one.
+        probabilities: of the ten digits; what they lack to 1 is the chance that it is none.
+        box: x, y, width, height in pixels of the upright picture.
+        crop: what the network saw, as a data: URI, where that was asked for.
+    """
+
+    digit: int
+    confidence: float
+    probabilities: tuple[float, ...]
+    box: tuple[float, ...]
+    crop: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the members of the digit's JSON object."""
+        members: dict[str, Any] = {
+            "digit": self.digit,
+            "confidence": _rounded(self.confidence),
+            "probabilities": [_rounded(chance) for chance in self.probabilities],
+            "box": [round(edge, 1) for edge in self.box],
+        }
+        return members if self.crop is None else members | {"crop": self.crop}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was read in one picture.
+
+    Attributes:
+        rows: the digits in reading order, row by row.
+        confidence: the chance that the whole number is right.
+        size: (width, height) of the upright picture in pixels.
+        model: what names the network that read it.
+    """
+
+    rows: tuple[tuple[Digit, ...], ...]
+    confidence: float
+    size: tuple[int, int]
+    model: Mapping[str, str]
+
+    @classmethod
+    def from_probabilities(
+        cls,
+        probabilities: NDArray[np.float32],
+        boxes: NDArray[np.float32],
+        size: tuple[int, int],
+        model: Mapping[str, str],
+        crops: Sequence[str] | None = None,
+    ) -> "Answer":
+        """Return the answer to what the network says of each crop.
+
+        Args:
+            probabilities: (M, 11), rows sum to 1; a crop that is most likely no digit is dropped.
+            boxes: (M, 4), x, y, width, height in pixels of the upright picture.
+            size: (width, height) of that picture.
+            model: what names the network.
+            crops: M data: URIs to go with the digits.
+        """
+        labels = probabilities.argmax(axis=1)
+        kept = np.flatnonzero(labels != _NO_DIGIT)
+        digits = [
+            Digit(
+                digit=int(labels[k]),
+                confidence=float(probabilities[k, labels[k]]),
+                probabilities=tuple(map(float, probabilities[k, :_NO_DIGIT])),
+                box=tuple(map(float, boxes[k])),
+                crop=crops[k] if crops else None,
+            )
+            for k in map(int, kept)
+        ]
+        rows = tuple(tuple(digits[k] for k in row) for row in reading_order(boxes[kept]))
+        # The number is right if every crop was judged rightly, the dropped ones too.
+        confidence = math.prod(map(float, probabilities.max(axis=1)))
+        return cls(rows, confidence, size, model)
+
+    @property
+    def digits(self) -> tuple[Digit, ...]:
+        """All digits in reading order."""
+        return tuple(digit for row in self.rows for digit in row)
+
+    @property
+    def number(self) -> str:
+        """The digits in reading order, rows parted by a newline; empty where there is none."""
+        return "\n".join("".join(str(digit.digit) for digit in row) for row in self.rows)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the members of the answer's JSON object."""
+        digits = self.digits
+        return {
+            "number": self.number,
+            "confidence": _rounded(self.confidence),
+            "digit": digits[0].digit if len(digits) == 1 else None,
+            "digits": [digit.as_json() for digit in digits],
+            "image": {"width": self.size[0], "height": self.size[1]},
+            "model": dict(self.model),
+        }
+
+
+def _rounded(chance: float) -> float:
+    """Return a probability to six places, beyond which a float32 softmax says nothing."""
+    return round(chance, 6)
+
+
+def reading_order(boxes: NDArray[np.float32]) -> list[list[int]]:
+    """Return the indices of boxes row by row from the top, each row from left to right.
+
+    Handwriting climbs or falls, so the boxes are looked at under every slant of up to 15 degrees,
+    and under the one that they fit best the gaps between their middles part the rows.
+
+    Args:
+        boxes: (M, 4), x, y, width, height.
+    """
+    if not len(boxes):
+        return []
+    x, y = boxes[:, 0] + boxes[:, 2] / 2, boxes[:, 1] + boxes[:, 3] / 2
+    height = float(np.median(boxes[:, 3]))
+    # Level first, then ever steeper: of slants that fit equally, the smallest is taken.
+    slants = sorted(range(-_MAX_SLANT_DEGREES, _MAX_SLANT_DEGREES + 1), key=abs)
+    layouts = [_rows_under(slant, x, y, height) for slant in slants]
+    _, rows = min(layouts, key=lambda layout: layout[0])
+    return [sorted(map(int, row), key=lambda k: x[k]) for row in rows]
+
+
+def _rows_under(
+    slant: int, x: NDArray[np.floating], y: NDArray[np.floating], height: float
+) -> tuple[float, list[NDArray[np.intp]]]:
+    """Return how badly the middles of boxes fit rows of a slant, and those rows."""
+    level = y - x * math.tan(math.radians(slant))
+    order = np.argsort(level, kind="stable")
+    gaps = np.flatnonzero(np.diff(level[order]) > _ROW_GAP * height)
+    rows = np.split(order, gaps + 1)
+    distance = sum(float(np.abs(level[row] - np.median(level[row])).sum()) for row in rows)
+    # Rounded, so that float noise does not prefer a slant.
+    return round(distance / height + _ROW_COST * len(rows), 3), rows

@@ -1,0 +1,160 @@
+"""HTTP, and nothing else: routes, readiness, and errors as problem documents."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+import numpy as np
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from server.answer import Answer
+from server.errors import (
+    ClientError,
+    InternalError,
+    MethodNotAllowed,
+    NotFound,
+    NotReady,
+    Problem,
+)
+from server.image import encode_png
+from server.recognize import Recognizer
+from server.settings import Settings
+from server.uploads import read_upload
+from server.worker import Worker
+
+
+@dataclass
+class Readiness:
+    """Whether the service should be sent requests: warm, and not about to stop."""
+
+    is_warm: bool = False
+    is_draining: bool = False
+
+
+class State(TypedDict):
+    """What the lifespan hands to the endpoints."""
+
+    recognizer: Recognizer
+    worker: Worker
+    settings: Settings
+    readiness: Readiness
+
+
+def create_app(recognizer: Recognizer, settings: Settings, readiness: Readiness) -> Starlette:
+    """Return the application around a recognizer.
+
+    Args:
+        recognizer: loaded before, so that a bad model ends the start, and workers can share it.
+        settings: the limits of a request.
+        readiness: shared with whoever stops the server.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[State]:
+        worker = Worker(settings.max_waiting)
+        await worker.run(_warm_up, recognizer)
+        readiness.is_warm = True
+        yield State(recognizer=recognizer, worker=worker, settings=settings, readiness=readiness)
+        worker.close()
+
+    return Starlette(
+        routes=[
+            Route("/recognize.json", recognize, methods=["POST"]),
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+        ],
+        exception_handlers={
+            Problem: _answer_problem,
+            HTTPException: _answer_http_exception,
+            ClientDisconnect: _answer_nobody,
+            Exception: _answer_fault,
+        },
+        lifespan=lifespan,
+    )
+
+
+def _warm_up(recognizer: Recognizer) -> None:
+    """Read a bar on a page, so that no first request pays for what is set up at first use."""
+    page = np.full((64, 64), 255, np.uint8)
+    page[16:48, 30:34] = 0
+    recognizer.recognize(encode_png(page))
+
+
+async def recognize(request: Request[State]) -> Response:
+    """Answer the picture or the pictures that a request brings."""
+    state = request.state
+    upload = await read_upload(request, state["settings"])
+    explain = request.query_params.get("explain") == "1"
+    with state["worker"].place():
+        # One job a picture: a batch takes turns with the requests that come after it.
+        answers = [await _answer(picture, explain, state) for picture in upload.pictures]
+    if upload.is_batch:
+        return JSONResponse({"answers": [_as_json(answer) for answer in answers]})
+    (answer,) = answers
+    if isinstance(answer, ClientError):
+        raise answer
+    return JSONResponse(answer.as_json())
+
+
+async def _answer(
+    picture: bytes | ClientError, explain: bool, state: State
+) -> Answer | ClientError:
+    if isinstance(picture, ClientError):
+        return picture
+    try:
+        return await state["worker"].run(state["recognizer"].recognize, picture, explain)
+    except ClientError as problem:
+        return problem
+
+
+def _as_json(answer: Answer | ClientError) -> dict[str, Any]:
+    return answer.as_document() if isinstance(answer, ClientError) else answer.as_json()
+
+
+async def healthz(_: Request[State]) -> Response:
+    """Say that the event loop turns."""
+    return JSONResponse({"status": "alive"})
+
+
+async def readyz(request: Request[State]) -> Response:
+    """Say whether requests should be sent here."""
+    readiness = request.state["readiness"]
+    if readiness.is_draining or not readiness.is_warm:
+        raise NotReady("The service is starting or stopping.")
+    return JSONResponse({"status": "ready"})
+
+
+def _problem_response(problem: Problem, headers: Mapping[str, str]) -> Response:
+    return JSONResponse(
+        problem.as_document(), problem.status, headers, media_type="application/problem+json"
+    )
+
+
+def _answer_problem(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return _problem_response(error, error.headers)
+
+
+def _answer_http_exception(request: Request, error: Exception) -> Response:
+    """Answer what the router raises: an unknown path, or a method that a path does not have."""
+    assert isinstance(error, HTTPException)
+    headers = error.headers or {}
+    if error.status_code == MethodNotAllowed.status:
+        detail = f"{request.method} is not for this path; {headers['Allow']} is."
+        return _problem_response(MethodNotAllowed(detail), headers)
+    return _problem_response(NotFound("There is nothing here; see POST /recognize.json."), headers)
+
+
+def _answer_nobody(_: Request, error: Exception) -> Response:
+    """End the request of a client that has hung up; what is returned reaches nobody."""
+    return Response(status_code=400)
+
+
+def _answer_fault(_: Request, error: Exception) -> Response:
+    """Answer an unexpected error, which uvicorn logs with its traceback."""
+    return _problem_response(InternalError("The service failed; the fault is logged."), {})

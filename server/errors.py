@@ -1,0 +1,194 @@
+"""What can go wrong with a request, one class for each answer that is not 200.
+
+Problem
+├── ClientError            the request has to change before it can succeed
+│   ├── MalformedForm      400
+│   ├── MalformedJson      400
+│   ├── MalformedBase64    400
+│   ├── NoPicture          400
+│   ├── NotFound           404
+│   ├── MethodNotAllowed   405
+│   ├── TooSlow            408
+│   ├── BodyTooLarge       413
+│   ├── TooManyPictures    413
+│   ├── TooManyPixels      413
+│   ├── UnsupportedFormat  415
+│   ├── UnsupportedCoding  415
+│   └── CorruptImage       422
+└── ServerProblem          the same request may succeed later, or elsewhere
+    ├── InternalError      500
+    ├── Busy               503
+    └── NotReady           503
+"""
+
+from typing import ClassVar
+
+
+class Problem(Exception):
+    """A failure that is answered as an RFC 9457 problem document.
+
+    Its one argument is the `detail`: what was wrong and what is accepted, in words for the client.
+    """
+
+    status: ClassVar[int]
+    title: ClassVar[str]
+    code: ClassVar[str]
+    headers: ClassVar[dict[str, str]] = {}
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+    def as_document(self) -> dict[str, str | int]:
+        """Return the members of the problem document, `code` being ours beside RFC 9457's.
+
+        The type is about:blank, which says that the title is the status's phrase in RFC 9110.
+        (`http.HTTPStatus` has those phrases, but from Python 3.13 on only.)
+        """
+        return {
+            "type": "about:blank",
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+            "code": self.code,
+        }
+
+
+class ClientError(Problem):
+    """The request has to change before it can succeed."""
+
+
+class MalformedForm(ClientError):
+    """The body says that it is a form and does not keep to the syntax of one."""
+
+    status = 400
+    title = "Bad Request"
+    code = "malformed_form"
+
+
+class MalformedJson(ClientError):
+    """The body is not JSON, or not an object with `image` or `images`."""
+
+    status = 400
+    title = "Bad Request"
+    code = "malformed_json"
+
+
+class MalformedBase64(ClientError):
+    """A picture in a JSON body is neither base64 nor a data: URI."""
+
+    status = 400
+    title = "Bad Request"
+    code = "malformed_base64"
+
+
+class NoPicture(ClientError):
+    """The request holds no picture."""
+
+    status = 400
+    title = "Bad Request"
+    code = "no_picture"
+
+
+class NotFound(ClientError):
+    """There is nothing at this path."""
+
+    status = 404
+    title = "Not Found"
+    code = "not_found"
+
+
+class MethodNotAllowed(ClientError):
+    """The path exists, but not for this method."""
+
+    status = 405
+    title = "Method Not Allowed"
+    code = "method_not_allowed"
+
+
+class TooSlow(ClientError):
+    """The body did not arrive in time; the connection is closed, as its rest may never come."""
+
+    status = 408
+    title = "Request Timeout"
+    code = "too_slow"
+    headers: ClassVar[dict[str, str]] = {"Connection": "close"}
+
+
+class BodyTooLarge(ClientError):
+    """The body has more bytes than are taken."""
+
+    status = 413
+    title = "Content Too Large"
+    code = "body_too_large"
+
+
+class TooManyPictures(ClientError):
+    """The batch has more pictures than are taken."""
+
+    status = 413
+    title = "Content Too Large"
+    code = "too_many_pictures"
+
+
+class TooManyPixels(ClientError):
+    """Decoding the picture would need more memory or work than is granted."""
+
+    status = 413
+    title = "Content Too Large"
+    code = "too_many_pixels"
+
+
+class UnsupportedFormat(ClientError):
+    """The bytes are not a picture in one of the formats that are read."""
+
+    status = 415
+    title = "Unsupported Media Type"
+    code = "unsupported_format"
+
+
+class UnsupportedCoding(ClientError):
+    """The body is compressed, which pictures already are."""
+
+    status = 415
+    title = "Unsupported Media Type"
+    code = "unsupported_coding"
+    headers: ClassVar[dict[str, str]] = {"Accept-Encoding": "identity"}
+
+
+class CorruptImage(ClientError):
+    """The picture begins as one of the formats that are read, but cannot be decoded."""
+
+    status = 422
+    title = "Unprocessable Content"
+    code = "corrupt_image"
+
+
+class ServerProblem(Problem):
+    """The same request may succeed later, or elsewhere."""
+
+
+class InternalError(ServerProblem):
+    """A fault of the service itself, which it logs."""
+
+    status = 500
+    title = "Internal Server Error"
+    code = "internal_error"
+
+
+class Busy(ServerProblem):
+    """As many requests wait for their turn as may."""
+
+    status = 503
+    title = "Service Unavailable"
+    code = "busy"
+    headers: ClassVar[dict[str, str]] = {"Retry-After": "1"}
+
+
+class NotReady(ServerProblem):
+    """The service is starting or stopping."""
+
+    status = 503
+    title = "Service Unavailable"
+    code = "not_ready"
+    headers: ClassVar[dict[str, str]] = {"Retry-After": "1"}

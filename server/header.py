@@ -1,0 +1,74 @@
+"""What an encoded picture says of itself, read from its bytes without decoding any of them."""
+
+import re
+from collections.abc import Iterator
+from enum import StrEnum
+
+
+class Format(StrEnum):
+    """The formats that are read. SVG, PDF, TIFF and the rest are a larger surface than use."""
+
+    PNG = "PNG"
+    JPEG = "JPEG"
+    WEBP = "WebP"
+    GIF = "GIF"
+    BMP = "BMP"
+
+
+_MAGIC = (
+    (Format.PNG, re.compile(rb"\x89PNG\r\n\x1a\n")),
+    (Format.JPEG, re.compile(rb"\xff\xd8\xff")),
+    (Format.WEBP, re.compile(rb"RIFF.{4}WEBPVP8[ LX]", re.DOTALL)),
+    (Format.GIF, re.compile(rb"GIF8[79]a")),
+    # The two reserved words that follow the size are zero: "BM" alone begins many a text.
+    (Format.BMP, re.compile(rb"BM.{4}\0{4}", re.DOTALL)),
+)
+
+
+def sniff(data: bytes) -> Format | None:
+    """Return the format that the first bytes announce, or None."""
+    return next((name for name, magic in _MAGIC if magic.match(data)), None)
+
+
+def webp_size(data: bytes) -> tuple[int, int]:
+    """Return the (width, height) of a WebP's canvas; (0, 0) where the header is cut short.
+
+    Pillow allocates the canvas on opening, so it has to be known before.
+
+    Source: RFC 9649, sections 2.5 to 2.7.
+    """
+    chunk, header = data[12:16], data[20:30]
+    if chunk == b"VP8L":
+        bits = int.from_bytes(header[1:5], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if chunk == b"VP8X":
+        width, height = header[4:7], header[7:10]
+        return int.from_bytes(width, "little") + 1, int.from_bytes(height, "little") + 1
+    width, height = header[6:8], header[8:10]
+    return int.from_bytes(width, "little") & 0x3FFF, int.from_bytes(height, "little") & 0x3FFF
+
+
+_JPEG_SCAN = 0xDA
+_JPEG_END = 0xD9
+# In a scan's data a marker is 0xff followed by neither a stuffed 0, a restart marker, nor fill.
+_JPEG_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])", re.DOTALL)
+
+
+def _jpeg_markers(data: bytes) -> Iterator[int]:
+    position = 2
+    while match := _JPEG_MARKER.search(data, position):
+        marker = match[1][0]
+        yield marker
+        if marker == _JPEG_END:
+            return
+        # A segment's length counts itself; what lies inside it is no marker.
+        length = int.from_bytes(data[match.end() : match.end() + 2], "big")
+        position = match.end() + length
+
+
+def count_scans(data: bytes) -> int:
+    """Return how many scans a JPEG has; a progressive one can have thousands.
+
+    Source: ITU-T T.81, annex B.
+    """
+    return sum(marker == _JPEG_SCAN for marker in _jpeg_markers(data))

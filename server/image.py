@@ -1,0 +1,213 @@
+"""Encoded bytes to grayscale pixels, limits first; the only module that knows Pillow."""
+
+import base64
+import io
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from server.errors import ClientError, CorruptImage, TooManyPixels, UnsupportedFormat
+from server.header import Format, count_scans, sniff, webp_size
+
+# The plugins are called by name: `Image.open` would try all that it knows, and refuse or warn by
+# its own idea of too many pixels.
+_OPENERS: dict[Format, Callable[[io.BytesIO], ImageFile]] = {
+    Format.PNG: PngImageFile,
+    Format.JPEG: JpegImageFile,
+    Format.WEBP: WebPImageFile,
+    Format.GIF: GifImageFile,
+    Format.BMP: BmpImageFile,
+}
+
+# Bytes per pixel that a mode takes here: as Pillow stores it, plus the copies `_on_paper` makes.
+_MODE_BYTES = {"1": 7, "L": 7, "P": 8, "I;16": 7, "LA": 7, "RGB": 11, "RGBA": 7, "CMYK": 5}
+_OPAQUE_MODE_BYTES = {"1": 2, "L": 2, "P": 2, "RGB": 5}
+# Two canvases of the animation decoder, the frame handed over as bytes, and Pillow's own.
+_WEBP_BYTES = 16
+# libjpeg keeps every coefficient of a progressive picture, as 16 bits, until the last scan.
+_COEFFICIENT_BYTES = 2
+
+# A scan costs a millisecond a megapixel, so this is a quarter of a second; a 20-megapixel photo
+# in the usual ten scans has 200 million. Small pictures count as 256 x 256, as scans cost by
+# themselves, too.
+_MAX_SCANNED_PIXELS = 2**28
+_MIN_SCAN_PIXELS = 2**16
+
+_EXIF_ORIENTATION = 0x0112
+# EXIF 2.32, 4.6.4.A: what undoes each orientation.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_QUARTER_TURNED = frozenset({5, 6, 7, 8})
+
+_WHITE = 255
+# A drawing whose darkest spot on white paper is lighter than this was made for dark paper.
+_FAINTEST_INK = 250
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What decoding one picture may take, and the longest side that it returns."""
+
+    decode_budget_bytes: int
+    working_size: int
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded picture, upright.
+
+    Attributes:
+        pixels: (height, width, 1) uint8, black 0, white 255, at most the working size.
+        size: (width, height) before it was reduced.
+    """
+
+    pixels: NDArray[np.uint8]
+    size: tuple[int, int]
+
+
+def decode(data: bytes, limits: Limits) -> Picture:
+    """Return the first frame of an encoded picture, upright, in grayscale, alpha on white.
+
+    Args:
+        data: a whole PNG, JPEG, WebP, GIF or BMP file.
+        limits: what may be spent on it.
+
+    Raises:
+        UnsupportedFormat: it begins as none of these.
+        TooManyPixels: decoding it would pass the limits.
+        CorruptImage: it cannot be decoded.
+    """
+    image_format = sniff(data)
+    if image_format is None:
+        raise UnsupportedFormat("Not a picture; PNG, JPEG, WebP, GIF and BMP are read.")
+    try:
+        # Pillow warns of flaws that it reads past, such as odd EXIF; nobody would see it here.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _decode(data, image_format, limits)
+    except ClientError:
+        raise
+    # Whatever a decoder meets in hostile bytes is a flaw of the picture: SyntaxError, struct.error,
+    # zlib.error, MemoryError, IndexError and EOFError have all been seen to leave Pillow.
+    except Exception as error:
+        raise CorruptImage(f"The {image_format} picture is damaged or incomplete.") from error
+
+
+def _decode(data: bytes, image_format: Format, limits: Limits) -> Picture:
+    if image_format is Format.WEBP:
+        _check_budget(webp_size(data), _WEBP_BYTES, limits)
+    image = _OPENERS[image_format](io.BytesIO(data))
+    full_size = image.size
+    if isinstance(image, JpegImageFile):
+        _check_scans(full_size, count_scans(data))
+        _check_budget(full_size, _coefficient_bytes(image), limits)
+        # Only the brightness is decoded, and at an eighth, a quarter or half where that is enough.
+        image.draft("L", _reduced(full_size, limits.working_size))
+    _check_budget(image.size, _bytes_per_pixel(image), limits)
+    image.load()
+    orientation = image.getexif().get(_EXIF_ORIENTATION)
+    gray = _on_paper(image)
+    # reducing_gap: averaging by whole factors first costs a tenth and cannot be told apart.
+    gray = gray.resize(
+        _reduced(gray.size, limits.working_size), Image.Resampling.BILINEAR, reducing_gap=2.0
+    )
+    if orientation in _UPRIGHT:
+        gray = gray.transpose(_UPRIGHT[orientation])
+    if orientation in _QUARTER_TURNED:
+        full_size = full_size[::-1]
+    return Picture(np.asarray(gray)[:, :, np.newaxis], full_size)
+
+
+def _reduced(size: tuple[int, int], longest: int) -> tuple[int, int]:
+    """Return a size of the same shape, its longer side at most `longest`."""
+    scale = min(1.0, longest / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def _check_budget(size: tuple[int, int], bytes_per_pixel: float, limits: Limits) -> None:
+    if size[0] * size[1] * bytes_per_pixel > limits.decode_budget_bytes:
+        most = int(limits.decode_budget_bytes / bytes_per_pixel)
+        raise TooManyPixels(
+            f"The picture has {size[0]} x {size[1]} pixels; of its kind, {most} in all are read."
+        )
+
+
+def _check_scans(size: tuple[int, int], scans: int) -> None:
+    most = _MAX_SCANNED_PIXELS // max(size[0] * size[1], _MIN_SCAN_PIXELS)
+    if scans > most:
+        raise TooManyPixels(
+            f"The JPEG picture has {scans} scans; in one of {size[0]} x {size[1]} pixels "
+            f"at most {most} are read."
+        )
+
+
+def _coefficient_bytes(image: JpegImageFile) -> float:
+    """Return the bytes per pixel of a JPEG's coefficients that libjpeg has to keep."""
+    if "progressive" not in image.info:
+        return 0
+    across = [component[1] for component in image.layer]
+    down = [component[2] for component in image.layer]
+    samples = sum(x * y for x, y in zip(across, down, strict=True))
+    return _COEFFICIENT_BYTES * samples / (max(across) * max(down))
+
+
+def _bytes_per_pixel(image: ImageFile) -> int:
+    if isinstance(image, WebPImageFile):
+        return _WEBP_BYTES
+    if not image.has_transparency_data and image.mode in _OPAQUE_MODE_BYTES:
+        return _OPAQUE_MODE_BYTES[image.mode]
+    return _MODE_BYTES[image.mode]
+
+
+def _on_paper(image: Image.Image) -> Image.Image:
+    """Return a picture of any mode in grayscale (mode L), transparent parts laid on white."""
+    if image.mode == "I;16":
+        return _eight_bits(image)
+    if not image.has_transparency_data:
+        return image.convert("L")
+    layered = image if image.mode in {"LA", "RGBA"} else image.convert("RGBA")
+    gray, alpha = layered.convert("L"), layered.getchannel("A")
+    paper = Image.new("L", image.size, _WHITE)
+    paper.paste(gray, mask=alpha)
+    if np.asarray(paper).min() > _FAINTEST_INK:
+        # White strokes on nothing, as drawing programs with a dark page export them.
+        paper = Image.new("L", image.size, 0)
+        paper.paste(gray, mask=alpha)
+    return paper
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Return a 16-bit grayscale picture in 8 bits; Pillow's own conversion clips at 255."""
+    samples = np.asarray(image)
+    pixels = (samples >> 8).astype(np.uint8)
+    pixels[samples == image.info.get("transparency")] = _WHITE
+    return Image.fromarray(pixels)
+
+
+def encode_png(pixels: NDArray[np.uint8]) -> bytes:
+    """Return (height, width) grayscale pixels as a PNG file."""
+    encoded = io.BytesIO()
+    Image.fromarray(pixels).save(encoded, "PNG")
+    return encoded.getvalue()
+
+
+def data_uri(pixels: NDArray[np.uint8]) -> str:
+    """Return (height, width) grayscale pixels as a PNG in a data: URI."""
+    return "data:image/png;base64," + base64.b64encode(encode_png(pixels)).decode("ascii")

@@ -1,0 +1,247 @@
+"""Grayscale pixels to the box of the digit on them and the crop that the network reads.
+
+Classical, for one digit on a sheet: paper is told from ink by majority, the shading of the paper
+is divided out, what is dark enough beside it is ink, and the ink's largest piece, with the pieces
+near it, is the digit.
+"""
+
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+Ink = NDArray[np.floating]
+Mask = NDArray[np.bool_]
+Box = tuple[int, int, int, int]
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+# MNIST's form: the digit's longer side fills 20 of 28 pixels, its center of mass is in the middle.
+# LeCun et al. 1998, Gradient-Based Learning Applied to Document Recognition, III.A.
+_CROP_SIDE = 28
+_DIGIT_SIDE = 20
+
+# Pictures up to this size are taken for crops, as MNIST's are: there is nothing to find.
+_SMALL_SIDE = 32
+
+# The paper's shading is looked at in cells of a 64th of the picture, ...
+_SHADING_CELLS = 64
+# ... and strokes of up to this many cells in width are bridged by the paper on both sides of them.
+_BRIDGED_CELLS = 17
+
+# Ink takes away at least this part of the paper's light; less is noise, folds or the page behind.
+_MIN_CONTRAST = 0.12
+# Pieces below this part of the largest one's area are specks, ...
+_SPECK = 0.02
+# ... and those further from it than this part of its longer side belong to something else.
+_NEAR = 0.25
+# A piece with this part of the picture's shorter side on the picture's edge runs along it.
+_ALONG_EDGE = 0.3
+# Pen strokes on a large page turn into a faint line in 20 pixels; MNIST's are a tenth as wide as
+# the digit is long.
+_STROKE_WIDTH = 0.09
+
+
+def locate(pixels: Pixels) -> tuple[NDArray[np.float32], Pixels]:
+    """Return where the digit is, and the crop to classify.
+
+    Args:
+        pixels: (height, width, 1), black 0, white 255, dark on light or light on dark.
+
+    Returns:
+        boxes (M, 4) float32, x, y, width, height in pixels, and crops (M, 28, 28) uint8, ink bright
+        on 0. M is 1, or 0 where there is no ink.
+    """
+    gray = pixels[:, :, 0]
+    found = _take_whole(gray) if max(gray.shape) <= _SMALL_SIDE else _find_digit(gray)
+    if found is None:
+        return np.empty((0, 4), np.float32), np.empty((0, _CROP_SIDE, _CROP_SIDE), np.uint8)
+    box, crop = found
+    return np.array([box], np.float32), crop[np.newaxis]
+
+
+def _take_whole(gray: Pixels) -> tuple[Box, Pixels] | None:
+    """Return a small picture as a crop; one that is already in MNIST's form, bit for bit."""
+    dark_paper = 2 * np.count_nonzero(gray <= _otsu(gray)) > gray.size
+    drawing = gray if dark_paper else 255 - gray
+    if np.ptp(drawing) < _MIN_CONTRAST * 255:
+        return None
+    ink: Ink = drawing.astype(np.float32)
+    box = _bounds(ink > _otsu(ink))
+    if gray.shape == (_CROP_SIDE, _CROP_SIDE) and max(box[2:]) <= _DIGIT_SIDE + 2:
+        return box, drawing
+    return box, _center(_cut(ink - ink.min(), box))
+
+
+def _find_digit(gray: Pixels) -> tuple[Box, Pixels] | None:
+    drawing = 255 - gray if _has_light_ink(gray) else gray
+    ink: Ink = 1 - np.minimum(drawing / np.maximum(_shading(drawing), 1), 1).astype(np.float32)
+    labels, areas, boxes = _pieces(ink > max(_otsu(ink), _MIN_CONTRAST))
+    if not len(areas):
+        return None
+    digit = np.isin(labels, 1 + _belonging(labels, areas, boxes))
+    # Half-covered pixels at the strokes' edges are part of them; everything beyond is not.
+    ink = np.where(_grow(digit, 1), ink, 0) / np.percentile(ink[digit], 75)
+    box = _bounds(digit)
+    return box, _center(_thicken(_cut(np.minimum(ink, 1), box), _cut(digit, box)))
+
+
+def _has_light_ink(gray: Pixels) -> bool:
+    """Return whether the narrow things on a picture are lighter than what surrounds them."""
+    height, width = gray.shape
+    coarse = _resample(gray.astype(np.float32), (4, 4))
+    difference = gray - _resample(coarse, (height, width))
+    return bool((difference**3).sum() > 0)
+
+
+def _shading(drawing: Pixels) -> Ink:
+    """Return the brightness of the paper everywhere, as if nothing were written on it."""
+    cell = -(-max(drawing.shape) // _SHADING_CELLS)
+    height, width = drawing.shape
+    padded = np.pad(drawing, ((0, -height % cell), (0, -width % cell)), mode="edge")
+    rows, columns = padded.shape[0] // cell, padded.shape[1] // cell
+    cells = padded.reshape(rows, cell, columns, cell).mean(axis=(1, 3), dtype=np.float32)
+    # A closing: what is dark and narrow is filled, and edges of shadows stay where they are.
+    reach = _BRIDGED_CELLS // 2
+    paper = -_grow(-_grow(cells, reach), reach)
+    return _resample(paper, (rows * cell, columns * cell))[:height, :width]
+
+
+def _grow(values: NDArray[Scalar], reach: int) -> NDArray[Scalar]:
+    """Return for each pixel the largest value within `reach` pixels, in a square."""
+    for axis in (0, 1):
+        pad = [(0, 0), (0, 0)]
+        pad[axis] = (reach, reach)
+        padded = np.pad(values, pad, mode="edge")
+        windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1, axis=axis)
+        values = windows.max(axis=-1)
+    return values
+
+
+def _resample(values: Ink, shape: tuple[int, int]) -> Ink:
+    """Return an array scaled to another shape, averaging where it shrinks."""
+    down, across = (_weights(old, new) for old, new in zip(values.shape, shape, strict=True))
+    scaled: Ink = down @ values @ across.T
+    return scaled
+
+
+def _weights(old: int, new: int) -> Ink:
+    """Return a (new, old) matrix whose rows weigh old pixels by a triangle around each new one."""
+    scale = old / new
+    centers = (np.arange(new) + 0.5) * scale
+    distance = np.abs(np.arange(old) + 0.5 - centers[:, np.newaxis])
+    weights = np.maximum(1 - distance / max(scale, 1), 0)
+    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def _otsu(values: NDArray[Scalar]) -> float:
+    """Return the threshold that parts values into the two most distinct classes.
+
+    Source: Otsu 1979, A Threshold Selection Method from Gray-Level Histograms.
+    """
+    counts, edges = np.histogram(values, 256)
+    levels = (edges[:-1] + edges[1:]) / 2
+    below = counts.cumsum()
+    sums = (counts * levels).cumsum()
+    above = np.maximum(below[-1] - below, 1)
+    between = below * above * (sums / np.maximum(below, 1) - (sums[-1] - sums) / above) ** 2
+    return float(edges[1 + between[:-1].argmax()])
+
+
+def _pieces(mask: Mask) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """Return the connected pieces of a mask, diagonal neighbors included.
+
+    Returns:
+        labels (height, width), 0 outside and 1 + k in piece k; each piece's area in pixels; and its
+        box (K, 4) as x, y, width, height.
+    """
+    # Runs of set pixels, row by row; the pads keep rows apart in the flat order.
+    padded = np.pad(mask, 1).ravel()
+    starts = np.flatnonzero(padded[1:] & ~padded[:-1]) + 1
+    ends = np.flatnonzero(padded[:-1] & ~padded[1:]) + 1
+    stride = mask.shape[1] + 2
+    # A run touches those of the row above that end after it starts and start before it ends.
+    first = np.searchsorted(ends, starts - stride, side="left")
+    last = np.searchsorted(starts, ends - stride, side="right")
+    touching = np.maximum(last - first, 0)
+    run = np.repeat(np.arange(len(starts)), touching)
+    offset = np.arange(len(run)) - np.repeat(touching.cumsum() - touching, touching)
+    piece = _unite(len(starts), run, np.repeat(first, touching) + offset)
+
+    labels = np.zeros(mask.shape, np.intp)
+    labels[mask] = np.repeat(piece + 1, ends - starts)
+    count = piece.max(initial=-1) + 1
+    areas = np.bincount(piece, ends - starts, count).astype(np.intp)
+    low, high = np.full((count, 2), np.iinfo(np.intp).max), np.full((count, 2), -1)
+    np.minimum.at(low, piece, np.stack([starts % stride, starts // stride], axis=1) - 1)
+    np.maximum.at(high, piece, np.stack([(ends - 1) % stride, ends // stride], axis=1))
+    return labels, areas, np.hstack([low, high - low])
+
+
+def _unite(count: int, a: NDArray[np.intp], b: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return for each of `count` things the number of its group, where a[i] and b[i] share one."""
+    root = np.arange(count)
+    while len(a):
+        np.minimum.at(root, np.maximum(root[a], root[b]), np.minimum(root[a], root[b]))
+        while (root[root] != root).any():
+            root = root[root]
+        apart = root[a] != root[b]
+        a, b = a[apart], b[apart]
+    return np.unique(root, return_inverse=True)[1]
+
+
+def _belonging(
+    labels: NDArray[np.intp], areas: NDArray[np.intp], boxes: NDArray[np.intp]
+) -> NDArray[np.intp]:
+    """Return which pieces make up the digit: the largest one and what lies near it.
+
+    A piece that runs along the picture's edge is the table beside the paper, or a shadow, and
+    is taken only where there is nothing else of size.
+    """
+    edge = np.concatenate([labels[0], labels[-1], labels[1:-1, 0], labels[1:-1, -1]])
+    along_edge = np.bincount(edge, minlength=len(areas) + 1)[1:] > _ALONG_EDGE * min(labels.shape)
+    main = np.where(along_edge, areas * _SPECK, areas).argmax()
+    low, high = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
+    apart = np.maximum(low - high[main], low[main] - high).max(axis=1)
+    is_near = apart <= _NEAR * boxes[main, 2:].max()
+    is_part = is_near & ~along_edge & (areas >= _SPECK * areas[main])
+    is_part[main] = True
+    return np.flatnonzero(is_part)
+
+
+def _bounds(mask: Mask) -> Box:
+    """Return x, y, width, height of the box around a mask's set pixels."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    x, y = int(columns[0]), int(rows[0])
+    return x, y, int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y
+
+
+def _cut(values: NDArray[Scalar], box: Box) -> NDArray[Scalar]:
+    """Return the part of an array inside a box."""
+    x, y, width, height = box
+    return values[y : y + height, x : x + width]
+
+
+def _thicken(ink: Ink, strokes: Mask) -> Ink:
+    """Return ink with its strokes at least as wide, for its size, as those of MNIST's pens."""
+    inside = ~_grow(~np.pad(strokes, 1), 1)
+    edge_length = np.count_nonzero(strokes) - np.count_nonzero(inside)
+    stroke_width = 2 * np.count_nonzero(strokes) / edge_length
+    missing = _STROKE_WIDTH * max(ink.shape) - stroke_width
+    reach = max(round(missing / 2), 0)
+    return _grow(np.pad(ink, reach), reach)
+
+
+def _center(ink: Ink) -> Pixels:
+    """Return ink placed as MNIST places its digits, in (28, 28), bright on 0."""
+    scale = _DIGIT_SIDE / max(ink.shape)
+    height, width = (max(1, round(side * scale)) for side in ink.shape)
+    digit = np.maximum(_resample(ink, (height, width)), 0)
+    mass = digit.sum()
+    y = digit.sum(axis=1) @ (np.arange(height) + 0.5) / mass
+    x = digit.sum(axis=0) @ (np.arange(width) + 0.5) / mass
+    top = min(max(round(_CROP_SIDE / 2 - y), 0), _CROP_SIDE - height)
+    left = min(max(round(_CROP_SIDE / 2 - x), 0), _CROP_SIDE - width)
+    crop = np.zeros((_CROP_SIDE, _CROP_SIDE), np.uint8)
+    crop[top : top + height, left : left + width] = np.rint(digit * (255 / digit.max()))
+    return crop

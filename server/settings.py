@@ -1,0 +1,179 @@
+"""The environment as one frozen `Settings`: every variable, its default, and what it is for."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+PREFIX = "DIGIT_"
+# Variables with our prefix that other programs of this repository read.
+FOREIGN = frozenset({"DIGIT_DATA"})
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+class InvalidSettings(Exception):
+    """Variables of the environment cannot be used; the message has one line for each."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What can be set, in the units that the code uses."""
+
+    port: int
+    host: str
+    model: Path
+    max_body_bytes: int
+    max_pictures: int
+    decode_budget_bytes: int
+    body_timeout_seconds: float
+    max_waiting: int
+    drain_seconds: float
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One variable: its name in the environment, how it is read, and what `--help` says of it."""
+
+    variable: str
+    field: str
+    parse: Callable[[str], object]
+    default: str
+    accepted: str
+    help: str
+
+
+def _whole(minimum: int, maximum: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        number = int(text)
+        if not minimum <= number <= maximum:
+            raise ValueError
+        return number
+
+    return parse
+
+
+def _seconds(minimum: float, maximum: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        seconds = float(text)
+        # NaN fails this comparison too.
+        if not minimum <= seconds <= maximum:
+            raise ValueError
+        return seconds
+
+    return parse
+
+
+def _text(text: str) -> str:
+    if not text:
+        raise ValueError
+    return text
+
+
+def _path(text: str) -> Path:
+    return Path(_text(text))
+
+
+SETTINGS = (
+    Setting(
+        "PORT",
+        "port",
+        _whole(0, 65535),
+        "5000",
+        "a port number, 0 for any free one",
+        "the port that is listened on",
+    ),
+    Setting(
+        "DIGIT_HOST",
+        "host",
+        _text,
+        "0.0.0.0",
+        "an address or host name",
+        "the address that is listened on; 127.0.0.1 lets in nobody from outside",
+    ),
+    Setting(
+        "DIGIT_MODEL",
+        "model",
+        _path,
+        "models/digit.onnx",
+        "a path, relative ones starting at the repository",
+        "the network that reads digits",
+    ),
+    Setting(
+        "DIGIT_MAX_BODY_BYTES",
+        "max_body_bytes",
+        _whole(1024, 2**30),
+        str(16 * 2**20),
+        "a whole number from 1024 to 1073741824",
+        "the largest request body",
+    ),
+    Setting(
+        "DIGIT_MAX_PICTURES",
+        "max_pictures",
+        _whole(1, 10_000),
+        "64",
+        "a whole number from 1 to 10000",
+        "the most pictures in one request",
+    ),
+    Setting(
+        "DIGIT_DECODE_BUDGET_BYTES",
+        "decode_budget_bytes",
+        _whole(2**16, 2**32),
+        str(64 * 2**20),
+        "a whole number from 65536 to 4294967296",
+        "the most memory that decoding one picture may take",
+    ),
+    Setting(
+        "DIGIT_BODY_TIMEOUT_SECONDS",
+        "body_timeout_seconds",
+        _seconds(0.1, 3600),
+        "15",
+        "a number from 0.1 to 3600",
+        "how long a request body may take to arrive",
+    ),
+    Setting(
+        "DIGIT_MAX_WAITING",
+        "max_waiting",
+        _whole(1, 10_000),
+        "32",
+        "a whole number from 1 to 10000",
+        "the most requests that wait for the network; one more is answered 503",
+    ),
+    Setting(
+        "DIGIT_DRAIN_SECONDS",
+        "drain_seconds",
+        _seconds(0, 5),
+        "1",
+        "a number from 0 to 5",
+        "how long connections are still accepted after SIGTERM, while /readyz answers 503",
+    ),
+)
+
+
+def load_settings(environ: Mapping[str, str]) -> Settings:
+    """Return the settings that an environment asks for.
+
+    Raises:
+        InvalidSettings: a variable has an unusable value, or a name with our prefix is unknown.
+    """
+    values: dict[str, object] = {}
+    complaints = []
+    for setting in SETTINGS:
+        text = environ.get(setting.variable, setting.default)
+        try:
+            values[setting.field] = setting.parse(text)
+        except ValueError:
+            complaints.append(f"{setting.variable}={text!r}: must be {setting.accepted}")
+    known = {setting.variable for setting in SETTINGS} | FOREIGN
+    unknown = sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
+    complaints += [f"{name}: there is no such setting" for name in unknown]
+    if complaints:
+        raise InvalidSettings("\n".join(complaints))
+    return Settings(**values)  # type: ignore[arg-type]  # SETTINGS pairs each field with its parser
+
+
+def describe_settings() -> str:
+    """Return the table of settings as `--help` shows it."""
+    return "\n".join(
+        f"  {setting.variable}  {setting.help}\n      {setting.accepted}; default {setting.default}"
+        for setting in SETTINGS
+    )
