@@ -95,7 +95,7 @@ class Answer:
         ]
         rows = tuple(tuple(digits[k] for k in row) for row in reading_order(boxes[kept]))
         # The number is right if every crop was judged rightly, the dropped ones too.
-        confidence = math.prod(map(float, probabilities.max(axis=1)))
+        confidence = math.prod(map(float, probabilities.max(axis=1)), start=1.0)
         return cls(rows, confidence, size, model)
 
     @property
@@ -133,7 +133,7 @@ def reading_order(boxes: NDArray[np.float32]) -> list[list[int]]:
     and under the one that they fit best the gaps between their middles part the rows.
 
     Args:
-        boxes: (M, 4), x, y, width, height.
+        boxes: (M, 4), x, y, width, height, at least a pixel each way.
     """
     if not len(boxes):
         return []

@@ -21,6 +21,13 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 _CROP_SIDE = 28
 _DIGIT_SIDE = 20
 
+# A few of MNIST's digits have ends so faint that the rest is this short.
+_FAINT_SIDE = 13
+# More pieces of ink than this on a small picture are not the strokes of a digit.
+_MAX_STROKES = 5
+# Gray levels by which flat paper may vary, after a JPEG's round trip for one.
+_FLATNESS = 16
+
 # Pictures up to this size are taken for crops, as MNIST's are: there is nothing to find.
 _SMALL_SIDE = 32
 
@@ -62,15 +69,38 @@ def locate(pixels: Pixels) -> tuple[NDArray[np.float32], Pixels]:
 
 def _take_whole(gray: Pixels) -> tuple[Box, Pixels] | None:
     """Return a small picture as a crop; one that is already in MNIST's form, bit for bit."""
-    dark_paper = 2 * np.count_nonzero(gray <= _otsu(gray)) > gray.size
-    drawing = gray if dark_paper else 255 - gray
+    drawing = gray if _has_dark_paper(gray) else 255 - gray
     if np.ptp(drawing) < _MIN_CONTRAST * 255:
         return None
-    ink: Ink = drawing.astype(np.float32)
-    box = _bounds(ink > _otsu(ink))
-    if gray.shape == (_CROP_SIDE, _CROP_SIDE) and max(box[2:]) <= _DIGIT_SIDE + 2:
+    mask = drawing > _otsu(drawing)
+    ink: Ink = drawing - np.median(drawing[~mask]).astype(np.float32)
+    box = _bounds(mask)
+    has_crop_size = gray.shape == (_CROP_SIDE, _CROP_SIDE)
+    if has_crop_size and (_is_placed(ink, box) or _is_noisy(ink, mask)):
         return box, drawing
-    return box, _center(_cut(ink - ink.min(), box))
+    return box, _center(np.maximum(_cut(ink, box), 0))
+
+
+def _has_dark_paper(gray: Pixels) -> bool:
+    """Return whether the dark side of a picture is in the majority, its edge counting twice."""
+    is_dark = gray <= _otsu(gray)
+    edge = np.concatenate([is_dark[0], is_dark[-1], is_dark[1:-1, 0], is_dark[1:-1, -1]])
+    return bool(is_dark.mean() + edge.mean() > 1)
+
+
+def _is_noisy(ink: Ink, mask: Mask) -> bool:
+    """Return whether the paper is so uneven, or full of specks, that no box can be trusted."""
+    is_flat = np.count_nonzero(np.abs(ink) < _FLATNESS) > ink.size / 2
+    return not is_flat or len(_pieces(mask)[1]) > _MAX_STROKES
+
+
+def _is_placed(ink: Ink, box: Box) -> bool:
+    """Return whether a digit in (28, 28) fills the middle as MNIST's digits do."""
+    rows, columns = ink.sum(axis=1), ink.sum(axis=0)
+    offset = np.arange(_CROP_SIDE) + 0.5 - _CROP_SIDE / 2
+    y, x = rows @ offset / ink.sum(), columns @ offset / ink.sum()
+    is_centered = max(abs(y), abs(x)) < 1
+    return is_centered and _FAINT_SIDE <= max(box[2:]) <= _DIGIT_SIDE
 
 
 def _find_digit(gray: Pixels) -> tuple[Box, Pixels] | None:

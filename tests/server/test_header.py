@@ -1,0 +1,62 @@
+"""What is read from a file's bytes without decoding them."""
+
+import pytest
+from PIL import Image
+
+from server.header import Format, count_scans, sniff, webp_size
+from tests.drawings import encode, seven
+
+
+@pytest.mark.parametrize("image_format", list(Format))
+def test_sniff(image_format: Format) -> None:
+    """Each format is told by its first bytes."""
+    assert sniff(seven(image_format)) is image_format
+
+
+@pytest.mark.parametrize("data", [b"", b"BMW is a car, and no bitmap", b"RIFF....WAVEfmt ", b"{}"])
+def test_sniff_nothing(data: bytes) -> None:
+    """Other bytes are no format."""
+    assert sniff(data) is None
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"lossless": True}, {"exif": b"Exif\0\0II*\0\x08\0\0\0\0\0"}]
+)
+def test_webp_size(options: dict[str, object]) -> None:
+    """The canvas of a WebP is known in its simple, its lossless and its extended form."""
+    assert webp_size(encode(Image.new("RGB", (321, 45)), "WebP", **options)) == (321, 45)
+
+
+def test_webp_cut_short() -> None:
+    """A WebP without a whole header has no size."""
+    assert webp_size(b"RIFF\0\0\0\0WEBPVP8 ") == (0, 0)
+
+
+def test_one_scan() -> None:
+    """A baseline JPEG has one scan."""
+    assert count_scans(seven("JPEG")) == 1
+
+
+def test_scans_of_progressive() -> None:
+    """libjpeg writes gray in six scans and color in ten."""
+    color = Image.effect_noise((64, 64), 50).convert("RGB")
+
+    assert count_scans(seven("JPEG", progressive=True)) == 6
+    assert count_scans(encode(color, "JPEG", progressive=True)) == 10
+
+
+def test_scans_in_a_thumbnail() -> None:
+    """The scan of a thumbnail inside the EXIF data is none of the picture's."""
+    exif = b"Exif\0\0" + seven("JPEG")
+
+    assert count_scans(seven("JPEG", exif=exif)) == 1
+
+
+def test_scans_after_the_end() -> None:
+    """What is appended to a picture, such as a phone's video, is not looked at."""
+    assert count_scans(seven("JPEG") + b"\xff\xda" * 100) == 1
+
+
+def test_scans_without_an_end() -> None:
+    """Counting ends with the file where the picture has no end."""
+    assert count_scans(seven("JPEG")[:-2]) == 1

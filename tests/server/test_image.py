@@ -1,0 +1,281 @@
+"""Encoded bytes to pixels: every format and mode read rightly, and nothing bad gets through."""
+
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from PIL import Image
+
+from server.errors import ClientError, CorruptImage, TooManyPixels, UnsupportedFormat
+from server.image import Limits, data_uri, decode, encode_png
+from tests.conftest import DATA
+from tests.drawings import encode, ramp, seven
+
+LIMITS = Limits(decode_budget_bytes=8 * 2**20, working_size=512)
+SIZE = (40, 30)
+RAMP = Image.fromarray(ramp(SIZE))
+FORMATS = ["PNG", "JPEG", "WebP", "GIF", "BMP"]
+LOSSLESS = {"WebP": {"lossless": True}, "JPEG": {"quality": 100}}
+
+
+def pixels_of(data: bytes) -> np.ndarray:
+    return decode(data, LIMITS).pixels[:, :, 0]
+
+
+def png_chunk(name: bytes, content: bytes) -> bytes:
+    body = name + content
+    return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
+
+
+def png(depth: int, color_type: int, rows: bytes, *chunks: bytes) -> bytes:
+    """Return a PNG of SIZE written by hand, in a form that Pillow does not write."""
+    header = struct.pack(">IIBBBBB", *SIZE, depth, color_type, 0, 0, 0)
+    image = png_chunk(b"IHDR", header) + b"".join(chunks)
+    return b"\x89PNG\r\n\x1a\n" + image + png_chunk(b"IDAT", zlib.compress(rows))
+
+
+@pytest.mark.parametrize("image_format", FORMATS)
+@pytest.mark.parametrize("mode", ["1", "L", "RGB"])
+def test_format_and_mode(image_format: str, mode: str) -> None:
+    """Each format in each plain mode gives the picture's grayscale."""
+    image = RAMP.convert(mode)
+
+    pixels = pixels_of(encode(image, image_format, **LOSSLESS.get(image_format, {})))
+
+    assert np.abs(pixels - np.asarray(image.convert("L"), np.int16)).max() <= 4
+
+
+def test_png_and_bmp_agree() -> None:
+    """Two lossless files of one picture give the same pixels to the bit."""
+    assert np.array_equal(pixels_of(seven("PNG")), pixels_of(seven("BMP")))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation(orientation: int) -> None:
+    """A picture stored in any EXIF orientation is read upright."""
+    stored_as = {
+        1: lambda upright: upright,
+        2: np.fliplr,
+        3: lambda upright: np.rot90(upright, 2),
+        4: np.flipud,
+        5: np.transpose,
+        6: np.rot90,
+        7: lambda upright: np.rot90(upright, 2).T,
+        8: lambda upright: np.rot90(upright, -1),
+    }
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = Image.fromarray(np.ascontiguousarray(stored_as[orientation](np.asarray(RAMP))))
+
+    picture = decode(encode(stored, "PNG", exif=exif), LIMITS)
+
+    assert np.array_equal(picture.pixels[:, :, 0], np.asarray(RAMP))
+    assert picture.size == SIZE
+
+
+def test_photo_on_its_side() -> None:
+    """A phone's JPEG is turned upright, reduced, and its size told as it was."""
+    picture = decode((DATA / "photo-3.jpg").read_bytes(), Limits(8 * 2**20, 100))
+
+    assert picture.size == (480, 480)
+    assert picture.pixels.shape == (100, 100, 1)
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+def test_alpha_on_white(mode: str) -> None:
+    """Where a picture is transparent, it is white, whatever color lies beneath."""
+    image = RAMP.convert(mode)
+    image.putalpha(Image.fromarray(np.tile(np.repeat([0, 255], 20), (30, 1)).astype(np.uint8)))
+
+    pixels = pixels_of(encode(image, "PNG"))
+
+    assert (pixels[:, :20] == 255).all()
+    assert np.array_equal(pixels[:, 20:], np.asarray(RAMP)[:, 20:])
+
+
+def test_transparent_palette_entry() -> None:
+    """A palette's transparent entry is white."""
+    image = Image.new("P", SIZE, 1)
+    image.putpalette([10, 10, 10, 90, 90, 90])
+    image.paste(0, (0, 0, 20, 30))
+
+    pixels = pixels_of(encode(image, "PNG", transparency=0))
+
+    assert (pixels[:, :20] == 255).all()
+    assert (pixels[:, 20:] == 90).all()
+
+
+def test_white_drawing_on_nothing() -> None:
+    """White strokes on a transparent page are laid on black: on white they would be lost."""
+    image = Image.new("LA", SIZE, (255, 0))
+    image.paste((255, 255), (10, 10, 20, 20))
+
+    pixels = pixels_of(encode(image, "PNG"))
+
+    assert pixels[15, 15] == 255
+    assert pixels[0, 0] == 0
+
+
+def test_sixteen_bits() -> None:
+    """A 16-bit PNG keeps its whole range."""
+    samples = np.asarray(RAMP).astype(np.uint16) * 257
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
+
+    assert np.array_equal(pixels_of(png(16, 0, rows)), np.asarray(RAMP))
+
+
+def test_sixteen_bits_transparent() -> None:
+    """The transparent level of a 16-bit PNG is white."""
+    rows = (b"\0" + b"\x12\x34" * SIZE[0]) * SIZE[1]
+
+    assert (pixels_of(png(16, 0, rows, png_chunk(b"tRNS", b"\x12\x34"))) == 255).all()
+
+
+def test_cmyk() -> None:
+    """A JPEG in inks, as printers' programs write it, is not read inverted."""
+    image = Image.new("CMYK", SIZE, (0, 0, 0, 0))
+    image.paste((0, 0, 0, 255), (0, 0, 16, 30))
+
+    pixels = pixels_of(encode(image, "JPEG"))
+
+    assert pixels[15, 4] < 10
+    assert pixels[15, 36] > 245
+
+
+def test_first_frame() -> None:
+    """Of an animation the first frame counts."""
+    frames = [Image.new("L", SIZE, level) for level in (10, 200)]
+
+    pixels = pixels_of(encode(frames[0], "GIF", save_all=True, append_images=frames[1:]))
+
+    assert (pixels == 10).all()
+
+
+@pytest.mark.parametrize("image_format", FORMATS)
+def test_reduced_to_working_size(image_format: str) -> None:
+    """A larger picture comes out at the working size, its shape and its look kept."""
+    image = Image.fromarray(ramp((900, 420)))
+
+    picture = decode(encode(image, image_format), LIMITS)
+
+    assert picture.size == (900, 420)
+    assert picture.pixels.shape == (239, 512, 1)
+    assert np.abs(picture.pixels[:, :, 0] - ramp((512, 239)).astype(np.int16)).max() <= 4
+
+
+def test_narrow_picture() -> None:
+    """However narrow a picture is, a pixel of its short side remains."""
+    assert decode(encode(Image.new("L", (2000, 1)), "PNG"), LIMITS).pixels.shape == (1, 512, 1)
+
+
+@pytest.mark.parametrize("data", [b"", b"GIF", b"hello", b"%PDF-1.7", b"<svg/>", b"II*\0", b"BMW"])
+def test_unsupported(data: bytes) -> None:
+    """What begins as none of the five formats is refused as such."""
+    with pytest.raises(UnsupportedFormat):
+        decode(data, LIMITS)
+
+
+@pytest.mark.parametrize("image_format", FORMATS)
+def test_truncated(image_format: str) -> None:
+    """A file that ends in the middle is corrupt."""
+    data = encode(Image.effect_noise((64, 64), 90), image_format)
+
+    with pytest.raises(CorruptImage):
+        decode(data[: len(data) // 2], LIMITS)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "RGB", "RGBA", "P", "LA"])
+def test_too_many_pixels_png(mode: str) -> None:
+    """A PNG that claims more than the budget is refused before anything is decoded."""
+    with pytest.raises(TooManyPixels, match="30000 x 300"):
+        decode(encode(Image.new(mode, (30000, 300)), "PNG"), LIMITS)
+
+
+def webp(chunk: bytes, header: bytes) -> bytes:
+    return b"RIFF\0\0\0\0WEBP" + chunk + b"\0\0\0\0" + header
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        webp(b"VP8 ", b"\0\0\0\x9d\x01\x2a" + struct.pack("<HH", 9400, 9400)),
+        webp(b"VP8L", b"\x2f" + struct.pack("<I", 9399 | 9399 << 14)),
+        webp(b"VP8X", b"\0\0\0\0" + struct.pack("<I", 9399)[:3] * 2),
+    ],
+)
+def test_too_many_pixels_webp(data: bytes) -> None:
+    """Thirty bytes of WebP that claim 88 megapixels are refused before Pillow allocates them."""
+    with pytest.raises(TooManyPixels, match="9400 x 9400"):
+        decode(data, LIMITS)
+
+
+def test_large_jpeg() -> None:
+    """A photo past the budget in full is read all the same, as it is decoded at reduced scale."""
+    data = encode(Image.new("RGB", (4000, 3000)), "JPEG")
+
+    assert decode(data, LIMITS).size == (4000, 3000)
+
+
+def test_large_progressive_jpeg() -> None:
+    """A progressive photo is not: its coefficients are kept in full."""
+    data = encode(Image.new("RGB", (4000, 3000)), "JPEG", progressive=True)
+
+    with pytest.raises(TooManyPixels, match="4000 x 3000"):
+        decode(data, LIMITS)
+
+
+def test_small_progressive_jpeg() -> None:
+    """A progressive picture within the budget is read."""
+    data = encode(RAMP, "JPEG", progressive=True, quality=95)
+
+    assert np.abs(pixels_of(data) - np.asarray(RAMP, np.int16)).max() <= 6
+
+
+def test_thousands_of_scans() -> None:
+    """A JPEG that asks for its pixels to be gone over thousands of times is refused."""
+    data = encode(RAMP, "JPEG", progressive=True)
+    scan = data[data.rindex(b"\xff\xda") : -2]
+
+    with pytest.raises(TooManyPixels, match="scans"):
+        decode(data[:-2] + scan * 5000 + data[-2:], LIMITS)
+
+
+@given(st.binary(max_size=200))
+@example(b"")
+def test_any_bytes(tail: bytes) -> None:
+    """Whatever follows the magic bytes, nothing but a ClientError leaves the decoder."""
+    for magic in (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF0000WEBPVP8 ", b"GIF89a", b"BM"):
+        decode_or_refuse(magic + tail)
+
+
+@given(st.data(), st.sampled_from(FORMATS))
+def test_mutated_pictures(data: st.DataObject, image_format: str) -> None:
+    """However a true file is changed, nothing but a ClientError leaves the decoder."""
+    mutated = bytearray(encode(RAMP, image_format))
+    places = st.integers(0, len(mutated) - 1)
+    changes = data.draw(st.lists(st.tuples(places, st.integers(0, 255)), max_size=8))
+    for place, value in changes:
+        mutated[place] = value
+    cut = data.draw(st.integers(0, len(mutated)) | st.just(len(mutated)))
+
+    decode_or_refuse(bytes(mutated[:cut]))
+
+
+def decode_or_refuse(data: bytes) -> None:
+    try:
+        picture = decode(data, LIMITS)
+    except ClientError:
+        return
+    assert picture.pixels.dtype == np.uint8
+    assert max(picture.pixels.shape) <= LIMITS.working_size
+
+
+def test_png_and_data_uri() -> None:
+    """Pixels survive being encoded, and the data: URI says what it holds."""
+    pixels = ramp(SIZE)
+
+    assert np.array_equal(pixels_of(encode_png(pixels)), pixels)
+    assert data_uri(pixels).startswith("data:image/png;base64,iVBOR")

@@ -1,0 +1,49 @@
+"""The straight line from bytes to an answer, without HTTP."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from server.recognize import Recognizer
+from tests.drawings import drawing, encode, seven
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [("7.png", "7"), ("mnist-7.png", "7"), ("photo-3.jpg", "3"), ("blank.png", "")],
+)
+def test_true_files(recognizer: Recognizer, data: Path, name: str, number: str) -> None:
+    """What a person sees on a picture is read."""
+    assert recognizer.recognize((data / name).read_bytes()).number == number
+
+
+def test_box_in_original_pixels(recognizer: Recognizer) -> None:
+    """A box is told in pixels of the picture as it was sent, however it was reduced."""
+    small, large = drawing((200, 160)), drawing((2000, 1600))
+
+    (digit,) = recognizer.recognize(encode(small, "PNG")).digits
+    (same,) = recognizer.recognize(encode(large, "PNG")).digits
+
+    assert [edge / 10 for edge in same.box] == pytest.approx(digit.box, abs=1.5)
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "JPEG", "WebP", "GIF", "BMP"])
+def test_any_format(recognizer: Recognizer, image_format: str) -> None:
+    """A drawing is the same digit in every format."""
+    assert recognizer.recognize(seven(image_format)).number == "7"
+
+
+def test_inverted(recognizer: Recognizer) -> None:
+    """A drawing is the same digit in light ink on a dark page."""
+    inverted = Image.eval(drawing(), lambda level: 255 - level)
+
+    assert recognizer.recognize(encode(inverted, "PNG")).number == "7"
+
+
+def test_explained(recognizer: Recognizer) -> None:
+    """Explained, each digit comes with what the network saw."""
+    (digit,) = recognizer.recognize(seven(), explain=True).digits
+
+    assert digit.crop is not None
+    assert digit.crop.startswith("data:image/png;base64,")

@@ -1,0 +1,74 @@
+"""The environment as settings."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from server.settings import SETTINGS, InvalidSettings, Settings, describe_settings, load_settings
+
+
+def test_defaults() -> None:
+    """An empty environment is enough."""
+    settings = load_settings({})
+
+    assert settings.port == 5000
+    assert settings.model == Path("models/digit.onnx")
+
+
+def test_every_field_has_a_variable() -> None:
+    """The table and the dataclass name the same settings in the same order."""
+    assert [setting.field for setting in SETTINGS] == [field.name for field in fields(Settings)]
+
+
+def test_values() -> None:
+    """A variable that is set counts."""
+    environ = {"PORT": "80", "DIGIT_MAX_PICTURES": "3", "DIGIT_DRAIN_SECONDS": "0.5"}
+
+    settings = load_settings(environ)
+
+    assert (settings.port, settings.max_pictures, settings.drain_seconds) == (80, 3, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("PORT", "http"),
+        ("PORT", "65536"),
+        ("PORT", "-1"),
+        ("DIGIT_HOST", ""),
+        ("DIGIT_MODEL", ""),
+        ("DIGIT_BODY_TIMEOUT_SECONDS", "nan"),
+        ("DIGIT_BODY_TIMEOUT_SECONDS", "0"),
+        ("DIGIT_MAX_BODY_BYTES", "16M"),
+    ],
+)
+def test_bad_value(variable: str, text: str) -> None:
+    """A value that cannot be used is refused with its name and what is accepted."""
+    with pytest.raises(InvalidSettings, match=f"{variable}='{text}': must be "):
+        load_settings({variable: text})
+
+
+def test_all_are_reported() -> None:
+    """Every bad variable is reported at once, unknown names with our prefix too."""
+    environ = {"PORT": "x", "DIGIT_MAX_WAITING": "0", "DIGIT_TYPO": "1", "PATH": "/bin"}
+
+    with pytest.raises(InvalidSettings) as caught:
+        load_settings(environ)
+
+    assert [line.split("=")[0].split(":")[0] for line in str(caught.value).splitlines()] == [
+        "PORT",
+        "DIGIT_MAX_WAITING",
+        "DIGIT_TYPO",
+    ]
+
+
+def test_foreign_name() -> None:
+    """DIGIT_DATA is what `make export` reads, and no mistake."""
+    load_settings({"DIGIT_DATA": "anything"})
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.variable)
+def test_described(setting: object) -> None:
+    """The help names every setting."""
+    assert str(getattr(setting, "variable", None)) in describe_settings()
