@@ -161,7 +161,8 @@ def _weights(old: int, new: int) -> Ink:
     centers = (np.arange(new) + 0.5) * scale
     distance = np.abs(np.arange(old) + 0.5 - centers[:, np.newaxis])
     weights = np.maximum(1 - distance / max(scale, 1), 0)
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    weights /= weights.sum(axis=1, keepdims=True)
+    return weights.astype(np.float32)
 
 
 def _otsu(values: NDArray[Scalar]) -> float:

@@ -38,7 +38,7 @@ def test_one_scan() -> None:
 
 
 def test_scans_of_progressive() -> None:
-    """libjpeg writes gray in six scans and color in ten."""
+    """A progressive JPEG of libjpeg has six scans in gray and ten in color."""
     color = Image.effect_noise((64, 64), 50).convert("RGB")
 
     assert count_scans(seven("JPEG", progressive=True)) == 6

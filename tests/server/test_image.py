@@ -2,6 +2,8 @@
 
 import struct
 import zlib
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ LIMITS = Limits(decode_budget_bytes=8 * 2**20, working_size=512)
 SIZE = (40, 30)
 RAMP = Image.fromarray(ramp(SIZE))
 FORMATS = ["PNG", "JPEG", "WebP", "GIF", "BMP"]
-LOSSLESS = {"WebP": {"lossless": True}, "JPEG": {"quality": 100}}
+LOSSLESS: dict[str, dict[str, Any]] = {"WebP": {"lossless": True}, "JPEG": {"quality": 100}}
 
 
 def pixels_of(data: bytes) -> np.ndarray:
@@ -56,7 +58,7 @@ def test_png_and_bmp_agree() -> None:
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_orientation(orientation: int) -> None:
     """A picture stored in any EXIF orientation is read upright."""
-    stored_as = {
+    stored_as: dict[int, Callable[[np.ndarray], np.ndarray]] = {
         1: lambda upright: upright,
         2: np.fliplr,
         3: lambda upright: np.rot90(upright, 2),

@@ -22,7 +22,8 @@ def pixels_of(image: Image.Image) -> Pixels:
 def crop_of(pixels: Pixels) -> NDArray[np.int16]:
     boxes, crops = locate(pixels)
     assert len(boxes) == len(crops) == 1
-    return crops[0].astype(np.int16)
+    crop: NDArray[np.int16] = crops[0].astype(np.int16)
+    return crop
 
 
 def has_ink(image: Image.Image, box: Pixels, margin: int = 2) -> bool:

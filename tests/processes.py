@@ -1,0 +1,59 @@
+"""The server as a process of its own, on a free port of the loopback interface."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from server.settings import REPOSITORY
+
+PATIENCE_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Service:
+    """A server that has said where it listens."""
+
+    process: subprocess.Popen[str]
+    port: int
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"http://localhost:{self.port}"
+
+    def stop(self) -> int:
+        """End it as platforms do; return its exit status."""
+        self.process.terminate()
+        return self.process.wait(PATIENCE_SECONDS)
+
+
+def start(environ: Mapping[str, str], *arguments: str) -> subprocess.Popen[str]:
+    """Start `python -m server` with some variables set."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "server", *arguments],
+        cwd=REPOSITORY,
+        env={**os.environ, **environ},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@contextmanager
+def serving(environ: Mapping[str, str] | None = None) -> Iterator[Service]:
+    """Run a server on a free port, without a wait at its end, for as long as a test needs it."""
+    process = start({"PORT": "0", "DIGIT_DRAIN_SECONDS": "0", **(environ or {})})
+    try:
+        assert process.stdout
+        first_line = process.stdout.readline()
+        found = re.search(r"http://localhost:(\d+)", first_line)
+        assert found, first_line + process.stdout.read()
+        yield Service(process, int(found[1]))
+    finally:
+        process.kill() if process.poll() is None else None
+        process.wait()
+        process.stdout.close() if process.stdout else None

@@ -1,0 +1,365 @@
+"""The HTTP service as its clients see it: every form of a request, every kind of answer."""
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from starlette.testclient import TestClient
+
+from server.app import Readiness, create_app
+from server.recognize import Recognizer
+from server.settings import Settings
+from tests.drawings import seven
+
+PROBLEM = "application/problem+json"
+PATH = "/recognize.json"
+SEVEN = seven()
+BASE64 = base64.b64encode(SEVEN).decode()
+
+
+def assert_problem(response: httpx2.Response, status: int, code: str) -> dict[str, Any]:
+    document: dict[str, Any] = response.json()
+    assert response.status_code == status
+    assert response.headers["content-type"] == PROBLEM
+    assert document["type"] == "about:blank"
+    assert document["status"] == status
+    assert document["code"] == code
+    assert document["title"]
+    assert document["detail"]
+    return document
+
+
+def test_form(client: TestClient) -> None:
+    """One `image` in a form gets one answer."""
+    response = client.post(PATH, files={"image": ("7.png", SEVEN)})
+
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "application/json"
+    assert set(response.json()) == {"number", "confidence", "digit", "digits", "image", "model"}
+    assert response.json()["digit"] == 7
+
+
+def test_form_with_other_fields(client: TestClient) -> None:
+    """Fields that mean nothing here are passed over."""
+    response = client.post(PATH, files={"image": ("7.png", SEVEN)}, data={"note": "hello"})
+
+    assert response.json()["number"] == "7"
+
+
+def test_form_batch(client: TestClient) -> None:
+    """Several `images` get their answers in order, a bad one its problem in its place."""
+    pictures = [("images", SEVEN), ("images", b"no picture"), ("images", SEVEN)]
+
+    answers = client.post(PATH, files=pictures).json()["answers"]
+
+    assert [answer.get("number") for answer in answers] == ["7", None, "7"]
+    assert answers[1]["code"] == "unsupported_format"
+    assert answers[1]["status"] == 415
+
+
+def test_batch_of_one(client: TestClient) -> None:
+    """A batch of one is a batch."""
+    assert len(client.post(PATH, files={"images": SEVEN}).json()["answers"]) == 1
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["image/png", "image/jpeg", "application/x-www-form-urlencoded", "application/json", "", "?;"],
+)
+def test_bare_body(client: TestClient, content_type: str) -> None:
+    """A picture as the body is one whatever the content type says."""
+    response = client.post(PATH, content=SEVEN, headers={"content-type": content_type})
+
+    assert response.json()["number"] == "7"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        BASE64,
+        base64.encodebytes(SEVEN).decode(),
+        f"data:image/png;base64,{BASE64}",
+        f"data:;base64,{BASE64}",
+        f"data:image/png;name=7.png;BASE64,{BASE64.replace('+', '%2B')}",
+        "data:image/png," + "".join(f"%{byte:02x}" for byte in SEVEN),
+    ],
+    ids=["plain", "lines", "uri", "uri without type", "uri with parameters", "percent-encoded"],
+)
+def test_json(client: TestClient, text: str) -> None:
+    """A picture in JSON may be base64 or a data: URI."""
+    assert client.post(PATH, json={"image": text}).json()["number"] == "7"
+
+
+def test_json_batch(client: TestClient) -> None:
+    """A batch in JSON has a problem in the place of each string that is no picture."""
+    texts = [BASE64, "not base64!", 7, BASE64[:80], "\ud800"]
+
+    answers = client.post(PATH, content=json.dumps({"images": texts})).json()["answers"]
+
+    assert [answer.get("code") for answer in answers] == [
+        None,
+        "malformed_base64",
+        "malformed_json",
+        "corrupt_image",
+        "malformed_base64",
+    ]
+
+
+def test_explain(client: TestClient) -> None:
+    """Asked to explain, the answer holds the crops that the network saw."""
+    (digit,) = client.post(PATH, params={"explain": 1}, content=SEVEN).json()["digits"]
+
+    crop = base64.b64decode(digit["crop"].removeprefix("data:image/png;base64,"))
+    assert client.post(PATH, content=crop).json()["digit"] == 7
+
+
+def test_blank(client: TestClient, data: Path) -> None:
+    """A picture without digits is an answer."""
+    answer = client.post(PATH, content=(data / "blank.png").read_bytes()).json()
+
+    assert answer["number"] == ""
+    assert answer["digit"] is None
+
+
+FORM = "multipart/form-data; boundary=b"
+PART = b'--b\r\nContent-Disposition: form-data; name="image"\r\n\r\n'
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "status", "code"),
+    [
+        ("image/png", b"", 400, "no_picture"),
+        ("image/png", b"%PDF-1.7", 415, "unsupported_format"),
+        ("image/png", SEVEN[:60], 422, "corrupt_image"),
+        ("text/plain", b"hello", 415, "unsupported_format"),
+        (FORM, b"hello", 400, "malformed_form"),
+        (FORM, PART + SEVEN, 400, "malformed_form"),
+        (FORM, PART + b"\r\n--b--\r\n", 400, "no_picture"),
+        (FORM, b"--b--\r\n", 400, "no_picture"),
+        (FORM, b"--b\r\nno colon\r\n\r\n", 400, "malformed_form"),
+        (FORM, PART.replace(b"image", b"file") + b"x\r\n--b--\r\n", 400, "no_picture"),
+        (FORM, b"--b\r\n\r\nx\r\n--b--\r\n", 400, "no_picture"),
+        (FORM, PART + b"x\r\n" + PART + b"x\r\n--b--\r\n", 400, "no_picture"),
+        (FORM, PART + b"hello\r\n--b--\r\n", 415, "unsupported_format"),
+        ("multipart/form-data", PART, 400, "malformed_form"),
+        ("multipart/form-data; boundary=" + "b" * 300, PART, 400, "malformed_form"),
+        ("application/json", b"{", 400, "malformed_json"),
+        ("application/json", b"[" * 100_000, 400, "malformed_json"),
+        ("application/json", b"\xff\xfe", 400, "malformed_json"),
+        ("application/json", b"[]", 400, "malformed_json"),
+        ("application/json", b"{}", 400, "malformed_json"),
+        ("application/json", b'{"image": 7}', 400, "malformed_json"),
+        ("application/json", b'{"images": []}', 400, "malformed_json"),
+        ("application/json", b'{"images": "x"}', 400, "malformed_json"),
+        ("application/json", b'{"image": "", "images": [""]}', 400, "malformed_json"),
+        ("application/json", b'{"image": "?"}', 400, "malformed_base64"),
+        ("application/json", b'{"image": ""}', 415, "unsupported_format"),
+        ("application/json", b'{"image": "data:,hello"}', 415, "unsupported_format"),
+        ("application/json", b'{"image": "aGVsbG8="}', 415, "unsupported_format"),
+    ],
+)
+def test_bad_request(
+    client: TestClient, content_type: str, body: bytes, status: int, code: str
+) -> None:
+    """Each thing that a client can get wrong has its problem document."""
+    response = client.post(PATH, content=body, headers={"content-type": content_type})
+
+    assert_problem(response, status, code)
+
+
+def test_content_encoding(client: TestClient) -> None:
+    """A compressed body is refused, and what is taken is told."""
+    response = client.post(PATH, content=SEVEN, headers={"content-encoding": "gzip"})
+
+    assert_problem(response, 415, "unsupported_coding")
+    assert response.headers["accept-encoding"] == "identity"
+
+
+def test_identity_encoding(client: TestClient) -> None:
+    """A body that says that it is not compressed is taken."""
+    response = client.post(PATH, content=SEVEN, headers={"content-encoding": "identity"})
+
+    assert response.status_code == 200
+
+
+def test_not_found(client: TestClient) -> None:
+    """An unknown path is a problem document too."""
+    assert_problem(client.get("/nothing"), 404, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [("GET", PATH, {"POST"}), ("DELETE", PATH, {"POST"}), ("POST", "/healthz", {"GET", "HEAD"})],
+)
+def test_method_not_allowed(client: TestClient, method: str, path: str, allowed: set[str]) -> None:
+    """A method that a path does not have is refused, and those that it has are told."""
+    response = client.request(method, path)
+
+    assert_problem(response, 405, "method_not_allowed")
+    assert set(response.headers["allow"].split(", ")) == allowed
+
+
+def test_fault(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault of the service is a problem document that tells nothing of its inside."""
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr(Recognizer, "recognize", fail)
+
+    response = client.post(PATH, content=SEVEN)
+
+    assert "secret" not in str(assert_problem(response, 500, "internal_error"))
+
+
+@pytest.fixture
+def small(recognizer: Recognizer, settings: Settings) -> Iterator[TestClient]:
+    """A client of an app with narrow limits."""
+    limits = replace(settings, max_body_bytes=2000, max_pictures=2, body_timeout_seconds=0.2)
+    with TestClient(create_app(recognizer, limits, Readiness())) as client:
+        yield client
+
+
+def test_body_too_large(small: TestClient) -> None:
+    """A body whose length is over the limit is refused."""
+    document = assert_problem(small.post(PATH, content=b"x" * 2001), 413, "body_too_large")
+
+    assert "2000" in document["detail"]
+
+
+def test_stream_too_large(small: TestClient) -> None:
+    """So is one that comes in chunks and does not say how long it is."""
+    response = small.post(PATH, content=iter([b"x" * 1500, b"x" * 1500]))
+
+    assert_problem(response, 413, "body_too_large")
+
+
+def test_too_many_pictures(small: TestClient) -> None:
+    """A batch over the limit is refused."""
+    document = assert_problem(
+        small.post(PATH, json={"images": ["", "", ""]}), 413, "too_many_pictures"
+    )
+
+    assert "at most 2" in document["detail"]
+
+
+async def call(
+    recognizer: Recognizer, settings: Settings, receive: AsyncIterator[dict[str, Any]], times: int
+) -> list[dict[str, Any]]:
+    """Send the app requests at once whose bodies arrive as ASGI messages; return what it starts."""
+    started = []
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            started.append(message)
+
+    app = create_app(recognizer, settings, Readiness())
+    async with app.router.lifespan_context(app) as state:
+        scope: dict[str, Any] = {
+            "type": "http",
+            "method": "POST",
+            "path": PATH,
+            "query_string": b"",
+            "headers": [],
+            "state": state,
+        }
+        requests = [app(dict(scope), receive.__anext__, send) for _ in range(times)]
+        await asyncio.gather(*requests)
+    return started
+
+
+def test_too_slow(recognizer: Recognizer, settings: Settings) -> None:
+    """A body that does not arrive in time is given up, and its connection closed."""
+
+    async def trickle() -> AsyncIterator[dict[str, Any]]:
+        yield {"type": "http.request", "body": SEVEN[:10], "more_body": True}
+        await asyncio.sleep(60)
+
+    hasty = replace(settings, body_timeout_seconds=0.1)
+
+    (started,) = asyncio.run(call(recognizer, hasty, trickle(), 1))
+
+    assert started["status"] == 408
+    assert (b"connection", b"close") in started["headers"]
+
+
+def test_hung_up(recognizer: Recognizer, settings: Settings) -> None:
+    """A client that hangs up in the middle of its body is no fault."""
+
+    async def hang_up() -> AsyncIterator[dict[str, Any]]:
+        yield {"type": "http.request", "body": SEVEN[:10], "more_body": True}
+        yield {"type": "http.disconnect"}
+
+    (started,) = asyncio.run(call(recognizer, settings, hang_up(), 1))
+
+    assert started["status"] == 400
+
+
+def test_busy(recognizer: Recognizer, settings: Settings) -> None:
+    """More requests at once than may wait are told to come back."""
+
+    async def pictures() -> AsyncIterator[dict[str, Any]]:
+        while True:
+            yield {"type": "http.request", "body": SEVEN}
+
+    narrow = replace(settings, max_waiting=2)
+
+    started = asyncio.run(call(recognizer, narrow, pictures(), 5))
+
+    assert sorted(message["status"] for message in started) == [200, 200, 503, 503, 503]
+    refused = next(message for message in started if message["status"] == 503)
+    assert (b"retry-after", b"1") in refused["headers"]
+
+
+def test_health(client: TestClient) -> None:
+    """A service that runs is alive and ready."""
+    assert client.get("/healthz").json() == {"status": "alive"}
+    assert client.get("/readyz").json() == {"status": "ready"}
+
+
+def test_draining(recognizer: Recognizer, settings: Settings) -> None:
+    """A service about to stop is not ready, but alive, and answers still."""
+    readiness = Readiness()
+    with TestClient(create_app(recognizer, settings, readiness)) as client:
+        readiness.is_draining = True
+
+        assert_problem(client.get("/readyz"), 503, "not_ready")
+        assert client.get("/healthz").status_code == 200
+        assert client.post(PATH, content=SEVEN).status_code == 200
+
+
+def test_cold(recognizer: Recognizer, settings: Settings) -> None:
+    """A service is ready only once it has read a picture for itself."""
+    readiness = Readiness()
+    app = create_app(recognizer, settings, readiness)
+
+    assert not readiness.is_warm
+    with TestClient(app):
+        assert readiness.is_warm
+
+
+CONTENT_TYPES = st.sampled_from([FORM, "application/json", "image/png", ""])
+PIECES = st.sampled_from([PART, b"--b", b"\r\n", b"--", b"{", b'"images"', b":", b"[", b"]", SEVEN])
+
+
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(CONTENT_TYPES, st.lists(PIECES | st.binary(max_size=20), max_size=8))
+def test_any_body(client: TestClient, content_type: str, pieces: list[bytes]) -> None:
+    """Whatever a body is made of, the answer is a designed one."""
+    headers = {"content-type": content_type}
+
+    response = client.post(PATH, content=b"".join(pieces), headers=headers)
+
+    assert response.status_code in {200, 400, 415, 422}
+    assert response.headers["content-type"] == (
+        "application/json" if response.status_code == 200 else PROBLEM
+    )

@@ -1,0 +1,187 @@
+"""`python -m server` as a process: start, answers over a socket, signals, stop."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from server.__main__ import main
+from server.settings import REPOSITORY, SETTINGS
+from tests.drawings import seven
+from tests.processes import PATIENCE_SECONDS, Service, serving, start
+
+PATH = "/recognize.json"
+SEVEN = seven()
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    """A server that runs for all tests that do not stop it."""
+    with serving() as service:
+        yield service
+
+
+def test_keep_alive_after_errors(service: Service) -> None:
+    """A connection stays usable whatever was wrong with the requests on it."""
+    link = http.client.HTTPConnection("localhost", service.port, timeout=PATIENCE_SECONDS)
+    link.connect()
+    at_first = link.sock
+    bodies = [b"", b"hello", SEVEN[:60], b"{", b"x" * (17 * 2**20), SEVEN]
+
+    statuses = []
+    for body in bodies:
+        link.request("POST", PATH, body)
+        response = link.getresponse()
+        response.read()
+        statuses.append(response.status)
+
+    assert statuses == [400, 415, 422, 400, 413, 200]
+    assert link.sock is at_first
+    link.close()
+
+
+def test_garbage(service: Service) -> None:
+    """Bytes that are not HTTP are refused, and the next client is served."""
+    with socket.create_connection(("localhost", service.port), PATIENCE_SECONDS) as link:
+        link.sendall(b"\x16\x03\x01 this is no HTTP\r\n\r\n")
+        assert link.recv(4096).startswith(b"HTTP/1.1 400")
+
+    assert ask(service) == 200
+
+
+def ask(service: Service, method: str = "POST", path: str = PATH) -> int:
+    link = http.client.HTTPConnection("localhost", service.port, timeout=PATIENCE_SECONDS)
+    link.request(method, path, SEVEN if method == "POST" else None)
+    response = link.getresponse()
+    response.read()
+    link.close()
+    return response.status
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stop(number: signal.Signals) -> None:
+    """A signal to stop is answered by stopping, which is no failure."""
+    with serving() as service:
+        assert ask(service) == 200
+        service.process.send_signal(number)
+        assert service.process.wait(8) == 0
+
+
+def test_drain() -> None:
+    """After SIGTERM the server says that it is not ready, and answers a while still."""
+    with serving({"DIGIT_DRAIN_SECONDS": "1.5"}) as service:
+        service.process.terminate()
+        time.sleep(0.3)
+
+        assert ask(service, "GET", "/readyz") == 503
+        assert ask(service) == 200
+        assert service.process.wait(8) == 0
+
+
+def test_impatient_stop() -> None:
+    """A second Ctrl+C does not wait for a request whose body never ends."""
+    with serving() as service, socket.create_connection(("localhost", service.port)) as link:
+        link.sendall(b"POST /recognize.json HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx")
+        time.sleep(0.2)
+        service.process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        assert service.process.poll() is None
+        service.process.send_signal(signal.SIGINT)
+        service.process.wait(5)
+
+
+def test_port_taken(service: Service) -> None:
+    """A port that is taken ends the start with a line that says so."""
+    process = start({"PORT": str(service.port)})
+
+    output, _ = process.communicate(timeout=PATIENCE_SECONDS)
+
+    assert process.returncode != 0
+    assert "address already in use" in output
+    assert "Traceback" not in output
+
+
+def test_bad_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A model that cannot be used ends the start with one line."""
+    path = tmp_path / "digit.onnx"
+    path.write_bytes(b"no model")
+
+    status = main([], {"DIGIT_MODEL": str(path)})
+
+    assert status == 1
+    assert capsys.readouterr().err == f"{path}: is not a model that onnxruntime can load\n"
+
+
+def test_bad_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    """Bad settings end the start with a line each."""
+    status = main([], {"PORT": "x", "DIGIT_TYPO": "1"})
+
+    assert status == 1
+    assert len(capsys.readouterr().err.splitlines()) == 2
+
+
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """The help names every command and every setting."""
+    with pytest.raises(SystemExit):
+        main(["--help"], {})
+
+    text = capsys.readouterr().out
+    assert all(setting.variable in text for setting in SETTINGS)
+    assert "serve" in text
+    assert "read" in text
+
+
+def test_read(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`read` prints a line a file, and fails where a file did."""
+    assert main(["read", str(data / "7.png")], {}) == 0
+    assert json.loads(capsys.readouterr().out)["number"] == "7"
+    assert main(["read", str(data / "7.png"), str(data / "none.png")], {}) == 1
+
+
+def test_nothing_written_nobody_called(tmp_path: Path) -> None:
+    """The server writes no file and opens no connection."""
+    home, temporary = tmp_path / "home", tmp_path / "tmp"
+    home.mkdir()
+    temporary.mkdir()
+    before = repository_files()
+    environ = {"HOME": str(home), "TMPDIR": str(temporary), "PYTHONDONTWRITEBYTECODE": "1"}
+
+    with serving(environ) as service:
+        assert ask(service) == 200
+        opened = [os.readlink(fd) for fd in Path(f"/proc/{service.process.pid}/fd").iterdir()]
+        assert connections(opened) == []
+
+    assert list(home.iterdir()) == list(temporary.iterdir()) == []
+    assert repository_files() == before
+
+
+def repository_files() -> set[Path]:
+    return {path for folder in ("server", "models") for path in (REPOSITORY / folder).rglob("*")}
+
+
+def connections(opened: list[str]) -> list[str]:
+    """Return the lines of the kernel's tables for connections that descriptors hold."""
+    inodes = {name[len("socket:[") : -1] for name in opened if name.startswith("socket:[")}
+    lines = [
+        line
+        for table in ("tcp", "tcp6", "udp", "udp6")
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]
+        if line.split()[9] in inodes
+    ]
+    listening = "0A"
+    return [line for line in lines if line.split()[3] != listening]
+
+
+def test_telemetry_is_off() -> None:
+    """Whoever imports onnxruntime through us, it finds its telemetry switched off."""
+    code = "import server.model, os; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "1\n"

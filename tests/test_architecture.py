@@ -1,0 +1,116 @@
+"""What depends on what, read from the sources: the rules that keep the code easy to follow."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from server.settings import REPOSITORY
+
+SERVER = REPOSITORY / "server"
+MODULES = sorted(path.stem for path in SERVER.glob("*.py") if path.stem != "__init__")
+
+# What each module imports of ours, and of others beside the standard library.
+OURS = {
+    "__main__": {"app", "image", "model", "read", "recognize", "settings"},
+    "answer": set(),
+    "app": {"answer", "errors", "image", "recognize", "settings", "uploads", "worker"},
+    "errors": set(),
+    "header": set(),
+    "image": {"errors", "header"},
+    "locate": set(),
+    "model": set(),
+    "read": {"errors", "recognize"},
+    "recognize": {"answer", "image", "locate", "model"},
+    "settings": set(),
+    "uploads": {"errors", "header", "settings"},
+    "worker": {"errors"},
+}
+OTHERS = {
+    "__main__": {"uvicorn"},
+    "answer": {"numpy"},
+    "app": {"numpy", "starlette"},
+    "image": {"PIL", "numpy"},
+    "locate": {"numpy"},
+    "model": {"numpy", "onnxruntime"},
+    "recognize": {"numpy"},
+    "uploads": {"python_multipart", "starlette"},
+}
+
+
+def tree_of(module: str) -> ast.Module:
+    return ast.parse((SERVER / f"{module}.py").read_text())
+
+
+def imported(tree: ast.AST) -> set[str]:
+    """Return the full names of the modules that a tree imports."""
+    nodes = list(ast.walk(tree))
+    plain = {alias.name for n in nodes if isinstance(n, ast.Import) for alias in n.names}
+    return plain | {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports(module: str) -> None:
+    """Each module imports what the table says, and nothing else."""
+    names = imported(tree_of(module))
+    roots = {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"server"}
+
+    assert {name.removeprefix("server.") for name in names if name.startswith("server")} == OURS[
+        module
+    ]
+    assert roots == OTHERS.get(module, set())
+
+
+def test_no_cycles() -> None:
+    """Modules can be laid in an order in which each imports only those before it."""
+    left = {module: set(ours) for module, ours in OURS.items()}
+    while free := {module for module, ours in left.items() if not ours & left.keys()}:
+        for module in free:
+            del left[module]
+
+    assert not left
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_stand_on_top(module: str) -> None:
+    """No import hides in a function."""
+    functions = [n for n in ast.walk(tree_of(module)) if isinstance(n, ast.FunctionDef)]
+
+    assert not any(imported(function) for function in functions)
+
+
+def test_init_is_a_docstring() -> None:
+    """The package itself holds nothing but what it is."""
+    assert len(tree_of("__init__").body) == 1
+
+
+def test_server_needs_no_training() -> None:
+    """Serving loads neither torch, nor onnx, nor the export."""
+    code = "import server.__main__, sys; print(*sys.modules)"
+
+    loaded = subprocess.check_output([sys.executable, "-c", code], text=True, cwd=REPOSITORY)
+
+    assert not {"torch", "onnx", "export"} & set(loaded.split())
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_importing_does_nothing(module: str, tmp_path: Path) -> None:
+    """Importing a module prints nothing and opens nothing but code and what code needs."""
+    code = f"""
+import sys
+opened = []
+import numpy, PIL.Image, onnxruntime, starlette.applications, python_multipart, uvicorn, asyncio
+def watch(event, args):
+    if event == "open" and not str(args[0]).endswith((".py", ".pyc", ".so")):
+        opened.append(args[0])
+    if event.startswith("socket."):
+        opened.append(event)
+sys.addaudithook(watch)
+import server.{module}
+print(opened)
+"""
+    output = subprocess.check_output([sys.executable, "-c", code], text=True, cwd=REPOSITORY)
+
+    assert output == "[]\n"

@@ -1,0 +1,109 @@
+"""The README says what is true: its examples run, and no setting or error is missing from it."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from starlette.testclient import TestClient
+
+from server.settings import REPOSITORY, SETTINGS, Setting
+from tests.processes import PATIENCE_SECONDS, Service, serving
+from tests.server.test_errors import all_problems
+
+README = (REPOSITORY / "README.md").read_text()
+LOCAL = "http://localhost:5000"
+
+
+def blocks(language: str) -> list[str]:
+    """Return the fenced blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+
+
+CURLS = [line for line in README.splitlines() if "curl " in line and LOCAL in line]
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    with serving() as service:
+        yield service
+
+
+def run(command: list[str], text: str, service: Service) -> str:
+    return subprocess.check_output(
+        [*command, text.replace(LOCAL, service.url)],
+        cwd=REPOSITORY,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
+@pytest.mark.parametrize("command", CURLS)
+def test_curl(command: str, service: Service) -> None:
+    """Each command gets the number that its picture is named for."""
+    answer = json.loads(run(["sh", "-c"], command, service))
+
+    answers = answer.get("answers", [answer])
+    names = re.findall(r"tests/data/\w*?-?(\d)\.", command)
+    assert [answer["number"] for answer in answers] == names
+
+
+def test_python(service: Service) -> None:
+    """The Python example prints the number and the confidence."""
+    (example,) = blocks("python")
+
+    assert run([sys.executable, "-c"], example, service).startswith("7 0.9")
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="node is not installed")
+def test_javascript(service: Service) -> None:
+    """The JavaScript example prints the number."""
+    (example,) = blocks("js")
+    file = 'const file = require("fs").readFileSync("tests/data/7.png");'
+
+    output = run(["node", "-e"], f"{file}\n(async () => {{ {example} }})()", service)
+
+    assert output == "7\n"
+
+
+def test_answer(client: TestClient) -> None:
+    """The answer shown is the answer given, figures aside."""
+    shown = json.loads(blocks("json")[0])
+
+    given = client.post(
+        "/recognize.json", content=(REPOSITORY / "tests/data/7.png").read_bytes()
+    ).json()
+
+    assert shown.keys() == given.keys()
+    assert shown["digits"][0].keys() == given["digits"][0].keys()
+    assert shown["number"] == given["number"]
+    assert shown["image"] == given["image"]
+    assert shown["digits"][0]["box"] == pytest.approx(given["digits"][0]["box"], abs=3)
+
+
+def test_problem(client: TestClient) -> None:
+    """The problem document shown is the one given."""
+    response = client.post(
+        "/recognize.json", content=b"hello", headers={"content-type": "text/plain"}
+    )
+    shown = json.loads(blocks("json")[1])
+
+    assert shown.keys() == response.json().keys()
+    assert shown["code"] == response.json()["code"]
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.variable)
+def test_settings(setting: Setting) -> None:
+    """Every setting stands in its table with its default."""
+    assert f"| `{setting.variable}` | {setting.default} |" in README
+
+
+@pytest.mark.parametrize("problem", all_problems())
+def test_errors(problem: type) -> None:
+    """Every error stands in its table with its status."""
+    assert f"| {vars(problem)['status']} | `{vars(problem)['code']}` |" in README
