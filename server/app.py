@@ -12,7 +12,6 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from server.answer import Answer
 from server.errors import (
     ClientError,
     InternalError,
@@ -91,29 +90,29 @@ async def recognize(request: Request[State]) -> Response:
     upload = await read_upload(request, state["settings"])
     explain = request.query_params.get("explain") == "1"
     with state["worker"].place():
+        if not upload.is_batch:
+            return JSONResponse(await _read(upload.pictures[0], explain, state))
         # One job a picture: a batch takes turns with the requests that come after it.
-        answers = [await _answer(picture, explain, state) for picture in upload.pictures]
-    if upload.is_batch:
-        return JSONResponse({"answers": [_as_json(answer) for answer in answers]})
-    (answer,) = answers
-    if isinstance(answer, ClientError):
-        raise answer
-    return JSONResponse(answer.as_json())
+        answers = [await _read_if_possible(picture, explain, state) for picture in upload.pictures]
+    return JSONResponse({"answers": answers})
 
 
-async def _answer(
-    picture: bytes | ClientError, explain: bool, state: State
-) -> Answer | ClientError:
+async def _read(picture: bytes | ClientError, explain: bool, state: State) -> dict[str, Any]:
+    """Return the answer to a picture, or raise what is wrong with it."""
     if isinstance(picture, ClientError):
-        return picture
+        raise picture
+    answer = await state["worker"].run(state["recognizer"].recognize, picture, explain)
+    return answer.as_json()
+
+
+async def _read_if_possible(
+    picture: bytes | ClientError, explain: bool, state: State
+) -> dict[str, Any]:
+    """Return the answer to a picture, or the problem document that stands in its place."""
     try:
-        return await state["worker"].run(state["recognizer"].recognize, picture, explain)
+        return await _read(picture, explain, state)
     except ClientError as problem:
-        return problem
-
-
-def _as_json(answer: Answer | ClientError) -> dict[str, Any]:
-    return answer.as_document() if isinstance(answer, ClientError) else answer.as_json()
+        return problem.as_document()
 
 
 async def healthz(_: Request[State]) -> Response:

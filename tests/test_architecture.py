@@ -16,7 +16,7 @@ MODULES = sorted(path.stem for path in SERVER.glob("*.py") if path.stem != "__in
 OURS = {
     "__main__": {"app", "image", "model", "read", "recognize", "settings"},
     "answer": set(),
-    "app": {"answer", "errors", "image", "recognize", "settings", "uploads", "worker"},
+    "app": {"errors", "image", "recognize", "settings", "uploads", "worker"},
     "errors": set(),
     "header": set(),
     "image": {"errors", "header"},

@@ -157,7 +157,7 @@ def test_nothing_written_nobody_called(tmp_path: Path) -> None:
     with serving(environ) as service:
         assert ask(service) == 200
         opened = [os.readlink(fd) for fd in Path(f"/proc/{service.process.pid}/fd").iterdir()]
-        assert connections(opened) == []
+        assert foreign_connections(opened, service.port) == []
 
     assert list(home.iterdir()) == list(temporary.iterdir()) == []
     assert repository_files() == before
@@ -167,8 +167,8 @@ def repository_files() -> set[Path]:
     return {path for folder in ("server", "models") for path in (REPOSITORY / folder).rglob("*")}
 
 
-def connections(opened: list[str]) -> list[str]:
-    """Return the lines of the kernel's tables for connections that descriptors hold."""
+def foreign_connections(opened: list[str], port: int) -> list[str]:
+    """Return the kernel's lines on the connections of descriptors, but for those to a port."""
     inodes = {name[len("socket:[") : -1] for name in opened if name.startswith("socket:[")}
     lines = [
         line
@@ -176,8 +176,7 @@ def connections(opened: list[str]) -> list[str]:
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]
         if line.split()[9] in inodes
     ]
-    listening = "0A"
-    return [line for line in lines if line.split()[3] != listening]
+    return [line for line in lines if not line.split()[1].endswith(f":{port:04X}")]
 
 
 def test_telemetry_is_off() -> None:
