@@ -36,8 +36,8 @@ class Split:
         """Return the number of pictures."""
         return len(self.labels)
 
-    def head(self, count: int) -> Self:
-        """Return the first `count` pictures: enough to try a pipeline, not to judge a model."""
+    def head(self, count: int | None) -> Self:
+        """Return the first `count` pictures, to try a pipeline, or with None all of them."""
         return type(self)(self.images[:count], self.labels[:count])
 
 
@@ -127,4 +127,5 @@ def parse_idx(content: bytes) -> NDArray[np.uint8]:
     shape = tuple(np.frombuffer(content, ">u4", count=dimensions, offset=4).tolist())
     if len(content) - header != np.prod(shape):
         raise DataError(f"an IDX file of {len(content):,} bytes cannot hold the shape {shape}")
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+    # A copy, because torch takes only arrays that could be written to.
+    return np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy()

@@ -1,0 +1,119 @@
+"""Training that is interrupted, and what a fingerprint notices."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from export.checkpoint import Checkpoint, State, fingerprint, remember
+from export.data import Mnist
+from export.train import Recipe, train_digit
+
+CPU = torch.device("cpu")
+
+
+class Interrupting(Checkpoint):
+    """A checkpoint that saves after the second step, upon which somebody presses Ctrl-C."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._asked = 0
+
+    def is_due(self) -> bool:
+        """Return true at the second step."""
+        self._asked += 1
+        return self._asked == 2
+
+    def save(self, state: State) -> None:
+        """Save, then be interrupted."""
+        super().save(state)
+        raise KeyboardInterrupt
+
+
+def test_an_interrupted_training_ends_in_the_same_weights(mnist: Mnist, tmp_path: Path) -> None:
+    """Two steps, an interruption, and three more are five steps, to the bit."""
+    recipe = Recipe(steps=5, batch=16)
+    whole = train_digit(mnist.train, recipe, 7, CPU, Checkpoint(tmp_path / "whole"))
+    with pytest.raises(KeyboardInterrupt):
+        train_digit(mnist.train, recipe, 7, CPU, Interrupting(tmp_path / "half"))
+    resumed = Checkpoint(tmp_path / "half")
+    state = resumed.load()
+    assert state is not None
+    assert state["step"] == 2
+    ended = train_digit(mnist.train, recipe, 7, CPU, resumed)
+    assert all(torch.equal(ended[name], value) for name, value in whole.items())
+
+
+def test_another_seed_gives_other_weights(mnist: Mnist, tmp_path: Path) -> None:
+    """The seed decides the weights that a training starts from and what it draws."""
+    first, second = (
+        train_digit(mnist.train, Recipe(steps=1, batch=16), seed, CPU, Checkpoint(tmp_path / "no"))
+        for seed in (0, 1)
+    )
+    assert any(not torch.equal(first[name], value) for name, value in second.items())
+
+
+def test_a_result_is_made_once(tmp_path: Path) -> None:
+    """What is kept is not made again, and what was unfinished is cleared away."""
+
+    def make(checkpoint: Checkpoint) -> State:
+        checkpoint.save({"step": 1})
+        return {"weights": torch.ones(2)}
+
+    def make_again(checkpoint: Checkpoint) -> State:
+        raise AssertionError
+
+    remember(tmp_path / "result", make)
+    assert remember(tmp_path / "result", make_again)["weights"].tolist() == [1, 1]
+    assert [path.name for path in tmp_path.iterdir()] == ["result"]
+
+
+def test_a_checkpoint_is_due_from_time_to_time(tmp_path: Path) -> None:
+    """Saving starts the wait anew."""
+    times = iter([0.0, 19.0, 20.0, 21.0, 40.0])
+    checkpoint = Checkpoint(tmp_path / "state", every_seconds=20, clock=lambda: next(times))
+    assert [checkpoint.is_due(), checkpoint.is_due()] == [False, True]
+    checkpoint.save({})
+    assert not checkpoint.is_due()
+
+
+def test_a_checkpoint_cannot_run_code(tmp_path: Path) -> None:
+    """A file that holds more than tensors and plain values is refused."""
+    torch.save({"step": Path("x")}, tmp_path / "state")
+    with pytest.raises(Exception, match="Weights only load failed"):
+        Checkpoint(tmp_path / "state").load()
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """Return the entry of a package in which one module imports the next."""
+    folder = tmp_path / "pack"
+    folder.mkdir()
+    (folder / "entry.py").write_text("from pack.middle import x\n")
+    (folder / "middle.py").write_text("import math\nfrom pack import last\nx = last.y\n")
+    (folder / "last.py").write_text("y = 1\n")
+    return folder / "entry.py"
+
+
+def test_a_fingerprint_ignores_comments(package: Path) -> None:
+    """What changes no result is no reason to train again."""
+    before = fingerprint(package, {"steps": 1})
+    (package.parent / "last.py").write_text("y  =  1  # one\n")
+    assert fingerprint(package, {"steps": 1}) == before
+
+
+@pytest.mark.parametrize(("settings", "source"), [({"steps": 2}, "y = 1"), ({"steps": 1}, "y = 2")])
+def test_a_fingerprint_notices_settings_and_code(
+    package: Path, settings: dict[str, int], source: str
+) -> None:
+    """A setting, or a line in a module that is imported by an imported one, makes another."""
+    before = fingerprint(package, {"steps": 1})
+    (package.parent / "last.py").write_text(source)
+    assert fingerprint(package, settings) != before
+
+
+def test_a_fingerprint_is_of_imported_modules_only(package: Path) -> None:
+    """A neighbor that the training does not use is none of its business."""
+    before = fingerprint(package, {})
+    (package.parent / "other.py").write_text("z = 1\n")
+    assert fingerprint(package, {}) == before

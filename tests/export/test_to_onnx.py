@@ -1,0 +1,146 @@
+"""The file that a network becomes."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from export.data import Split
+from export.network import DigitNetwork
+from export.to_onnx import IR_VERSION, OPSET, Calibrated, digit_model, finish, trace
+from server.model import load_classifier
+
+REPOSITORY = Path(__file__).parents[2]
+TEMPERATURE = 1.3
+METADATA = {"seed": "0", "name": '"digit"'}
+FILE_OF_SEED_0 = """
+import hashlib, torch
+from export.network import DigitNetwork
+from export.to_onnx import digit_model
+torch.manual_seed(0)
+print(hashlib.sha256(digit_model(DigitNetwork(), 1.3, {"a": "1"})).hexdigest())
+"""
+
+
+@pytest.fixture(scope="module")
+def network() -> DigitNetwork:
+    """A network whose batch normalization has seen something, so that folding it matters."""
+    torch.manual_seed(0)
+    made = DigitNetwork()
+    for module in made.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.uniform_(module.bias, -0.5, 0.5)
+            nn.init.uniform_(module.running_mean, -0.5, 0.5)  # type: ignore[arg-type] # not None
+    return made.eval()
+
+
+@pytest.fixture(scope="module")
+def content(network: DigitNetwork) -> bytes:
+    """Return the file's bytes."""
+    return digit_model(network, TEMPERATURE, METADATA)
+
+
+@pytest.fixture(scope="module")
+def model(content: bytes) -> onnx.ModelProto:
+    """Return the file, parsed."""
+    return onnx.load_from_string(content)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 60])
+def test_the_file_answers_as_the_network(
+    network: DigitNetwork, content: bytes, test_split: Split, tmp_path: Path, count: int
+) -> None:
+    """PyTorch and onnxruntime agree on batches of any size, temperature and softmax included."""
+    path = tmp_path / "digit.onnx"
+    path.write_bytes(content)
+    images = test_split.images[:count]
+    with torch.inference_mode():
+        expected = torch.softmax(network(torch.from_numpy(images)) / TEMPERATURE, dim=1).numpy()
+    served = load_classifier(path).classify(images)
+    np.testing.assert_allclose(served, expected, atol=1e-6)
+    assert (served.argmax(axis=1) == expected.argmax(axis=1)).all()
+
+
+def test_the_same_network_gives_the_same_bytes(network: DigitNetwork, content: bytes) -> None:
+    """Neither what was exported before nor the order of the metadata shows in the file."""
+    assert digit_model(network, TEMPERATURE, dict(reversed(METADATA.items()))) == content
+
+
+def test_another_process_writes_the_same_bytes() -> None:
+    """Seed 0 is seed 0, however another process orders its sets."""
+    torch.manual_seed(0)
+    here = hashlib.sha256(digit_model(DigitNetwork(), 1.3, {"a": "1"})).hexdigest()
+    there = subprocess.run(
+        [sys.executable, "-c", FILE_OF_SEED_0],
+        env=os.environ | {"PYTHONHASHSEED": "1", "OMP_NUM_THREADS": "1"},
+        cwd=REPOSITORY,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert there.stdout.strip() == here
+
+
+def test_the_file_tells_of_no_machine(content: bytes, model: onnx.ModelProto) -> None:
+    """No path, stack trace or note of the exporter is left, in the nodes or anywhere else."""
+    parts = (*model.graph.node, *model.graph.input, *model.graph.output, *model.graph.initializer)
+    assert not any(part.metadata_props or part.doc_string for part in parts)
+    assert not any(word in content for word in (b"site-packages", b'File "', b"pkg.torch"))
+    assert str(REPOSITORY).encode() not in content
+
+
+def test_normalization_is_folded(model: onnx.ModelProto) -> None:
+    """What remains is what has to be computed: no batch normalization, nothing transposed."""
+    kinds = {node.op_type for node in model.graph.node}
+    assert kinds.isdisjoint({"BatchNormalization", "Transpose", "Identity", "Constant", "Dropout"})
+    assert [node.op_type for node in model.graph.node].count("Cast") == 1
+
+
+def test_the_file_is_for_runtimes_in_use(model: onnx.ModelProto) -> None:
+    """Opset and IR version are the ones that the module promises."""
+    versions = [(entry.domain, entry.version) for entry in model.opset_import]
+    assert (versions, model.ir_version) == ([("", OPSET)], IR_VERSION)
+
+
+def test_the_metadata_is_in_the_file(model: onnx.ModelProto) -> None:
+    """Each key has its value."""
+    assert {entry.key: entry.value for entry in model.metadata_props} == METADATA
+
+
+def test_a_model_put_together_by_hand_is_finished_too() -> None:
+    """A graph inside a node loses its notes as well."""
+    inner = onnx.helper.make_graph(
+        [onnx.helper.make_node("Identity", ["x"], ["y"], doc_string="/home/somebody")],
+        "inner",
+        [],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])],
+    )
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("If", ["which"], ["z"], then_branch=inner, else_branch=inner)],
+        "outer",
+        [
+            onnx.helper.make_tensor_value_info("which", onnx.TensorProto.BOOL, []),
+            onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1]),
+        ],
+        [onnx.helper.make_tensor_value_info("z", onnx.TensorProto.FLOAT, [1])],
+    )
+    opsets = [onnx.helper.make_opsetid("", OPSET)]
+    assert b"somebody" not in finish(onnx.helper.make_model(graph, opset_imports=opsets), {})
+
+
+def test_a_broken_graph_is_refused() -> None:
+    """A node that reads what nothing writes does not reach a file."""
+    model = trace(
+        Calibrated(DigitNetwork(), 1.0), torch.zeros(2, 28, 28, dtype=torch.uint8), {}, ("a", ["b"])
+    )
+    model.graph.node[0].input[0] = "nothing"
+    with pytest.raises(onnx.checker.ValidationError):
+        finish(model, {})
