@@ -1,11 +1,11 @@
 """Small data with the form of MNIST's, drawn here, and a plan that trains in a second."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from export.__main__ import Plan
@@ -14,7 +14,7 @@ from export.train import Recipe
 from export.verify import Floors
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="session")
 def one_thread() -> Iterator[None]:
     """Train on one thread, as threads that wait for each other on busy cores take far longer."""
     threads = torch.get_num_threads()
@@ -24,20 +24,30 @@ def one_thread() -> Iterator[None]:
 
 
 def drawn_split(count: int, seed: int) -> Split:
-    """Return printed digits of varied size and place, each about equally often."""
+    """Return printed digits, slanted this way and that, each about equally often."""
     random = np.random.default_rng(seed)
     labels = (np.arange(count) % 10).astype(np.uint8)
     return Split(np.stack([_printed(int(label), random) for label in labels]), labels)
 
 
-def _printed(
-    label: int, random: np.random.Generator
-) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    image = Image.new("L", (28, 28))
-    font = ImageFont.load_default(size=float(random.uniform(20, 25)))
-    middle = tuple(random.uniform(12.5, 15.5, 2))
-    ImageDraw.Draw(image).text(middle, str(label), fill=255, font=font, anchor="mm")
-    return np.array(image, np.uint8)
+def _printed(label: int, random: np.random.Generator) -> NDArray[np.uint8]:
+    """Return a digit placed as MNIST's are: 20 pixels high, its center of mass in the middle.
+
+    The server leaves such a picture as it is, and puts any other right first.
+    """
+    image = Image.new("L", (96, 96))
+    font = ImageFont.load_default(size=72)
+    ImageDraw.Draw(image).text((48, 48), str(label), fill=255, font=font, anchor="mm")
+    image = image.rotate(random.uniform(-12, 12), Image.Resampling.BILINEAR)
+    digit = image.crop(image.getbbox())
+    digit = digit.resize((max(4, round(digit.width * 20 / digit.height)), 20))
+    ink = np.asarray(digit, np.float64)
+    middle = [
+        (ink.sum(axis=1 - axis) * np.arange(ink.shape[axis])).sum() / ink.sum() for axis in (1, 0)
+    ]
+    placed = Image.new("L", (28, 28))
+    placed.paste(digit, (round(13.5 - middle[0]), round(13.5 - middle[1])))
+    return np.array(placed, np.uint8)
 
 
 @pytest.fixture(scope="session")
@@ -52,14 +62,15 @@ def test_split() -> Split:
     return drawn_split(60, seed=3)
 
 
-@pytest.fixture
-def plan(tmp_path: Path) -> Plan:
-    """Two steps, one seed, no floors."""
+@pytest.fixture(scope="session")
+def small_plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    """Two seeds, two steps each, no floors, in folders of their own."""
+    folder = tmp_path_factory.mktemp("export")
     return Plan(
         recipe=Recipe(steps=2, batch=32),
-        seeds=[0],
+        seeds=[0, 1],
         pictures=None,
         floors=Floors(accuracy=0.0, calibration_error=1.0),
-        out=tmp_path / "models",
-        work=tmp_path / "work",
+        out=folder / "models",
+        work=folder / "work",
     )

@@ -1,0 +1,157 @@
+"""All stages, in the order and with the care that the command line promises."""
+
+import json
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import onnx
+import pytest
+
+from export import __main__ as command_line
+from export.__main__ import MODELS, Plan, main, run
+from export.card import METADATA
+from export.checkpoint import Checkpoint, State
+from export.data import Mnist, Split
+from export.train import Recipe
+from export.verify import FallsShort, Floors
+from server.model import load_classifier
+
+COMMAND = "python -m export --seeds 2"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A finished export: its plan, and how many weights were on disk at each look at the test."""
+
+    plan: Plan
+    trained_when_tested: list[int]
+
+
+@pytest.fixture(scope="module")
+def exported(small_plan: Plan, mnist: Mnist, test_split: Split) -> Exported:
+    """Go through all stages, in two steps of training for each of two seeds."""
+    trained_when_tested = []
+
+    def test() -> Split:
+        trained_when_tested.append(len(list(small_plan.work.glob("digit-seed*.pt"))))
+        return test_split
+
+    run(small_plan, mnist, test, COMMAND)
+    return Exported(small_plan, trained_when_tested)
+
+
+def test_a_model_and_its_card_come_out(exported: Exported, test_split: Split) -> None:
+    """The server loads the model, and nothing unfinished lies beside it."""
+    out = exported.plan.out
+    classifier = load_classifier(out / "digit.onnx")
+    assert classifier.classify(test_split.images).shape == (60, 11)
+    assert sorted(path.name for path in out.iterdir()) == ["README.md", "digit.onnx"]
+
+
+def test_the_test_set_is_read_when_nothing_is_left_to_choose(exported: Exported) -> None:
+    """Once, and with the weights of both seeds on disk already."""
+    assert exported.trained_when_tested == [2]
+
+
+def test_the_file_says_what_it_is(exported: Exported) -> None:
+    """Its metadata are the agreed keys, each with a value in JSON."""
+    model = onnx.load(exported.plan.out / "digit.onnx")
+    metadata = {entry.key: json.loads(entry.value) for entry in model.metadata_props}
+    assert metadata.keys() == METADATA
+    assert metadata["labels"] == [*"0123456789", "no digit"]
+    assert metadata["recipe"]["steps"] == 2
+
+
+def test_the_card_has_the_run_in_it(exported: Exported) -> None:
+    """The command, the file's checksum, both seeds and their spread, and no path are in it."""
+    text = (exported.plan.out / "README.md").read_text()
+    sha256 = load_classifier(exported.plan.out / "digit.onnx").sha256
+    assert all(part in text for part in (COMMAND, sha256, "| seed 1 | mean |"))
+    assert re.search(r"\| test accuracy \|( [\d.]+% \|){4}\n", text)
+    assert "300 of MNIST's 60,000" in text
+    assert str(exported.plan.out) not in text
+
+
+def test_a_training_learns(
+    small_plan: Plan, mnist: Mnist, test_split: Split, tmp_path: Path
+) -> None:
+    """Some dozens of steps read drawn digits three times as well as chance, from PNG files."""
+    plan = replace(
+        small_plan,
+        recipe=Recipe(steps=50, batch=50, average_decay=0.8),
+        seeds=[0],
+        floors=Floors(0.3, 0.5),
+        out=tmp_path,
+    )
+    run(plan, mnist, lambda: test_split, COMMAND)
+
+
+def test_a_network_below_the_floors_leaves_the_old_model(
+    small_plan: Plan, mnist: Mnist, test_split: Split, tmp_path: Path
+) -> None:
+    """Model and card stay as they were, to the byte."""
+    for name in ("digit.onnx", "README.md"):
+        (tmp_path / name).write_bytes(b"old")
+    plan = replace(small_plan, floors=Floors(0.99, 0.01), out=tmp_path)
+    with pytest.raises(FallsShort):
+        run(plan, mnist, lambda: test_split, COMMAND)
+    assert {path.read_bytes() for path in tmp_path.iterdir()} == {b"old"}
+
+
+def test_an_interrupted_export_ends_in_the_same_file(
+    exported: Exported,
+    mnist: Mnist,
+    test_split: Split,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ctrl-C after the first step, and the same again, give the bytes of an undisturbed run."""
+    disturbed = replace(exported.plan, out=tmp_path / "models", work=tmp_path / "work")
+    save = Checkpoint.save
+
+    def save_and_stop(checkpoint: Checkpoint, state: State) -> None:
+        save(checkpoint, state)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "is_due", lambda _: True)
+        patch.setattr(Checkpoint, "save", save_and_stop)
+        with pytest.raises(KeyboardInterrupt):
+            run(disturbed, mnist, lambda: test_split, COMMAND)
+    assert [path.suffix for path in disturbed.work.iterdir()] == [".part"]
+    assert not disturbed.out.exists()
+    run(disturbed, mnist, lambda: test_split, COMMAND)
+    first, second = ((each.out / "digit.onnx").read_bytes() for each in (exported.plan, disturbed))
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    "argv", [["--seeds", "0"], ["--seeds", "x"], ["--no-such"], ["--quick", "--out", str(MODELS)]]
+)
+def test_a_wrong_command_line_is_refused(argv: list[str]) -> None:
+    """Nothing is begun, and a quick run never writes over models/."""
+    with pytest.raises(SystemExit) as refusal:
+        main(argv, {})
+    assert refusal.value.code == 2
+
+
+def test_data_that_cannot_be_had_are_told_in_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A wrong DIGIT_DATA gives a message and an exit status, and no traceback."""
+    assert main([], {"DIGIT_DATA": str(tmp_path / "no")}) == 1
+    assert "not a folder" in capsys.readouterr().err
+
+
+def test_ctrl_c_tells_how_to_go_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interruption ends with one line and the status that shells give it."""
+
+    def interrupt(settings: object) -> Mnist:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command_line, "load_mnist", interrupt)
+    assert main([], {}) == 130
+    assert "goes on from the last checkpoint" in capsys.readouterr().err
