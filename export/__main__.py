@@ -70,6 +70,8 @@ QUICK = replace(
 def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run the command line; return the exit status."""
     plan = _plan(argv)
+    # Left to itself, a GPU adds up gradients in whatever order they arrive.
+    torch.backends.cudnn.deterministic = True
     data = DataSettings.from_environment(environ, CACHE / "mnist")
     command = " ".join(["python -m export", *argv])
     try:
@@ -77,7 +79,7 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     except DataError as error:
         return _fail(f"data: {error}")
     except FallsShort as error:
-        return _fail(f"verify: {error}\nNothing in {plan.out} was changed.")
+        return _fail(f"verify: {error}\nNothing in {_shown(plan.out)} was changed.")
     except KeyboardInterrupt:
         _fail("\nInterrupted. The same command goes on from the last checkpoint.")
         return INTERRUPTED
@@ -185,7 +187,7 @@ def _put_in_place(plan: Plan, report: Report, written: Path, verification: Verif
     content = card(report, verification)
     write_atomically(plan.out / "digit.onnx", written.read_bytes())
     write_atomically(plan.out / "README.md", content.encode())
-    print(f"card      digit.onnx {verification.sha256[:12]} and its card are in {plan.out}")
+    print(f"card      digit.onnx {verification.sha256[:12]} and its card are in {_shown(plan.out)}")
 
 
 def _device() -> torch.device:
@@ -196,6 +198,12 @@ def _device_name() -> str:
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     return f"{torch.get_num_threads()} CPU threads"
+
+
+def _shown(folder: Path) -> str:
+    """Return a folder's name as it is short to read: from the repository where it is inside."""
+    inside = folder.is_relative_to(REPOSITORY)
+    return f"{folder.relative_to(REPOSITORY) if inside else folder}/"
 
 
 def _fail(message: str) -> int:
