@@ -124,7 +124,8 @@ def run(plan: Plan, mnist: Mnist, test: Callable[[], Split], command: str) -> No
 def _train(plan: Plan, split: Split, seed: int) -> State:
     """Return the weights for a seed, from the work folder where an earlier run finished them."""
     path = plan.work / f"digit-seed{seed}-{_version(plan, split, seed)}.pt"
-    print(f"train     seed {seed} on {_device_name()}: {path.stem}")
+    place = "finished by an earlier run" if path.exists() else f"on {_device_name()}"
+    print(f"train     seed {seed}, {place}: {path.stem}")
     return remember(
         path,
         lambda checkpoint: train_digit(split, plan.recipe, seed, _device(), checkpoint),

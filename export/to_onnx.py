@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import onnx
+import onnx.inliner
 import torch
 from torch import Tensor, nn
 
@@ -93,21 +94,29 @@ def finish(model: onnx.ModelProto, metadata: Mapping[str, str]) -> bytes:
 
     The same model and metadata give the same bytes. torch leaves in each node where in whose home
     folder the line stands that it came from; all of that goes, and so do the shapes of what flows
-    between nodes, which every runtime derives for itself.
+    between nodes, which every runtime derives for itself. Functions, as onnxscript makes them, are
+    written out where they are called: not every runtime knows them.
 
     Args:
-        model: any graph, torch's or one put together by hand; it is changed.
+        model: any graph, torch's or one put together by hand; it may be changed.
         metadata: becomes the file's `metadata_props`.
 
     Raises:
         onnx.checker.ValidationError: it is no valid model.
     """
+    if model.functions:
+        model = onnx.inliner.inline_local_functions(model)
     model.ir_version = IR_VERSION
     # "2.13.0+cpu" and "2.13.0+cu130" write the same graph.
     model.producer_version = model.producer_version.partition("+")[0]
     model.doc_string = ""
-    for graph in _graphs(model.graph):
+    graphs = list(_graphs(model.graph))
+    for graph in graphs:
         _strip(graph)
+    used = {node.domain for graph in graphs for node in graph.node}
+    opsets = [entry for entry in model.opset_import if entry.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(opsets)
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, dict(sorted(metadata.items())))
     onnx.checker.check_model(model, full_check=True)

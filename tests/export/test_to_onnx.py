@@ -116,6 +116,31 @@ def test_a_model_put_together_by_hand_is_finished_too() -> None:
     assert b"somebody" not in finish(onnx.helper.make_model(graph, opset_imports=opsets), {})
 
 
+def test_functions_are_written_out_where_they_are_called() -> None:
+    """What onnxscript keeps as a function of its own is made of standard operators in the file."""
+    opsets = [onnx.helper.make_opsetid("", OPSET), onnx.helper.make_opsetid("ours", 1)]
+    function = onnx.helper.make_function(
+        "ours",
+        "Twice",
+        ["x"],
+        ["y"],
+        [onnx.helper.make_node("Add", ["x", "x"], ["y"], doc_string="/home/somebody")],
+        opsets[:1],
+    )
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Twice", ["a"], ["b"], domain="ours")],
+        "graph",
+        [onnx.helper.make_tensor_value_info("a", onnx.TensorProto.FLOAT, [1])],
+        [onnx.helper.make_tensor_value_info("b", onnx.TensorProto.FLOAT, [1])],
+    )
+    made = onnx.helper.make_model(graph, functions=[function], opset_imports=opsets)
+    finished = onnx.load_from_string(finish(made, {}))
+    assert [node.op_type for node in finished.graph.node] == ["Add"]
+    assert not finished.functions
+    assert [entry.domain for entry in finished.opset_import] == [""]
+    assert b"somebody" not in finished.SerializeToString()
+
+
 def test_a_broken_graph_is_refused() -> None:
     """A node that reads what nothing writes does not reach a file."""
     model = trace(
