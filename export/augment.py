@@ -1,0 +1,71 @@
+"""Batches of crops, distorted on whole tensors: what pens, hands and cameras do to a digit.
+
+Every function takes ink in [0, 1] on paper 0, float32 (N, 1, 28, 28), draws from the generator that
+it is given and returns a batch of the same form. Whole tensors, because a worker per picture spends
+more time on Python than the network spends on learning.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+SIDE = 28
+
+
+def uniform(count: int, low: float, high: float, generator: Generator) -> Tensor:
+    """Return `count` numbers from [low, high), shaped (count, 1, 1, 1) to meet a batch."""
+    return low + (high - low) * torch.rand(count, 1, 1, 1, generator=generator)
+
+
+def some(count: int, share: float, generator: Generator) -> Tensor:
+    """Return a mask (count, 1, 1, 1) that is true for about `share` of a batch."""
+    return torch.rand(count, 1, 1, 1, generator=generator) < share
+
+
+def warp(ink: Tensor, strength: float, generator: Generator) -> Tensor:
+    """Return each crop turned, sheared, scaled, moved and bent elastically.
+
+    Bending is a coarse field of random displacements, interpolated: the smooth field of Simard et
+    al. 2003, Best Practices for Convolutional Neural Networks Applied to Visual Document Analysis.
+    """
+    count = len(ink)
+    angle = uniform(count, -0.26, 0.26, generator).view(-1) * strength
+    shear = uniform(count, -0.25, 0.25, generator).view(-1) * strength
+    wide = torch.exp(uniform(count, -0.18, 0.18, generator).view(-1) * strength)
+    high = torch.exp(uniform(count, -0.18, 0.18, generator).view(-1) * strength)
+    sine, cosine = torch.sin(angle), torch.cos(angle)
+    move = (torch.rand(count, 2, generator=generator) * 2 - 1) * strength * 2.5 * 2 / SIDE
+    rows = torch.stack(
+        [
+            torch.stack([cosine / wide, (shear - sine) / wide, move[:, 0]], 1),
+            torch.stack([sine / high, cosine / high, move[:, 1]], 1),
+        ],
+        1,
+    )
+    grid = F.affine_grid(rows, [count, 1, SIDE, SIDE], align_corners=False)
+    coarse = torch.randn(count, 2, 6, 6, generator=generator) * (0.045 * strength)
+    bend = F.interpolate(coarse, size=(SIDE, SIDE), mode="bicubic", align_corners=True)
+    grid = grid + bend.permute(0, 2, 3, 1)
+    return F.grid_sample(ink, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def restroke(ink: Tensor, generator: Generator) -> Tensor:
+    """Return each crop written with a thinner or a thicker pen: mixed with its erosion or dilation."""
+    thick = F.max_pool2d(ink, 3, stride=1, padding=1)
+    thin = -F.max_pool2d(-ink, 3, stride=1, padding=1)
+    amount = uniform(len(ink), -0.8, 1.0, generator)
+    return torch.where(amount > 0, ink + amount * (thick - ink), ink - amount * (thin - ink))
+
+
+def erase(ink: Tensor, generator: Generator) -> Tensor:
+    """Return each crop with one small box wiped out (Zhong et al. 2017, Random Erasing)."""
+    count = len(ink)
+    across = torch.arange(SIDE).view(1, 1, 1, SIDE)
+    left = uniform(count, 0, SIDE, generator)
+    top = uniform(count, 0, SIDE, generator)
+    width, height = uniform(count, 2, 9, generator), uniform(count, 2, 9, generator)
+    inside = (across >= left) & (across < left + width)
+    inside = inside & (across.mT >= top) & (across.mT < top + height)
+    return ink.masked_fill(inside, 0.0)
