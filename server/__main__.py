@@ -110,10 +110,10 @@ class _Server(uvicorn.Server):
             self._drain_seconds = 0
         self.should_exit = True
 
-    async def main_loop(self) -> None:
-        await super().main_loop()
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # Whoever asks /readyz needs a moment to send new requests elsewhere.
         await asyncio.sleep(self._drain_seconds)
+        await super().shutdown(sockets)
 
 
 if __name__ == "__main__":

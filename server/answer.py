@@ -135,8 +135,8 @@ def reading_order(boxes: NDArray[np.float32]) -> list[list[int]]:
     Args:
         boxes: (M, 4), x, y, width, height, at least a pixel each way.
     """
-    if not len(boxes):
-        return []
+    if len(boxes) <= 1:
+        return [[k] for k in range(len(boxes))]
     x, y = boxes[:, 0] + boxes[:, 2] / 2, boxes[:, 1] + boxes[:, 3] / 2
     height = float(np.median(boxes[:, 3]))
     # Level first, then ever steeper: of slants that fit equally, the smallest is taken.
@@ -154,6 +154,6 @@ def _rows_under(
     order = np.argsort(level, kind="stable")
     gaps = np.flatnonzero(np.diff(level[order]) > _ROW_GAP * height)
     rows = np.split(order, gaps + 1)
-    distance = sum(float(np.abs(level[row] - np.median(level[row])).sum()) for row in rows)
+    distance = sum(float(np.abs(level[row] - level[row].mean()).sum()) for row in rows)
     # Rounded, so that float noise does not prefer a slant.
     return round(distance / height + _ROW_COST * len(rows), 3), rows

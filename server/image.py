@@ -104,6 +104,9 @@ def decode(data: bytes, limits: Limits) -> Picture:
             return _decode(data, image_format, limits)
     except ClientError:
         raise
+    # A GIF's first frame may reach beyond the size in its header; Pillow looks at it on opening.
+    except Image.DecompressionBombError as error:
+        raise TooManyPixels(f"The {image_format} picture has too many pixels.") from error
     # Whatever a decoder meets in hostile bytes is a flaw of the picture: SyntaxError, struct.error,
     # zlib.error, MemoryError, IndexError and EOFError have all been seen to leave Pillow.
     except Exception as error:

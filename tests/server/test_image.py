@@ -214,6 +214,16 @@ def test_too_many_pixels_webp(data: bytes) -> None:
         decode(data, LIMITS)
 
 
+def test_too_many_pixels_gif() -> None:
+    """A GIF whose frame reaches far beyond its screen has too many pixels."""
+    data = bytearray(encode(RAMP, "GIF"))
+    frame = data.index(b",\0\0\0\0")
+    data[frame + 5 : frame + 9] = b"\xff\xff\xff\xff"
+
+    with pytest.raises(TooManyPixels):
+        decode(bytes(data), LIMITS)
+
+
 def test_large_jpeg() -> None:
     """A photo past the budget in full is read all the same, as it is decoded at reduced scale."""
     data = encode(Image.new("RGB", (4000, 3000)), "JPEG")

@@ -2,7 +2,7 @@
 
 import http.client
 import json
-import os
+import re
 import signal
 import socket
 import subprocess
@@ -77,7 +77,7 @@ def test_stop(number: signal.Signals) -> None:
 
 def test_drain() -> None:
     """After SIGTERM the server says that it is not ready, and answers a while still."""
-    with serving({"DIGIT_DRAIN_SECONDS": "1.5"}) as service:
+    with serving({"DIGIT_DRAIN_SECONDS": "3"}) as service:
         service.process.terminate()
         time.sleep(0.3)
 
@@ -156,8 +156,7 @@ def test_nothing_written_nobody_called(tmp_path: Path) -> None:
 
     with serving(environ) as service:
         assert ask(service) == 200
-        opened = [os.readlink(fd) for fd in Path(f"/proc/{service.process.pid}/fd").iterdir()]
-        assert foreign_connections(opened, service.port) == []
+        assert foreign_connections(service) == []
 
     assert list(home.iterdir()) == list(temporary.iterdir()) == []
     assert repository_files() == before
@@ -167,16 +166,23 @@ def repository_files() -> set[Path]:
     return {path for folder in ("server", "models") for path in (REPOSITORY / folder).rglob("*")}
 
 
-def foreign_connections(opened: list[str], port: int) -> list[str]:
-    """Return the kernel's lines on the connections of descriptors, but for those to a port."""
-    inodes = {name[len("socket:[") : -1] for name in opened if name.startswith("socket:[")}
+def foreign_connections(service: Service) -> list[str]:
+    """Return the kernel's lines on a process's connections, but for those to its own port."""
+    # ls, as a descriptor may close between being listed and being read.
+    listing = subprocess.run(
+        ["ls", "-l", f"/proc/{service.process.pid}/fd"],
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    inodes = set(re.findall(r"socket:\[(\d+)\]", listing.stdout))
     lines = [
         line
         for table in ("tcp", "tcp6", "udp", "udp6")
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]
         if line.split()[9] in inodes
     ]
-    return [line for line in lines if not line.split()[1].endswith(f":{port:04X}")]
+    return [line for line in lines if not line.split()[1].endswith(f":{service.port:04X}")]
 
 
 def test_telemetry_is_off() -> None:
