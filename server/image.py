@@ -127,7 +127,8 @@ def _decode(data: bytes, image_format: Format, limits: Limits) -> Picture:
     image.load()
     orientation = image.getexif().get(_EXIF_ORIENTATION)
     gray = _on_paper(image)
-    # reducing_gap: averaging by whole factors first costs a tenth and cannot be told apart.
+    # reducing_gap: a large picture is first averaged by whole factors, which is cheaper and, from
+    # twice the final size on, can hardly be told apart.
     gray = gray.resize(
         _reduced(gray.size, limits.working_size), Image.Resampling.BILINEAR, reducing_gap=2.0
     )
