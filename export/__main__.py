@@ -1,23 +1,30 @@
-"""`python -m export`: from MNIST to a verified models/digit.onnx, stage by stage."""
+"""`python -m export`: from MNIST to the verified files in models/, stage by stage."""
 
 import argparse
+import inspect
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import cv2
+import onnxruntime
 import torch
 
-from export import train
 from export.card import METADATA, Report, Trained, card, metadata
 from export.checkpoint import State, fingerprint, remember
 from export.data import DataSettings, Mnist, Split, checksums, load_mnist, load_test
 from export.evaluate import fit_temperature, measure
 from export.files import write_atomically
+from export.fonts import check_fonts
+from export.glyphs import Glyphs
+from export.harvest import harvest, split_of
+from export.locator import Locator
 from export.sources import DataError
 from export.to_onnx import digit_model
-from export.train import Recipe, classifier_of, logits_of, train_digit
+from export.train import DIGIT_RECIPE, Recipe, classifier_of, device, logits_of, train_digit
+from export.train_locator import LOCATOR_RECIPE, train_locator
 from export.verify import Contract, FallsShort, Floors, Verification, verify_digit
 
 REPOSITORY = Path(__file__).parent.parent
@@ -30,6 +37,7 @@ DIGIT_CONTRACT = Contract(
     metadata=METADATA,
     max_bytes=620_000,
 )
+LOCATOR_SEED, TRAINING_SEED, HELD_OUT_SEED = 0, 1, 2
 INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
 
 
@@ -38,30 +46,47 @@ class Plan:
     """How much work an export is, and what has to come of it.
 
     Attributes:
-        recipe: how each network is trained.
-        seeds: one network for each; the first is shipped, the others show the spread.
+        locator: how the locator is trained.
+        digit: how each classifier is trained.
+        seeds: one classifier for each; the first is shipped, the others show the spread.
         pictures: how many of each split are used; None for all.
+        scenes: how many are composed for the classifier's crops to be cut from, ...
+        held_out_scenes: ... and how many, with other digits, for choices and calibration.
         floors: what the written file must reach.
         out: where the verified file goes, and its card.
         work: where what is unfinished is kept.
     """
 
-    recipe: Recipe
+    locator: Recipe
+    digit: Recipe
     seeds: Sequence[int]
     pictures: int | None
+    scenes: int
+    held_out_scenes: int
     floors: Floors
     out: Path
     work: Path
 
 
 FULL = Plan(
-    Recipe(), [0], None, Floors(accuracy=0.996, calibration_error=0.003), MODELS, CACHE / "export"
+    locator=LOCATOR_RECIPE,
+    digit=DIGIT_RECIPE,
+    seeds=[0],
+    pictures=None,
+    scenes=60_000,
+    held_out_scenes=4_000,
+    floors=Floors(accuracy=0.996, calibration_error=0.003),
+    out=MODELS,
+    work=CACHE / "export",
 )
-# Through everything in a minute or two: enough to see that all fits together, worth nothing else.
+# Through everything in three minutes: enough to see that all fits together, worth nothing else.
 QUICK = replace(
     FULL,
-    recipe=replace(FULL.recipe, steps=120, batch=100, average_decay=0.95),
+    locator=replace(FULL.locator, steps=60, batch=4, average_decay=0.9),
+    digit=replace(FULL.digit, steps=120, batch=100, average_decay=0.95),
     pictures=2_000,
+    scenes=500,
+    held_out_scenes=200,
     floors=Floors(accuracy=0.6, calibration_error=0.5),
     out=CACHE / "export" / "quick",
 )
@@ -75,6 +100,7 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     data = DataSettings.from_environment(environ, CACHE / "mnist")
     command = " ".join(["python -m export", *argv])
     try:
+        check_fonts()
         run(plan, load_mnist(data), lambda: load_test(data), command)
     except DataError as error:
         return _fail(f"data: {error}")
@@ -102,7 +128,10 @@ def run(plan: Plan, mnist: Mnist, test: Callable[[], Split], command: str) -> No
     print(
         f"data      {len(mnist.train):,} pictures to train on, {len(mnist.validation):,} to choose"
     )
-    weights = [_train(plan, mnist.train, seed) for seed in plan.seeds]
+    locator = _train_locator(plan, mnist)
+    crops = _harvest(plan, locator, mnist, is_held_out=False)
+    held_out = _harvest(plan, locator, mnist, is_held_out=True)
+    weights = [_train_digit(plan, mnist, crops, seed) for seed in plan.seeds]
     judged = test().head(plan.pictures)
     trained = [
         _evaluate(seed, state, mnist.validation, judged)
@@ -110,8 +139,8 @@ def run(plan: Plan, mnist: Mnist, test: Callable[[], Split], command: str) -> No
     ]
     report = Report(
         command=command,
-        version=_version(plan, mnist.train, plan.seeds[0]),
-        recipe=plan.recipe,
+        version=_digit_version(plan, mnist, plan.seeds[0]),
+        recipe=plan.digit,
         pictures=(len(mnist.train), len(mnist.validation)),
         trained=trained,
         device=_device_name(),
@@ -121,28 +150,82 @@ def run(plan: Plan, mnist: Mnist, test: Callable[[], Split], command: str) -> No
     _put_in_place(plan, report, written, verification)
 
 
-def _train(plan: Plan, split: Split, seed: int) -> State:
-    """Return the weights for a seed, from the work folder where an earlier run finished them."""
-    path = plan.work / f"digit-seed{seed}-{_version(plan, split, seed)}.pt"
-    place = "finished by an earlier run" if path.exists() else f"on {_device_name()}"
-    print(f"train     seed {seed}, {place}: {path.stem}")
-    return remember(
+def _train_locator(plan: Plan, mnist: Mnist) -> Locator:
+    """Return the locator, set to answer; from the work folder where an earlier run finished it."""
+    glyphs = Glyphs(mnist.train.images, mnist.train.labels)
+    path = plan.work / f"locator-{_locator_version(plan, mnist)}.pt"
+    print(f"locate    {_place(path, 'trained on composed scenes')}")
+    weights = remember(
         path,
-        lambda checkpoint: train_digit(split, plan.recipe, seed, _device(), checkpoint),
+        lambda checkpoint: train_locator(glyphs, plan.locator, LOCATOR_SEED, checkpoint),
+    )
+    locator = Locator()
+    locator.load_state_dict(weights)
+    return locator.eval()
+
+
+def _harvest(plan: Plan, locator: Locator, mnist: Mnist, is_held_out: bool) -> Split:
+    """Return what the locator cuts from scenes; those held out are made of other digits."""
+    split = mnist.validation if is_held_out else mnist.train
+    count = plan.held_out_scenes if is_held_out else plan.scenes
+    glyphs = Glyphs(split.images, split.labels)
+    path = plan.work / f"crops-{_crops_version(plan, mnist, is_held_out)}.pt"
+    print(f"harvest   {_place(path, f'cut from {count:,} scenes')}")
+    seed = HELD_OUT_SEED if is_held_out else TRAINING_SEED
+    crops = remember(path, lambda checkpoint: harvest(locator, glyphs, count, seed, checkpoint))
+    return split_of(crops)
+
+
+def _train_digit(plan: Plan, mnist: Mnist, crops: Split, seed: int) -> State:
+    """Return the weights of the classifier of a seed."""
+    path = plan.work / f"digit-seed{seed}-{_digit_version(plan, mnist, seed)}.pt"
+    print(f"train     seed {seed}, {_place(path, f'on {_device_name()}')}")
+    return remember(
+        path, lambda checkpoint: train_digit(mnist.train, crops, plan.digit, seed, checkpoint)
     )
 
 
-def _version(plan: Plan, split: Split, seed: int) -> str:
-    """Return the fingerprint of all that the weights for a seed depend on."""
+def _place(path: Path, how: str) -> str:
+    return f"{'finished by an earlier run' if path.exists() else how}: {path.stem}"
+
+
+def _locator_version(plan: Plan, mnist: Mnist) -> str:
+    """Return the fingerprint of all that the locator's weights depend on."""
     settings = {
-        "recipe": asdict(plan.recipe),
-        "seed": seed,
+        "recipe": asdict(plan.locator),
+        "seed": LOCATOR_SEED,
         "data": checksums(),
-        "pictures": len(split),
+        "pictures": [len(mnist.train), len(mnist.validation)],
         "torch": torch.__version__,
-        "device": _device().type,
+        "opencv": cv2.__version__,
     }
-    return fingerprint(Path(train.__file__), settings)
+    return fingerprint(_source(train_locator), settings)
+
+
+def _crops_version(plan: Plan, mnist: Mnist, is_held_out: bool) -> str:
+    """Return the fingerprint of all that a harvest depends on."""
+    settings = {
+        "locator": _locator_version(plan, mnist),
+        "scenes": [plan.scenes, plan.held_out_scenes],
+        "is_held_out": is_held_out,
+        "onnxruntime": onnxruntime.__version__,
+    }
+    return fingerprint(_source(harvest), settings)
+
+
+def _digit_version(plan: Plan, mnist: Mnist, seed: int) -> str:
+    """Return the fingerprint of all that the classifier's weights for a seed depend on."""
+    settings = {
+        "crops": _crops_version(plan, mnist, is_held_out=False),
+        "recipe": asdict(plan.digit),
+        "seed": seed,
+        "device": device().type,
+    }
+    return fingerprint(_source(train_digit), settings)
+
+
+def _source(function: Callable[..., object]) -> Path:
+    return Path(inspect.getfile(function))
 
 
 def _evaluate(seed: int, weights: State, validation: Split, test: Split) -> Trained:
@@ -189,10 +272,6 @@ def _put_in_place(plan: Plan, report: Report, written: Path, verification: Verif
     write_atomically(plan.out / "digit.onnx", written.read_bytes())
     write_atomically(plan.out / "README.md", content.encode())
     print(f"card      digit.onnx {verification.sha256[:12]} and its card are in {_shown(plan.out)}")
-
-
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _device_name() -> str:

@@ -5,8 +5,6 @@ it is given and returns a batch of the same form. Whole tensors, because a worke
 more time on Python than the network spends on learning.
 """
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
@@ -52,7 +50,7 @@ def warp(ink: Tensor, strength: float, generator: Generator) -> Tensor:
 
 
 def restroke(ink: Tensor, generator: Generator) -> Tensor:
-    """Return each crop written with a thinner or a thicker pen: mixed with its erosion or dilation."""
+    """Return each crop written with another pen: mixed with its erosion or its dilation."""
     thick = F.max_pool2d(ink, 3, stride=1, padding=1)
     thin = -F.max_pool2d(-ink, 3, stride=1, padding=1)
     amount = uniform(len(ink), -0.8, 1.0, generator)

@@ -66,6 +66,11 @@ class Checkpoint:
         state: State = torch.load(self._path, map_location="cpu", weights_only=True)
         return state
 
+    def step(self) -> int:
+        """Return how many steps were done when the state was saved last; 0 at the beginning."""
+        state = self.load()
+        return 0 if state is None else int(state["step"])
+
     def is_due(self) -> bool:
         """Return whether the state was saved so long ago that it should be again.
 

@@ -26,7 +26,7 @@ class Split:
 
     Attributes:
         images: (N, 28, 28) uint8, ink bright on 0.
-        labels: (N,) uint8, 0 to 9.
+        labels: (N,) uint8, 0 to 9, and of crops 10 for "no digit".
     """
 
     images: NDArray[np.uint8]

@@ -4,18 +4,27 @@ Opset 18 and IR version 8 are what onnxruntime reads from 1.14 on, on every plat
 browser. A newer opset has nothing that these graphs use, and torch's exporter writes no older one.
 """
 
+import copy
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+import numpy as np
 import onnx
+import onnx.compose
 import onnx.inliner
+import onnxscript.optimizer
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from export import crops
+from export.locator import GRAIN, Locator, Peaks
 
 OPSET = 18
 IR_VERSION = 8
+THRESHOLD = "threshold"
 
 
 class Calibrated(nn.Module):
@@ -57,11 +66,79 @@ def digit_model(network: nn.Module, temperature: float, metadata: Mapping[str, s
     return finish(graph, metadata)
 
 
+def locate_model(locator: Locator, threshold: float, metadata: Mapping[str, str]) -> bytes:
+    """Return `locate.onnx`: uint8 `pixels` (H, W, 1) to `boxes`, `scores` and `crops`.
+
+    Three graphs in a row: `export.crops.pad`, the network with its candidates as torch traces it,
+    and `export.crops.cut`. The threshold is a tensor of that name in the file, so that whoever
+    wants to find more, or less, can change it there.
+
+    Args:
+        locator: a trained one, on the CPU.
+        threshold: score from which a candidate is taken for a digit.
+        metadata: what the file says about itself.
+    """
+    network = trace(
+        Peaks(_fused(locator)),
+        torch.zeros(2 * GRAIN, 3 * GRAIN, 1, dtype=torch.uint8),
+        {0: "H", 1: "W"},
+        ("padded", ["candidates"]),
+        multiple=GRAIN,
+    )
+    before, after = _prefixed(crops.padding(), "pad."), _prefixed(crops.cutting(), "cut.")
+    weights = network.graph.initializer
+    weights.append(onnx.numpy_helper.from_array(np.array(threshold, np.float32), THRESHOLD))
+    nodes = [*before.node, *network.graph.node, *after.node]
+    graph = onnx.helper.make_graph(nodes, "locate", before.input, after.output, weights)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", OPSET)])
+    # onnxscript casts every constant to the type beside it when the graph runs; onnxruntime has no
+    # kernel for that and says so at each start.
+    model = onnxscript.optimizer.optimize(model)
+    _shorten_names(model.graph)
+    return finish(model, metadata)
+
+
+def _fused(locator: Locator) -> Locator:
+    """Return a locator whose batch normalizations are part of the convolutions before them.
+
+    The exporter would do it too, but once for every level of the pyramid: five times the weights.
+    """
+    fused = copy.deepcopy(locator).eval()
+    for module in fused.modules():
+        if isinstance(module, nn.Sequential) and len(module) > 1:
+            first, second = module[0], module[1]
+            if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+                module[0], module[1] = fuse_conv_bn_eval(first, second), nn.Identity()
+    return fused
+
+
+def _prefixed(model: onnx.ModelProto, prefix: str) -> onnx.GraphProto:
+    """Return a model's graph with a prefix to all names but those of its inputs and outputs."""
+    return onnx.compose.add_prefix(model, prefix, rename_inputs=False, rename_outputs=False).graph
+
+
+def _shorten_names(graph: onnx.GraphProto) -> None:
+    """Number what flows between the nodes of a graph; 600 nodes' names are a tenth of a file.
+
+    Inputs, outputs and the threshold keep theirs. Numbers go by the order of the nodes, so that
+    the same graph gets the same names, whatever torch counted before.
+    """
+    kept = {value.name for value in (*graph.input, *graph.output)} | {"", THRESHOLD}
+    names = {name: name for name in kept}
+    for node in graph.node:
+        node.name = ""
+        for ends in (node.input, node.output):
+            ends[:] = [names.setdefault(name, str(len(names) - len(kept))) for name in ends]
+    for weight in graph.initializer:
+        weight.name = names[weight.name]
+
+
 def trace(
     module: nn.Module,
     example: Tensor,
     dynamic: Mapping[int, str],
     names: tuple[str, Sequence[str]],
+    multiple: int = 1,
 ) -> onnx.ModelProto:
     """Return the graph of a module of one input, batch normalization and constants folded.
 
@@ -71,8 +148,11 @@ def trace(
             they must be at least 2, because torch takes sizes of 0 and 1 for constants.
         dynamic: axes of the input whose size may be any, with the name of that size.
         names: of the input, and of the outputs.
+        multiple: the dynamic sizes are multiples of this.
     """
     shape = {axis: torch.export.Dim(name) for axis, name in dynamic.items()}
+    if multiple > 1:
+        shape = {axis: multiple * size for axis, size in shape.items()}
     with _quiet():
         program = torch.onnx.export(
             module.eval(),

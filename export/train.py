@@ -11,18 +11,21 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name under which every torch program has it
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from export.augment import erase, warp
+from export.augment import erase, restroke, some, warp
 from export.checkpoint import Checkpoint, State
 from export.data import Split
 from export.network import DigitNetwork
 from export.progress import Progress
 
-NO_DIGIT = 10
+# Norm at which a step's gradient is cut off: a scene without any digit can give a steep one.
+STEEPEST = 5.0
+# Shares of MNIST's half of a batch that are written with another pen, and partly wiped out.
+RESTROKED, ERASED = 0.2, 0.2
 # Rows that a network is asked about at once when it is not trained: enough to keep two cores busy.
 EVALUATION_BATCH = 500
 
@@ -32,45 +35,80 @@ Loss = Callable[[nn.Module, int], Tensor]
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained; one that learns in `steps` steps of `batch` pictures.
+    """How a network is trained.
 
     Attributes:
         steps: how many batches are learned from.
-        batch: pictures in each.
+        batch: pictures in each; of the locator's scenes, if they are of the largest size.
         peak_rate: the learning rate at its highest, 30 % into the training.
         weight_decay: AdamW's.
         average_decay: how much of the averaged weights a step leaves as it is.
-        negatives: the share of a batch that shows no digit.
+        smoothing: the share of an answer's certainty that is spread over all answers.
     """
 
     steps: int = 6_000
-    batch: int = 200
+    batch: int = 384
     peak_rate: float = 4e-3
     weight_decay: float = 0.02
     average_decay: float = 0.998
-    negatives: float = 0.1
+    smoothing: float = 0.01
+
+
+DIGIT_RECIPE = Recipe()
 
 
 def train_digit(
-    split: Split, recipe: Recipe, seed: int, device: torch.device, checkpoint: Checkpoint
+    split: Split, crops: Split, recipe: Recipe, seed: int, checkpoint: Checkpoint
 ) -> State:
-    """Return the weights of a classifier trained on a split, on the CPU.
+    """Return the weights of a classifier, on the CPU.
 
-    The same arguments on the same device give the same weights, also when it was interrupted and
-    goes on from the checkpoint.
+    Half of each batch is MNIST, which knows what digits are, and half is what the locator cuts
+    out, which knows what pictures do to them and what is no digit. The same arguments on the same
+    device give the same weights, also when it was interrupted and goes on from the checkpoint.
+
+    Args:
+        split: MNIST's pictures.
+        crops: what `export.harvest` cut from scenes.
+        recipe: how it is trained.
+        seed: what its weights begin as, and what each batch holds.
+        checkpoint: where its state is kept.
     """
     torch.manual_seed(seed)
-    network = DigitNetwork().to(device)
-    images = torch.from_numpy(split.images).unsqueeze(1)
-    labels = torch.from_numpy(split.labels).to(torch.int64)
+    at = device()
+    network = DigitNetwork().to(at, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def loss(network: nn.Module, step: int) -> Tensor:
         generator = Generator().manual_seed(_step_seed(seed, step))
-        chosen = torch.randint(len(labels), (recipe.batch,), generator=generator)
-        crops, answers = _batch(images[chosen], labels[chosen], recipe.negatives, generator)
-        return F.cross_entropy(network(crops.to(device)), answers.to(device))
+        digits, digit_labels = _some_of(split, recipe.batch // 2, generator)
+        cut, cut_labels = _some_of(crops, recipe.batch - recipe.batch // 2, generator)
+        ink = torch.cat([_distorted(digits, generator), warp(cut, 0.5, generator)]).clamp(0, 1)
+        answers = torch.cat([digit_labels, cut_labels]).to(at)
+        with torch.autocast(at.type, torch.bfloat16):
+            logits = network(ink.squeeze(1).to(at) * 255.0)
+        return F.cross_entropy(logits.float(), answers, label_smoothing=recipe.smoothing)
 
     return fit(network, loss, recipe, seed, checkpoint)
+
+
+def device() -> torch.device:
+    """Return where networks learn: on a GPU if there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _some_of(split: Split, count: int, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Return pictures of a split, (count, 1, 28, 28) in [0, 1], and their labels (count,)."""
+    chosen = torch.randint(len(split), (count,), generator=generator).numpy()
+    images = torch.from_numpy(split.images[chosen]).unsqueeze(1).to(torch.float32) / 255.0
+    return images, torch.from_numpy(split.labels[chosen]).to(torch.int64)
+
+
+def _distorted(ink: Tensor, generator: Generator) -> Tensor:
+    """Return MNIST's digits as other hands and pens would write them."""
+    ink = warp(ink, 1.0, generator)
+    chosen = some(len(ink), RESTROKED, generator)
+    ink = torch.where(chosen, restroke(ink, generator), ink)
+    chosen = some(len(ink), ERASED, generator)
+    return torch.where(chosen, erase(ink, generator), ink)
 
 
 def fit(network: nn.Module, loss: Loss, recipe: Recipe, seed: int, checkpoint: Checkpoint) -> State:
@@ -108,6 +146,7 @@ def fit(network: nn.Module, loss: Loss, recipe: Recipe, seed: int, checkpoint: C
             missed = loss(network, step)
             optimizer.zero_grad()
             missed.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(network.parameters(), STEEPEST)
             optimizer.step()
             schedule.step()
             average.update_parameters(network)
@@ -121,22 +160,6 @@ def fit(network: nn.Module, loss: Loss, recipe: Recipe, seed: int, checkpoint: C
 def _step_seed(seed: int, step: int) -> int:
     """Return a number of its own for each step of each seed; a hash, so that none are alike."""
     return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> 1)
-
-
-def _batch(
-    images: Tensor, labels: Tensor, negatives: float, generator: Generator
-) -> tuple[Tensor, Tensor]:
-    """Return distorted crops (N, 28, 28) in [0, 255] and their labels.
-
-    A negative is simple for now: the left half of one digit beside the right half of another.
-    """
-    ink = warp(images.to(torch.float32) / 255.0, 1.0, generator)
-    count = round(len(images) * negatives)
-    half = ink.shape[-1] // 2
-    mixed = torch.cat([ink[:count, ..., half:], ink[-count:, ..., :half]], dim=-1)
-    crops = torch.cat([mixed, erase(ink[count:], generator)]) if count else erase(ink, generator)
-    answers = torch.cat([torch.full((count,), NO_DIGIT), labels[count:]])
-    return crops.clamp(0, 1).squeeze(1) * 255.0, answers
 
 
 def classifier_of(weights: State) -> DigitNetwork:

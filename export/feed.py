@@ -1,0 +1,67 @@
+"""Composed scenes in batches, made ahead by processes of their own while a network learns."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final, TypeVar
+
+import cv2
+import numpy as np
+from torch.utils.data import DataLoader, Dataset
+
+from export.glyphs import Glyphs
+from export.scenes import Scene, Shape, compose
+
+PROCESSES: Final = 2
+
+Batch = TypeVar("Batch")
+
+
+class Scenes(Dataset[list[Scene]]):
+    """A list of batches of scenes, each composed when it is asked for and always the same."""
+
+    def __init__(
+        self, glyphs: Glyphs, shapes: Mapping[Shape, float], pixels: int, most: int, seed: int
+    ) -> None:
+        """Say what the batches hold.
+
+        Args:
+            glyphs: what is put into the scenes.
+            shapes: heights and widths of scenes, with the share of the batches that have them.
+            pixels: in a batch, about: there are more of smaller scenes,
+            most: but not more than this.
+            seed: another one gives other scenes.
+        """
+        self._glyphs = glyphs
+        self._shapes = list(shapes)
+        self._shares = list(shapes.values())
+        self._pixels, self._most, self._seed = pixels, most, seed
+
+    def __getitem__(self, index: int) -> list[Scene]:
+        """Return a batch; all of its scenes have one shape."""
+        cv2.setNumThreads(1)  # the network learns on the other cores
+        chosen = np.random.default_rng([self._seed, index]).choice(
+            len(self._shapes), p=self._shares
+        )
+        shape = self._shapes[chosen]
+        count = min(self._most, self._pixels // (shape[0] * shape[1]))
+        return [
+            compose(self._glyphs, shape, np.random.default_rng([self._seed, index, scene]))
+            for scene in range(count)
+        ]
+
+
+def ahead(batches: Dataset[Batch], indices: Iterable[int]) -> Iterator[Batch]:
+    """Yield the batches with some indices, in order, made ahead by other processes."""
+    return iter(
+        DataLoader(
+            batches,
+            batch_size=None,
+            sampler=indices,
+            num_workers=PROCESSES,
+            prefetch_factor=4,
+            collate_fn=_as_it_is,
+        )
+    )
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    return batch

@@ -1,0 +1,155 @@
+"""Crops for the classifier, cut from composed scenes by `locate.onnx` itself.
+
+So the classifier learns from what it will be given, the locator's mistakes included: boxes a little
+off, a neighbor's stroke, a sign or a stain taken for a digit, ink taken for paper.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from export.checkpoint import Checkpoint, State
+from export.data import SIDE, Split
+from export.feed import Scenes, ahead
+from export.glyphs import NO_DIGIT, Glyphs
+from export.locator import Locator
+from export.progress import Progress
+from export.scenes import Scene, Shape
+from export.to_onnx import locate_model
+
+HIT, MISS = 0.5, 0.25
+"""Overlap from which a crop shows a digit, and under which it shows none; else it is left out."""
+
+THRESHOLD: Final = 0.12
+"""Score from which a crop is harvested: lower than in use, for what is hard to tell from digits."""
+
+SHAPES: Final[dict[Shape, float]] = {
+    (192, 192): 0.3,
+    (64, 192): 0.22,
+    (96, 160): 0.08,
+    (64, 64): 0.1,
+    (40, 40): 0.06,
+    (32, 32): 0.08,
+    (28, 28): 0.11,
+    (16, 16): 0.05,
+}
+"""Heights and widths of the scenes, and the share that has them."""
+
+BATCH: Final = 25
+"""Scenes that are composed and cut at once."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What `locate.onnx` makes of a picture: boxes (M, 4), scores (M,), crops (M, 28, 28)."""
+
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    crops: NDArray[np.uint8]
+
+
+@lru_cache(maxsize=1)
+def open_locator(content: bytes) -> onnxruntime.InferenceSession:
+    """Return a session that locates one picture at a time on one core."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def locate(session: onnxruntime.InferenceSession, pixels: NDArray[np.uint8]) -> Reading:
+    """Return what a locator finds in a picture (H, W)."""
+    return Reading(*session.run(None, {"pixels": pixels[..., np.newaxis]}))
+
+
+def harvest(
+    locator: Locator, glyphs: Glyphs, count: int, seed: int, checkpoint: Checkpoint
+) -> State:
+    """Return the crops that a locator cuts from composed scenes, and what they show.
+
+    Args:
+        locator: a trained one.
+        glyphs: what is put into the scenes.
+        count: of scenes.
+        seed: another one gives other scenes.
+        checkpoint: where what was cut so far is kept.
+
+    Returns:
+        `images` (N, 28, 28) and `labels` (N,), uint8: the parts of a `Split`.
+    """
+    scenes = Scenes(glyphs, SHAPES, BATCH * max(h * w for h, w in SHAPES), BATCH, seed)
+    batches = _Cut(locate_model(locator, THRESHOLD, {}), scenes)
+    total = -(-count // BATCH)
+    state = checkpoint.load() or {
+        "step": 0,
+        "images": torch.empty(0, SIDE, SIDE, dtype=torch.uint8),
+        "labels": torch.empty(0, dtype=torch.uint8),
+    }
+    done, images, labels = state["step"], [state["images"]], [state["labels"]]
+    with Progress(f"harvest crops, seed {seed}", total, done=done) as bar:
+        for step, split in enumerate(ahead(batches, range(done, total)), done + 1):
+            images.append(torch.from_numpy(split.images))
+            labels.append(torch.from_numpy(split.labels))
+            bar.update(step, f"{sum(map(len, labels)):,} crops")
+            if checkpoint.is_due():
+                images, labels = [torch.cat(images)], [torch.cat(labels)]
+                checkpoint.save({"step": step, "images": images[0], "labels": labels[0]})
+    return {"images": torch.cat(images), "labels": torch.cat(labels)}
+
+
+class _Cut(Dataset[Split]):
+    """Batches of scenes as the crops that are cut from them, each when it is asked for."""
+
+    def __init__(self, content: bytes, scenes: Scenes) -> None:
+        self._content = content
+        self._scenes = scenes
+
+    def __getitem__(self, index: int) -> Split:
+        return crops_of(open_locator(self._content), self._scenes[index])
+
+
+def crops_of(session: onnxruntime.InferenceSession, scenes: Iterable[Scene]) -> Split:
+    """Return the crops of all scenes with their labels, NO_DIGIT where a crop shows none."""
+    crops = [np.empty((0, SIDE, SIDE), np.uint8)]
+    labels: list[int] = []
+    for scene in scenes:
+        reading = locate(session, scene.pixels)
+        for box, crop in zip(reading.boxes, reading.crops, strict=True):
+            label = label_of(box, scene)
+            if label is not None:
+                crops.append(crop[np.newaxis])
+                labels.append(label)
+    return Split(np.concatenate(crops), np.array(labels, np.uint8))
+
+
+def split_of(state: State) -> Split:
+    """Return a harvest as pictures and what they show."""
+    return Split(state["images"].numpy(), state["labels"].numpy())
+
+
+def label_of(box: NDArray[np.float32], scene: Scene) -> int | None:
+    """Return what a box (4,) shows, or None where that is a matter of opinion."""
+    height, width = scene.pixels.shape
+    if len(scene.labels) == 1 and box[2] >= width and box[3] >= height:
+        return int(scene.labels[0])
+    digits = scene.labels != NO_DIGIT
+    overlaps = overlap(box, scene.boxes[digits])
+    best = float(overlaps.max(initial=0.0))
+    if best >= HIT:
+        return int(scene.labels[digits][overlaps.argmax()])
+    return NO_DIGIT if best < MISS else None
+
+
+def overlap(box: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the intersection over the union of a box (4,) with others (n, 4): (n,)."""
+    low = np.maximum(box[:2], others[:, :2])
+    high = np.minimum(box[:2] + box[2:], others[:, :2] + others[:, 2:])
+    common = np.prod(np.clip(high - low, 0, None), axis=1)
+    union = np.prod(box[2:]) + np.prod(others[:, 2:], axis=1) - common
+    return np.asarray(common / union, np.float32)

@@ -1,0 +1,149 @@
+"""The locator: pictures of any size to the places where digits stand.
+
+One small network looks at every level of an image pyramid, so that a digit of 400 pixels and one of
+12 look the same to it. Each cell of its output, 4 x 4 pixels of a level, says whether a digit's
+center lies there, where the digit's edges are, and whether its ink is bright: the center points of
+Zhou et al. 2019, Objects as Points. Contrast is normalized locally before the network looks: shade
+and faint ink are the camera's business, not a digit's.
+"""
+
+from typing import Final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from export.network import convolution
+
+LEVELS: Final = 5
+"""Each level of the pyramid is half the size of the one before."""
+
+STRIDE: Final = 4
+"""Pixels of a level from one cell of the output to the next."""
+
+GRAIN: Final = 2 ** (LEVELS - 1) * STRIDE
+"""Pixels of the picture under one cell of the coarsest level."""
+
+UNIT: Final = 20.0
+"""Pixels of a level: the size of box that the network's outputs are relative to."""
+
+CHANNELS: Final = 6
+"""Outputs for each cell: digit, its center's x and y, log width and height, bright ink."""
+
+CANDIDATES: Final = 128
+"""Cells that are looked at more closely. A picture of 64 x 64 has 341 cells on all levels."""
+
+_BLOCK, _WINDOW = 4, 8
+"""Local contrast is taken over 8 x 8 blocks of 4 x 4 pixels, at every second block."""
+
+_FAINTEST = 0.025
+"""Contrast, of 1, below which grain is not amplified into ink."""
+
+_FAINTEST_SHARE = 0.1
+"""The same, of the greatest contrast in the picture: beside a pen's ink, paper is only paper."""
+
+
+def normalize(pixels: Tensor) -> Tensor:
+    """Return pixels (N, 1, H, W) less their local mean, over their local deviation."""
+    size = pixels.shape[-2:]
+    blocks = F.avg_pool2d(torch.cat([pixels, pixels * pixels], dim=1), _BLOCK)
+    mean, square = F.avg_pool2d(blocks, _WINDOW, 2, _WINDOW // 2, count_include_pad=False).chunk(
+        2, dim=1
+    )
+    deviation = (square - mean * mean).clamp(min=0.0).sqrt()
+    floor = _FAINTEST + _FAINTEST_SHARE * deviation.amax(dim=(2, 3), keepdim=True)
+    local = torch.cat([mean, 1.0 / (deviation + floor)], dim=1)
+    mean, gain = F.interpolate(local, size=size, mode="bilinear").chunk(2, dim=1)
+    return (pixels - mean) * gain
+
+
+class LocatorNetwork(nn.Module):
+    """The network that looks at one level of the pyramid."""
+
+    def __init__(self, fine: int = 16, middle: int = 32, coarse: int = 48) -> None:
+        """Set up the layers; widths are those at strides 2, 4 and 8."""
+        super().__init__()
+        self.fine = nn.Sequential(
+            convolution(1, fine, stride=2),
+            convolution(fine, middle, stride=2),
+        )
+        self.coarse = nn.Sequential(
+            convolution(middle, coarse, stride=2),
+            convolution(coarse, coarse),
+            convolution(coarse, coarse),
+            convolution(coarse, coarse),
+            nn.Conv2d(coarse, middle, kernel_size=1),
+        )
+        self.head = nn.Sequential(
+            convolution(middle, middle), nn.Conv2d(middle, CHANNELS, kernel_size=1)
+        )
+
+    def forward(self, level: Tensor) -> Tensor:
+        """Return the outputs (N, CHANNELS, H / 4, W / 4) for a normalized level (N, 1, H, W)."""
+        fine = self.fine(level)
+        coarse = F.interpolate(self.coarse(fine), size=fine.shape[-2:], mode="nearest")
+        outputs: Tensor = self.head(torch.relu(fine + coarse))
+        return outputs
+
+
+class Locator(nn.Module):
+    """The network over all levels of a picture's pyramid."""
+
+    def __init__(self) -> None:
+        """Set up the network."""
+        super().__init__()
+        self.network = LocatorNetwork()
+
+    def forward(self, pixels: Tensor) -> list[Tensor]:
+        """Return the outputs of each level for pixels (N, 1, H, W) from 0 to 255.
+
+        H and W are multiples of GRAIN: what is missing repeats the picture's edge.
+        """
+        level = pixels.to(torch.float32) / 255.0
+        outputs = []
+        for _ in range(LEVELS):
+            outputs.append(self.network(normalize(level)))
+            level = F.avg_pool2d(level, 2)
+        return outputs
+
+
+class Peaks(nn.Module):
+    """A locator's outputs as a fixed number of candidates, the likeliest first."""
+
+    def __init__(self, locator: Locator) -> None:
+        """Wrap a trained locator."""
+        super().__init__()
+        self.locator = locator
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return candidates (CANDIDATES, 6) for uint8 pixels (H, W, 1), padded to GRAIN.
+
+        A candidate is its box's left, top, right and bottom in pixels, the logit of its being a
+        digit, and the logit of its ink being bright. A cell that a neighbor outdoes is none: its
+        logit is very low.
+        """
+        picture = pixels.permute(2, 0, 1).unsqueeze(0)
+        cells = torch.cat(
+            [_boxes(level, STRIDE * 2**k) for k, level in enumerate(self.locator(picture))]
+        )
+        best = cells[:, 4].topk(CANDIDATES).indices
+        return cells[best]
+
+
+def _boxes(outputs: Tensor, cell: int) -> Tensor:
+    """Return what each cell of a level (1, CHANNELS, h, w) proposes, (h * w, 6) as `Peaks` has it.
+
+    Args:
+        outputs: the network's.
+        cell: side of a cell in the picture's pixels.
+    """
+    logit, x, y, width, height, bright = outputs[0].unbind(0)
+    outdone = F.max_pool2d(outputs[:, :1], 3, stride=1, padding=1)[0, 0] > logit
+    unit = UNIT * cell / STRIDE
+    columns = torch.arange(logit.shape[1]).to(torch.float32) + 0.5
+    rows = torch.arange(logit.shape[0]).to(torch.float32) + 0.5
+    middle_x, middle_y = columns * cell + x * unit, rows[:, None] * cell + y * unit
+    half_width, half_height = width.exp() * unit / 2, height.exp() * unit / 2
+    box = [middle_x - half_width, middle_y - half_height]
+    box += [middle_x + half_width, middle_y + half_height]
+    return torch.stack([*box, logit - 100.0 * outdone, bright], dim=-1).flatten(0, 1)

@@ -1,0 +1,112 @@
+"""What the locator should answer for a scene, and how far an answer is from it."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from export.locator import CHANNELS, LEVELS, STRIDE, UNIT
+
+SIZES: Final = (13.0, 38.0)
+"""A digit is found on the levels that show its longer side with as many pixels as this."""
+
+TOLERANCE: Final = 1.2
+"""A digit so little (by this factor) out of SIZES is neither asked for nor counted as wrong."""
+
+_SPREAD: Final = 0.13
+"""Deviation of the bell around a center, over the box's width and height."""
+
+
+def encode(boxes: Tensor, owners: Tensor, inverted: Tensor, shape: torch.Size) -> list[Tensor]:
+    """Return what each level should answer, (N, CHANNELS + 1, H / 4, W / 4).
+
+    Args:
+        boxes: (B, 4) x, y, width, height of every digit of a batch, in pixels.
+        owners: (B,) int64, the picture that each is in.
+        inverted: (B,) whether its ink is bright.
+        shape: of the batch, padded, as the first level has it: (N, 1, H, W).
+
+    Returns:
+        The locator's channels (the first from 0 to 1, the last 0 or 1), then how much a cell's box
+        counts; -1 in the first channel where nothing is asked.
+    """
+    count, _, height, width = shape
+    levels = []
+    for level in range(LEVELS):
+        cell = STRIDE * 2**level
+        target = torch.zeros(count, CHANNELS + 1, height // cell, width // cell)
+        longer = boxes[:, 2:].amax(dim=1) / 2**level
+        least = 0.0 if level == 0 else SIZES[0]
+        most = float("inf") if level == LEVELS - 1 else SIZES[1]
+        asked = (longer >= least) & (longer <= most)
+        ignored = ~asked & (longer >= least / TOLERANCE) & (longer <= most * TOLERANCE)
+        for index in torch.nonzero(asked | ignored).flatten().tolist():
+            x, y, w, h = (boxes[index] / cell).tolist()
+            _draw(target[owners[index]], (x + w / 2, y + h / 2, w, h), bool(ignored[index]),
+                  float(inverted[index]))  # fmt: skip
+        levels.append(target)
+    return levels
+
+
+def _draw(
+    target: Tensor, box: tuple[float, float, float, float], ignored: bool, ink: float
+) -> None:
+    """Put one digit, center and size in cells, into a level's target."""
+    x, y, w, h = box
+    rows, columns = target.shape[-2:]
+    spread_x, spread_y = max(_SPREAD * w, 0.35), max(_SPREAD * h, 0.35)
+    left, right = max(int(x - 3 * spread_x), 0), min(int(x + 3 * spread_x) + 1, columns)
+    top, bottom = max(int(y - 3 * spread_y), 0), min(int(y + 3 * spread_y) + 1, rows)
+    if left >= right or top >= bottom:
+        return
+    dx = torch.arange(left, right) + 0.5 - x
+    dy = torch.arange(top, bottom) + 0.5 - y
+    bell = torch.exp(-(dx**2) / (2 * spread_x**2) - (dy**2)[:, None] / (2 * spread_y**2))
+    part = target[:, top:bottom, left:right]
+    if ignored:
+        part[0].masked_fill_(bell > 0.1, -1.0)
+        return
+    row, column = min(int(y), rows - 1), min(int(x), columns - 1)
+    nearer = bell > part[-1]
+    unit = UNIT / STRIDE
+    values = [-dx.expand_as(bell) / unit, -dy[:, None].expand_as(bell) / unit]
+    values += [torch.full_like(bell, w / unit).log(), torch.full_like(bell, h / unit).log()]
+    values += [torch.full_like(bell, ink), bell]
+    for channel, value in enumerate(values, start=1):
+        part[channel] = torch.where(nearer, value, part[channel])
+    part[0] = torch.where(part[0] < 0, part[0], torch.maximum(part[0], bell))
+    target[0, row, column] = 1.0
+    target[-1, row, column] = max(float(target[-1, row, column]), 0.5)
+
+
+def difference(outputs: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
+    """Return how far the locator's outputs are from `encode`'s targets.
+
+    Centers by the focal loss of Zhou et al. 2019, Objects as Points, equation 1; boxes by the
+    absolute difference and polarity by cross-entropy, where a digit's center is near.
+    """
+    center = torch.zeros(())
+    box = torch.zeros(())
+    polarity = torch.zeros(())
+    found = weight = torch.zeros(())
+    for output, target in zip(outputs, targets, strict=True):
+        wanted = target[:, 0]
+        chance = output[:, 0].float().sigmoid().clamp(1e-4, 1 - 1e-4)
+        hit = wanted == 1
+        center = center - ((1 - chance) ** 2 * chance.log())[hit].sum()
+        rest = (wanted >= 0) & ~hit
+        missed = (1 - wanted) ** 4 * chance**2 * (1 - chance).log()
+        center = center - missed[rest].sum()
+        near = (target[:, -1] > 0.4) & (wanted >= 0)
+        share = target[:, -1] * near
+        apart = (output[:, 1:5].float() - target[:, 1:5]).abs().sum(dim=1)
+        box = box + (apart * share).sum()
+        bright = F.binary_cross_entropy_with_logits(
+            output[:, 5].float(), target[:, 5], reduction="none"
+        )
+        polarity = polarity + (bright * share).sum()
+        found = found + hit.sum()
+        weight = weight + share.sum()
+    return center / found.clamp(min=1) + (2 * box + 0.5 * polarity) / weight.clamp(min=1)

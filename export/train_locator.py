@@ -1,0 +1,79 @@
+"""The recipe of the locator: what it learns from, and what is asked of it."""
+
+from typing import Final
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from export.checkpoint import Checkpoint, State
+from export.feed import Scenes, ahead
+from export.glyphs import NO_DIGIT, Glyphs
+from export.locator import GRAIN, Locator
+from export.scenes import Scene, Shape
+from export.targets import difference, encode
+from export.train import Recipe, fit
+
+SHAPES: Final[dict[Shape, float]] = {
+    (192, 192): 0.35,
+    (64, 192): 0.23,
+    (48, 112): 0.12,
+    (96, 160): 0.14,
+    (64, 64): 0.08,
+    (32, 32): 0.08,
+}
+"""Heights and widths of the scenes, and the share of the batches that have them."""
+
+LARGEST: Final = 192 * 192
+"""Pixels of the largest scenes; of smaller ones a batch has more, ..."""
+
+MOST: Final = 4
+"""... but at most this many times as many."""
+
+LOCATOR_RECIPE: Final = Recipe(
+    steps=1_500, batch=24, peak_rate=4e-3, weight_decay=0.01, average_decay=0.995, smoothing=0.0
+)
+
+
+def train_locator(glyphs: Glyphs, recipe: Recipe, seed: int, checkpoint: Checkpoint) -> State:
+    """Return the weights of a locator trained on composed scenes, on the CPU.
+
+    The same arguments give the same weights, also when it was interrupted and goes on from the
+    checkpoint.
+    """
+    torch.manual_seed(seed)
+    scenes = Scenes(glyphs, SHAPES, recipe.batch * LARGEST, recipe.batch * MOST, seed)
+    batches = ahead(scenes, range(checkpoint.step(), recipe.steps))
+
+    def loss(network: nn.Module, step: int) -> Tensor:
+        batch = next(batches)
+        pixels = as_batch(batch)
+        # oneDNN's bfloat16 gives NaN gradients for the 1 x 1 maps that small scenes end in.
+        large = pixels.shape[-1] > GRAIN
+        with torch.autocast("cpu", torch.bfloat16, enabled=large):
+            outputs = network(pixels)
+        return difference(outputs, wanted(batch, pixels.shape))
+
+    network = Locator().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return fit(network, loss, recipe, seed, checkpoint)
+
+
+def as_batch(scenes: list[Scene]) -> Tensor:
+    """Return the pixels of scenes of one shape as the locator takes them, (N, 1, H, W)."""
+    pixels = torch.from_numpy(np.stack([scene.pixels for scene in scenes])).unsqueeze(1)
+    height, width = pixels.shape[-2:]
+    return F.pad(pixels.float(), (0, -width % GRAIN, 0, -height % GRAIN), mode="replicate")
+
+
+def wanted(scenes: list[Scene], shape: torch.Size) -> list[Tensor]:
+    """Return what the locator should answer for scenes padded to a shape (N, 1, H, W)."""
+    boxes = [scene.boxes[scene.labels != NO_DIGIT] for scene in scenes]
+    counts = torch.tensor([len(of_scene) for of_scene in boxes])
+    inverted = torch.tensor([scene.inverted for scene in scenes])
+    return encode(
+        torch.from_numpy(np.concatenate(boxes)),
+        torch.arange(len(scenes)).repeat_interleave(counts),
+        inverted.repeat_interleave(counts),
+        shape,
+    )
