@@ -17,7 +17,7 @@ lint: .venv/tests.stamp
 	.venv/bin/mypy
 
 export: .venv-train/train.stamp
-	.venv-train/bin/python -m export
+	.venv-train/bin/python -m export $(if $(QUICK),--quick)
 
 clean:
 	rm -rf .venv .venv-train .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis

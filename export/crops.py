@@ -121,8 +121,11 @@ def cut(  # noqa: PLR0915 - a graph in the order in which data flows through it
     clean = op.Where(op.Squeeze(cover, [1]) > 0.5, clean, 0.0)
     crops = op.Cast(op.Round(clean * 255.0), to=2)
 
-    corner = op.Max(center - size / 2.0, 0.0)
-    boxes = op.Concat(corner, op.Min(center + size / 2.0, width_height) - corner, axis=1)
+    # Boxes end where the picture ends, and have at least a pixel each way.
+    corner = op.Clip(center - size / 2.0, 0.0)
+    corner = op.Min(corner, width_height - 1.0)
+    extent = op.Min(center + size / 2.0, width_height) - corner
+    boxes = op.Concat(corner, op.Max(extent, 1.0), axis=1)
     return boxes, scores, crops
 
 

@@ -15,15 +15,13 @@ import uvicorn
 
 from server.app import Readiness, create_app
 from server.image import Limits
-from server.model import UnusableModel, load_classifier
+from server.model import UnusableModel, load_models
 from server.read import read_files
 from server.recognize import Recognizer
 from server.settings import REPOSITORY, InvalidSettings, Settings, describe_settings, load_settings
 
 log = logging.getLogger("server")
 
-# The longest side of a picture, in pixels, at which digits are looked for.
-_WORKING_SIZE = 512
 # A bar for fewer files would be gone before it is seen.
 _MANY_FILES = 10
 # A stop takes less than 8 seconds in all, drain included; after 10 platforms kill.
@@ -61,8 +59,8 @@ def _parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _load_recognizer(settings: Settings) -> Recognizer:
-    limits = Limits(settings.decode_budget_bytes, _WORKING_SIZE)
-    return Recognizer(load_classifier(REPOSITORY / settings.model), limits)
+    models = load_models(REPOSITORY / settings.locator, REPOSITORY / settings.classifier)
+    return Recognizer(models, Limits(settings.decode_budget_bytes, models.locator.working_size))
 
 
 def serve(recognizer: Recognizer, settings: Settings) -> int:

@@ -17,12 +17,46 @@ import onnxruntime
 CROP_SIDE = 28
 LABELS = 11
 
-_INPUTS = [("images", "tensor(uint8)", [CROP_SIDE, CROP_SIDE])]
-_OUTPUTS = [("probabilities", "tensor(float)", [LABELS])]
+Pixels = NDArray[np.uint8]
+# Names, types and sizes, where a size is fixed, of what a session takes and gives.
+Tensors = list[tuple[str, str, list[int | None]]]
+
+_LOCATOR_INPUTS: Tensors = [("pixels", "tensor(uint8)", [None, None, 1])]
+_LOCATOR_OUTPUTS: Tensors = [
+    ("boxes", "tensor(float)", [None, 4]),
+    ("scores", "tensor(float)", [None]),
+    ("crops", "tensor(uint8)", [None, CROP_SIDE, CROP_SIDE]),
+]
+_CLASSIFIER_INPUTS: Tensors = [("images", "tensor(uint8)", [None, CROP_SIDE, CROP_SIDE])]
+_CLASSIFIER_OUTPUTS: Tensors = [("probabilities", "tensor(float)", [None, LABELS])]
 
 
 class UnusableModel(Exception):
-    """The model's file cannot be read, is no model, or is not the model that the server needs."""
+    """A model's file cannot be read, is no model, or is not the model that the server needs."""
+
+
+@dataclass(frozen=True)
+class Locator:
+    """The network that finds digits in a picture and cuts them out.
+
+    Attributes:
+        working_size: the longest side of the pictures that it was made for, in pixels.
+    """
+
+    working_size: int
+    _session: onnxruntime.InferenceSession
+
+    def locate(self, pixels: Pixels) -> tuple[NDArray[np.float32], Pixels]:
+        """Return where digits may be, and the crops to classify.
+
+        Args:
+            pixels: (height, width, 1), black 0, white 255, dark on light or light on dark.
+
+        Returns:
+            boxes (M, 4), x, y, width, height in pixels, and crops (M, 28, 28), ink bright on 0.
+        """
+        boxes, crops = self._session.run(["boxes", "crops"], {"pixels": pixels})
+        return boxes, crops
 
 
 @dataclass(frozen=True)
@@ -43,7 +77,7 @@ class Classifier:
         """What names the model in an answer: its name and the start of its checksum."""
         return {"name": self.name, "sha256": self.sha256[:12]}
 
-    def classify(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def classify(self, crops: Pixels) -> NDArray[np.float32]:
         """Return what each crop may show.
 
         Args:
@@ -59,31 +93,87 @@ class Classifier:
         return probabilities
 
 
+@dataclass(frozen=True)
+class Models:
+    """The two networks, one after the other from pixels to probabilities."""
+
+    locator: Locator
+    classifier: Classifier
+
+
+def load_models(locator: Path, classifier: Path) -> Models:
+    """Return the networks in two ONNX files.
+
+    Raises:
+        UnusableModel: with one line that says what is wrong with which file.
+    """
+    return Models(load_locator(locator), load_classifier(classifier))
+
+
+def load_locator(path: Path) -> Locator:
+    """Return the locator in an ONNX file.
+
+    Raises:
+        UnusableModel: with one line that says what is wrong with which file.
+    """
+    session = _open(path, _read(path))
+    _check(path, session, _LOCATOR_INPUTS, _LOCATOR_OUTPUTS)
+    text = session.get_modelmeta().custom_metadata_map.get("working_size", "")
+    if not text.isdecimal() or not int(text):
+        raise UnusableModel(f"{path}: its metadata has no working_size in pixels")
+    return Locator(int(text), session)
+
+
 def load_classifier(path: Path) -> Classifier:
     """Return the classifier in an ONNX file.
 
     Raises:
         UnusableModel: with one line that says what is wrong with which file.
     """
+    data = _read(path)
+    session = _open(path, data)
+    _check(path, session, _CLASSIFIER_INPUTS, _CLASSIFIER_OUTPUTS)
+    return Classifier(path.stem, hashlib.sha256(data).hexdigest(), session)
+
+
+def _read(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise UnusableModel(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _open(path: Path, data: bytes) -> onnxruntime.InferenceSession:
     try:
-        session = onnxruntime.InferenceSession(
+        return onnxruntime.InferenceSession(
             data, _session_options(), providers=["CPUExecutionProvider"]
         )
     # onnxruntime's exceptions share no base class, and their text runs over many lines.
     except Exception as error:
         raise UnusableModel(f"{path}: is not a model that onnxruntime can load") from error
-    for kind, found, expected in (
-        ("inputs", session.get_inputs(), _INPUTS),
-        ("outputs", session.get_outputs(), _OUTPUTS),
+
+
+def _check(
+    path: Path, session: onnxruntime.InferenceSession, inputs: Tensors, outputs: Tensors
+) -> None:
+    for kind, nodes, expected in (
+        ("inputs", session.get_inputs(), inputs),
+        ("outputs", session.get_outputs(), outputs),
     ):
-        if [(node.name, node.type, node.shape[1:]) for node in found] != expected:
-            described = ", ".join(f"{node.name} {node.type} {node.shape}" for node in found)
-            raise UnusableModel(f"{path}: its {kind} are {described}; expected {expected}")
-    return Classifier(path.stem, hashlib.sha256(data).hexdigest(), session)
+        # A size that may be any has a name, or none.
+        sizes = [[s if isinstance(s, int) else None for s in node.shape] for node in nodes]
+        found = [(node.name, node.type, size) for node, size in zip(nodes, sizes, strict=True)]
+        if found != expected:
+            described, wanted = _described(found), _described(expected)
+            raise UnusableModel(f"{path}: its {kind} are {described}; expected {wanted}")
+
+
+def _described(tensors: Tensors) -> str:
+    """Return tensors in words, with a question mark for a size that may be any."""
+    return ", ".join(
+        f"{name} {kind} [{', '.join('?' if size is None else str(size) for size in sizes)}]"
+        for name, kind, sizes in tensors
+    )
 
 
 def _session_options() -> onnxruntime.SessionOptions:

@@ -6,15 +6,14 @@ import numpy as np
 
 from server.answer import Answer
 from server.image import Limits, data_uri, decode
-from server.locate import locate
-from server.model import Classifier
+from server.model import Models
 
 
 @dataclass(frozen=True)
 class Recognizer:
-    """Reads pictures with one network under one set of limits."""
+    """Reads pictures with two networks under one set of limits."""
 
-    classifier: Classifier
+    models: Models
     limits: Limits
 
     def recognize(self, data: bytes, explain: bool = False) -> Answer:
@@ -28,13 +27,13 @@ class Recognizer:
             ClientError: the picture cannot be read.
         """
         picture = decode(data, self.limits)
-        boxes, crops = locate(picture.pixels)
+        boxes, crops = self.models.locator.locate(picture.pixels)
         height, width, _ = picture.pixels.shape
         enlargement = np.array([picture.size[0] / width, picture.size[1] / height], np.float32)
         return Answer.from_probabilities(
-            self.classifier.classify(crops),
+            self.models.classifier.classify(crops),
             boxes * np.tile(enlargement, 2),
             picture.size,
-            self.classifier.identity,
+            self.models.classifier.identity,
             [data_uri(crop) for crop in crops] if explain else None,
         )

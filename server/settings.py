@@ -21,7 +21,8 @@ class Settings:
 
     port: int
     host: str
-    model: Path
+    locator: Path
+    classifier: Path
     max_body_bytes: int
     max_pictures: int
     decode_budget_bytes: int
@@ -91,12 +92,20 @@ SETTINGS = (
         "the address that is listened on; 127.0.0.1 lets in nobody from outside",
     ),
     Setting(
-        "DIGIT_MODEL",
-        "model",
+        "DIGIT_LOCATOR",
+        "locator",
+        _path,
+        "models/locate.onnx",
+        "a path, relative ones starting at the repository",
+        "the network that finds digits and cuts them out",
+    ),
+    Setting(
+        "DIGIT_CLASSIFIER",
+        "classifier",
         _path,
         "models/digit.onnx",
         "a path, relative ones starting at the repository",
-        "the network that reads digits",
+        "the network that says which digit a crop shows",
     ),
     Setting(
         "DIGIT_MAX_BODY_BYTES",

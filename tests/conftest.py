@@ -8,7 +8,7 @@ from starlette.testclient import TestClient
 
 from server.app import Readiness, create_app
 from server.image import Limits
-from server.model import Classifier, load_classifier
+from server.model import Models, load_models
 from server.recognize import Recognizer
 from server.settings import REPOSITORY, Settings, load_settings
 
@@ -28,21 +28,21 @@ def settings() -> Settings:
 
 
 @pytest.fixture(scope="session")
-def limits(settings: Settings) -> Limits:
+def models(settings: Settings) -> Models:
+    """The models in the repository."""
+    return load_models(REPOSITORY / settings.locator, REPOSITORY / settings.classifier)
+
+
+@pytest.fixture(scope="session")
+def limits(settings: Settings, models: Models) -> Limits:
     """The limits of an empty environment."""
-    return Limits(settings.decode_budget_bytes, 512)
+    return Limits(settings.decode_budget_bytes, models.locator.working_size)
 
 
 @pytest.fixture(scope="session")
-def classifier(settings: Settings) -> Classifier:
-    """The model in the repository."""
-    return load_classifier(REPOSITORY / settings.model)
-
-
-@pytest.fixture(scope="session")
-def recognizer(classifier: Classifier, limits: Limits) -> Recognizer:
-    """The model in the repository under the default limits."""
-    return Recognizer(classifier, limits)
+def recognizer(models: Models, limits: Limits) -> Recognizer:
+    """The models in the repository under the default limits."""
+    return Recognizer(models, limits)
 
 
 @pytest.fixture(scope="session")

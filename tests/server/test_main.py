@@ -109,12 +109,13 @@ def test_port_taken(service: Service) -> None:
     assert "Traceback" not in output
 
 
-def test_bad_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("variable", ["DIGIT_LOCATOR", "DIGIT_CLASSIFIER"])
+def test_bad_model(variable: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A model that cannot be used ends the start with one line."""
-    path = tmp_path / "digit.onnx"
+    path = tmp_path / "broken.onnx"
     path.write_bytes(b"no model")
 
-    status = main([], {"DIGIT_MODEL": str(path)})
+    status = main([], {variable: str(path)})
 
     assert status == 1
     assert capsys.readouterr().err == f"{path}: is not a model that onnxruntime can load\n"

@@ -13,7 +13,8 @@ def test_defaults() -> None:
     settings = load_settings({})
 
     assert settings.port == 5000
-    assert settings.model == Path("models/digit.onnx")
+    assert settings.locator == Path("models/locate.onnx")
+    assert settings.classifier == Path("models/digit.onnx")
 
 
 def test_every_field_has_a_variable() -> None:
@@ -37,7 +38,8 @@ def test_values() -> None:
         ("PORT", "65536"),
         ("PORT", "-1"),
         ("DIGIT_HOST", ""),
-        ("DIGIT_MODEL", ""),
+        ("DIGIT_LOCATOR", ""),
+        ("DIGIT_CLASSIFIER", ""),
         ("DIGIT_BODY_TIMEOUT_SECONDS", "nan"),
         ("DIGIT_BODY_TIMEOUT_SECONDS", "0"),
         ("DIGIT_MAX_BODY_BYTES", "16M"),
