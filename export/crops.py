@@ -24,6 +24,12 @@ SMALL: Final = 32
 OVERLAP: Final = 0.5
 """Of two boxes whose intersection is more than this share of their union one is dropped."""
 
+INSIDE: Final = 0.7
+"""A box with more than this share of it in a likelier one is taken for a part of that digit."""
+
+DIM: Final = 0.35
+"""What is left of the ink beside a box: enough to see that a stroke goes on, or whose it is."""
+
 THRESHOLD: Final = 0.3
 """Score from which a candidate is taken for a digit."""
 
@@ -66,7 +72,20 @@ def cut(  # noqa: PLR0915 - a graph in the order in which data flows through it
         op.Constant(value_float=OVERLAP),
         op.Where(is_small, op.Constant(value_float=0.0), threshold),
     )
-    index = op.Gather(chosen, 2, axis=1)
+    likely = op.Gather(chosen, 2, axis=1)
+
+    # The loop of a 9 looks like a digit of its own to a finer level: what lies inside of something
+    # likelier goes. The likelier come first, so only rows above the diagonal's column count.
+    from_low, to_high = op.Split(op.Gather(corners, likely), axis=1, num_outputs=2)
+    common = op.Clip(
+        op.Min(to_high, op.Unsqueeze(to_high, [1])) - op.Max(from_low, op.Unsqueeze(from_low, [1])),
+        0.0,
+    )
+    part = op.ReduceProd(common, [2], keepdims=0) / op.Unsqueeze(
+        op.ReduceProd(to_high - from_low, [1], keepdims=0), [1]
+    )
+    is_part = op.ReduceMax(op.Trilu(part, -1, upper=0), [1], keepdims=0) > INSIDE
+    index = op.Compress(likely, op.Not(is_part), axis=0)
     scores = op.Gather(chances, index)
     ink_is_bright = op.Gather(op.Gather(candidates, 5, axis=1), index) > 0.0
     box = op.Gather(corners, index)
@@ -101,7 +120,7 @@ def cut(  # noqa: PLR0915 - a graph in the order in which data flows through it
     value = op.Squeeze(value, [1]) / op.Max(op.Squeeze(cover, [1]), 0.01)
     bright = op.Where(op.Unsqueeze(ink_is_bright, [1, 2]), value, 255.0 - value)
 
-    # What lies beside the box belongs to other digits.
+    # What lies beside the box belongs to other digits, mostly.
     steps = (op.Cast(op.Range(0, 28, 1), to=1) - 13.5) / 28.0
     reach = size / 2.0 / side + 0.09
     inside = op.Clip((op.Unsqueeze(reach, [2]) - op.Abs(steps)) * 25.0 + 0.5, 0.0, 1.0)
@@ -117,7 +136,7 @@ def cut(  # noqa: PLR0915 - a graph in the order in which data flows through it
     bottom = op.GatherElements(ranked, op.Cast(count * 0.6, to=7), axis=1)
     paper = op.Unsqueeze(bottom, [2])
     contrast = op.Max(op.Unsqueeze(top, [2]) - paper, 4.0)
-    clean = op.Clip((bright - paper) / contrast, 0.0, 1.0) * mask
+    clean = op.Clip((bright - paper) / contrast, 0.0, 1.0) * (mask * (1.0 - DIM) + DIM)
     clean = op.Where(op.Squeeze(cover, [1]) > 0.5, clean, 0.0)
     crops = op.Cast(op.Round(clean * 255.0), to=2)
 

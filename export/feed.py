@@ -8,7 +8,8 @@ import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
 from export.glyphs import Glyphs
-from export.scenes import Scene, Shape, compose
+from export.scenes import Scene, compose
+from export.sheets import Shape
 
 PROCESSES: Final = 2
 

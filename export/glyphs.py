@@ -57,7 +57,7 @@ def some_hand(generator: Generator) -> Hand:
             generator.choice(["mnist", "restroked", "drawn", "font"], p=[0.3, 0.27, 0.28, 0.15])
         ),
         pen=float(np.exp(generator.uniform(np.log(0.02), np.log(0.2)))),
-        slant=float(generator.normal(0.05, 0.16)),
+        slant=float(generator.normal(0.07, 0.19)),
         aspect=float(np.exp(generator.normal(-0.05, 0.16))),
         looseness=float(generator.uniform(0.01, 0.05)),
         font=int(generator.integers(len(FONTS))),

@@ -21,10 +21,11 @@ from export.feed import Scenes, ahead
 from export.glyphs import NO_DIGIT, Glyphs
 from export.locator import Locator
 from export.progress import Progress
-from export.scenes import Scene, Shape
+from export.scenes import Scene
+from export.sheets import Shape
 from export.to_onnx import locate_model
 
-HIT, MISS = 0.5, 0.25
+HIT, MISS = 0.55, 0.45
 """Overlap from which a crop shows a digit, and under which it shows none; else it is left out."""
 
 THRESHOLD: Final = 0.12

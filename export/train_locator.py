@@ -11,7 +11,8 @@ from export.checkpoint import Checkpoint, State
 from export.feed import Scenes, ahead
 from export.glyphs import NO_DIGIT, Glyphs
 from export.locator import GRAIN, Locator
-from export.scenes import Scene, Shape
+from export.scenes import Scene
+from export.sheets import Shape
 from export.targets import difference, encode
 from export.train import Recipe, fit
 
@@ -28,11 +29,11 @@ SHAPES: Final[dict[Shape, float]] = {
 LARGEST: Final = 192 * 192
 """Pixels of the largest scenes; of smaller ones a batch has more, ..."""
 
-MOST: Final = 4
+MOST: Final = 2
 """... but at most this many times as many."""
 
 LOCATOR_RECIPE: Final = Recipe(
-    steps=1_500, batch=24, peak_rate=4e-3, weight_decay=0.01, average_decay=0.995, smoothing=0.0
+    steps=7_000, batch=24, peak_rate=4e-3, weight_decay=0.01, average_decay=0.998, smoothing=0.0
 )
 
 

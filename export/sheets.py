@@ -1,0 +1,232 @@
+"""What is written on a sheet, before anyone photographs it: numbers, single signs, clutter."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from export.glyphs import NO_DIGIT, Alpha, Glyphs, Hand, some_hand
+
+Canvas = NDArray[np.float32]
+Shape = tuple[int, int]
+
+SMALLEST: Final = 9
+"""Height in pixels of the smallest sign; the locator promises no smaller one."""
+
+SMALL: Final = 40
+"""Longer side up to which a picture holds one sign, if any."""
+
+
+class Sheet:
+    """Ink put down so far, with the boxes of the signs.
+
+    Attributes:
+        ink: (height, width) float32, ink 1 on 0.
+        boxes: x, y, width and height of each sign's ink, in pixels.
+        labels: of each sign, a digit or NO_DIGIT.
+    """
+
+    def __init__(self, shape: Shape) -> None:
+        """Begin with an empty sheet."""
+        self.ink: Canvas = np.zeros(shape, np.float32)
+        self.height, self.width = shape
+        self.boxes: list[tuple[float, float, float, float]] = []
+        self.labels: list[int] = []
+
+    def put(self, alpha: Alpha, left: float, top: float, label: int) -> bool:
+        """Lay a patch down if it is wholly on the sheet; say whether it was."""
+        x, y = round(left), round(top)
+        height, width = alpha.shape
+        if x < 0 or y < 0 or x + width > self.width or y + height > self.height:
+            return False
+        place = self.ink[y : y + height, x : x + width]
+        np.maximum(place, alpha.astype(np.float32) / 255, out=place)
+        self.boxes.append((x, y, width, height))
+        self.labels.append(label)
+        return True
+
+
+@dataclass(frozen=True)
+class _Number:
+    """A number to be written: where it begins, its middle line and its height, in pixels."""
+
+    left: float
+    middle: float
+    height: float
+    digits: int
+    hand: Hand
+
+
+def written(shape: Shape, glyphs: Glyphs, generator: Generator) -> Sheet:
+    """Return a sheet of (height, width) pixels with something written on it, or nothing."""
+    sheet = Sheet(shape)
+    shares = [0.85, 0.0, 0.0, 0.15] if max(shape) <= SMALL else [0.28, 0.44, 0.13, 0.15]
+    layout = (_single, _line, _rows, _clutter)[generator.choice(4, p=shares)]
+    layout(sheet, glyphs, generator)
+    return sheet
+
+
+def _scaled(alpha: Alpha, scale: float) -> Alpha:
+    """Return a patch at another size, thin strokes kept visible."""
+    height, width = alpha.shape
+    size = (max(2, round(width * scale)), max(2, round(height * scale)))
+    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    small = cv2.resize(alpha, size, interpolation=way)
+    peak = max(int(small.max()), 1)
+    # Ink does not fade because it is seen from afar; a camera's resolution does that later.
+    return np.asarray(np.clip(small.astype(np.float32) * (255 / peak), 0, 255), np.uint8)
+
+
+def _sign(glyphs: Glyphs, hand: Hand, share: float, generator: Generator) -> tuple[Alpha, int]:
+    """Return a glyph and its label: a sign that is no digit with probability `share`."""
+    if generator.random() < share:
+        return glyphs.sign(hand, generator), NO_DIGIT
+    digit = int(generator.integers(10))
+    return glyphs.digit(digit, hand, generator), digit
+
+
+def _size(low: float, high: float, generator: Generator) -> float:
+    """Return a height from [low, high), every octave as likely."""
+    return float(np.exp(generator.uniform(np.log(low), np.log(high))))
+
+
+def _single(sheet: Sheet, glyphs: Glyphs, generator: Generator) -> None:
+    """One sign of any size, anywhere."""
+    alpha, label = _sign(glyphs, some_hand(generator), 0.25, generator)
+    fill = min(sheet.height / alpha.shape[0], sheet.width / alpha.shape[1])
+    smallest = min(fill * 0.9, SMALLEST * 1.3 / max(alpha.shape))
+    alpha = _scaled(alpha, _size(smallest, fill * 0.99, generator))
+    height, width = alpha.shape
+    middle = generator.random() < 0.5
+    left, top = (0.5, 0.5) if middle else generator.random(2)
+    sheet.put(alpha, left * (sheet.width - width), top * (sheet.height - height), label)
+
+
+def _line(sheet: Sheet, glyphs: Glyphs, generator: Generator) -> None:
+    """A number of two to ten digits, perhaps with points and signs, perhaps rising."""
+    count = int(generator.integers(2, 11))
+    largest = min(sheet.height * 0.85, 1.9 * sheet.width / count)
+    # A strip was cut out for the number on it; a sheet may hold anything.
+    is_strip = sheet.height < sheet.width / 2
+    smallest = largest * 0.4 if is_strip else SMALLEST + 2
+    height = _size(min(smallest, largest / 2), largest, generator)
+    left = generator.random() ** 2 * sheet.width * 0.4
+    room = (sheet.height - height * 1.1) / 2
+    middle = sheet.height / 2 + generator.uniform(-1, 1) * max(room, 0)
+    number = _Number(left, middle, height, count, some_hand(generator))
+    _write(sheet, number, glyphs, generator)
+
+
+def _rows(sheet: Sheet, glyphs: Glyphs, generator: Generator) -> None:
+    """Several numbers below each other."""
+    hand = some_hand(generator)
+    height = _size(SMALLEST + 1, max(sheet.height / 4, SMALLEST + 2), generator)
+    step = height * generator.uniform(1.25, 2.5)
+    middle = step * 0.6
+    while middle < sheet.height:
+        left = generator.random() * sheet.width * 0.4
+        number = _Number(left, middle, height, int(generator.integers(1, 9)), hand)
+        _write(sheet, number, glyphs, generator)
+        middle += step
+
+
+def _clutter(sheet: Sheet, glyphs: Glyphs, generator: Generator) -> None:
+    """Signs that are no digit, blots and nothing at all."""
+    largest = min(sheet.height, sheet.width) * 0.95
+    for _ in range(generator.integers(0, 7)):
+        alpha = glyphs.sign(some_hand(generator), generator)
+        alpha = _scaled(alpha, _size(SMALLEST, largest, generator) / max(alpha.shape))
+        left = generator.random() * (sheet.width - alpha.shape[1])
+        top = generator.random() * (sheet.height - alpha.shape[0])
+        sheet.put(alpha, left, top, NO_DIGIT)
+    if generator.random() < 0.4:
+        _blots(sheet.ink, generator)
+
+
+def _write(sheet: Sheet, number: _Number, glyphs: Glyphs, generator: Generator) -> None:
+    """Write a number as far as the sheet has room for it."""
+    height = number.height
+    gap = generator.choice([generator.uniform(-0.08, 0.08), generator.uniform(0.08, 0.8)])
+    slope = generator.normal(0, 0.07)
+    wobble = generator.uniform(0, 0.1)
+    strange = generator.choice([0.0, 0.06, 0.3], p=[0.5, 0.35, 0.15])
+    marks = generator.choice([0.0, 0.25], p=[0.55, 0.45])
+    written = np.full(sheet.height, number.left)
+    for _ in range(number.digits):
+        alpha, label = _sign(glyphs, number.hand, strange, generator)
+        size = height * np.exp(generator.normal(0, 0.1))
+        alpha = _scaled(alpha, size / max(alpha.shape[0], 0.8 * alpha.shape[1]))
+        rise = slope * (written.max() - number.left) + generator.normal(0, wobble) * height
+        top = round(number.middle + rise - alpha.shape[0] / 2)
+        if top < 0 or top + alpha.shape[0] > sheet.height:
+            return
+        x = _after(written, alpha, top) + (gap + generator.normal(0, 0.05)) * height
+        if not sheet.put(alpha, x, top, label):
+            return
+        written[top : top + alpha.shape[0]] = x + _right_edge(alpha)
+        if generator.random() < marks:
+            at = (written.max(), number.middle + rise)
+            written[:] = written.max() + _mark(sheet.ink, at, number, generator)
+
+
+def _after(written: NDArray[np.float64], alpha: Alpha, top: int) -> float:
+    """Return where a patch's left side comes to lie if its ink just touches what is written.
+
+    Signs of a slanted or hasty hand touch before their boxes do, or never: rows count, not boxes.
+
+    Args:
+        written: for each row of the sheet, where the ink ends.
+        alpha: the patch.
+        top: its first row.
+    """
+    height = len(alpha)
+    near = max(1, height // 6)
+    rows = written[max(top - near, 0) : top + height + near]
+    reach = cv2.dilate(rows[:, np.newaxis], np.ones((2 * near + 1, 1)))[:, 0]
+    reach = reach[min(top, near) : min(top, near) + height]
+    left_edge = alpha.shape[1] - _right_edge(alpha[:, ::-1])
+    return float((reach - left_edge).max())
+
+
+def _right_edge(alpha: Alpha) -> NDArray[np.float64]:
+    """Return for each row of a patch how far its ink reaches: 0 where there is none."""
+    columns = np.arange(1, alpha.shape[1] + 1)
+    return np.asarray(((alpha > 90) * columns).max(axis=1), np.float64)
+
+
+def _mark(ink: Canvas, at: tuple[float, float], number: _Number, generator: Generator) -> float:
+    """Put a point, a comma, a dash or a pair of dashes; return how wide it was."""
+    x, y = at
+    height = number.height
+    kind = generator.choice(["point", "comma", "dash", "dashes"], p=[0.45, 0.25, 0.2, 0.1])
+    thick = max(1, round(number.hand.pen * height))
+    foot = y + height * generator.uniform(0.35, 0.6)
+    if kind == "point":
+        cv2.circle(ink, (int(x), int(foot)), max(1, round(thick * 0.8)), 1.0, -1, cv2.LINE_AA)
+        return thick + 0.1 * height
+    if kind == "comma":
+        end = (int(x - 0.1 * height), int(foot + 0.22 * height))
+        cv2.line(ink, (int(x), int(foot)), end, 1.0, thick, cv2.LINE_AA)
+        return thick + 0.1 * height
+    length = height * generator.uniform(0.3, 0.9)
+    tilt = height * generator.normal(0, 0.08)
+    for row in (y,) if kind == "dash" else (y - 0.15 * height, y + 0.15 * height):
+        end = (int(x + length), int(row + tilt))
+        cv2.line(ink, (int(x), int(row)), end, 1.0, thick, cv2.LINE_AA)
+    return length + 0.15 * height
+
+
+def _blots(ink: Canvas, generator: Generator) -> None:
+    """Put down filled shapes: silhouettes, as of things photographed or clothes laid out."""
+    side = min(ink.shape)
+    for _ in range(generator.integers(1, 4)):
+        turns = np.sort(generator.uniform(0, 2 * np.pi, generator.integers(3, 12)))
+        radius = _size(side * 0.05, side * 0.5, generator) * generator.uniform(0.5, 1, len(turns))
+        center = generator.random(2) * ink.shape[::-1]
+        points = center + radius[:, None] * np.stack([np.cos(turns), np.sin(turns)], 1)
+        mask = np.zeros_like(ink)
+        cv2.fillPoly(mask, [points.astype(np.int32)], float(generator.uniform(0.4, 1)), cv2.LINE_AA)
+        np.maximum(ink, mask, out=ink)

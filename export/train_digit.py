@@ -1,0 +1,90 @@
+"""The recipe of the classifier: MNIST and what the locator cuts out, half and half."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Generator, Tensor, nn
+
+from export.augment import erase, restroke, some, warp
+from export.checkpoint import Checkpoint, State
+from export.data import Split
+from export.network import DigitNetwork
+from export.train import Recipe, device, fit, step_seed
+
+# Shares of MNIST's half of a batch that are written with another pen, and partly wiped out.
+RESTROKED, ERASED = 0.2, 0.2
+# Rows that a network is asked about at once when it is not trained: enough to keep two cores busy.
+EVALUATION_BATCH = 500
+
+DIGIT_RECIPE = Recipe()
+
+
+def train_digit(
+    split: Split, crops: Split, recipe: Recipe, seed: int, checkpoint: Checkpoint
+) -> State:
+    """Return the weights of a classifier, on the CPU.
+
+    Half of each batch is MNIST, which knows what digits are, and half is what the locator cuts
+    out, which knows what pictures do to them and what is no digit. The same arguments on the same
+    device give the same weights, also when it was interrupted and goes on from the checkpoint.
+
+    Args:
+        split: MNIST's pictures.
+        crops: what `export.harvest` cut from scenes.
+        recipe: how it is trained.
+        seed: what its weights begin as, and what each batch holds.
+        checkpoint: where its state is kept.
+    """
+    torch.manual_seed(seed)
+    at = device()
+    network = DigitNetwork().to(at, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def loss(network: nn.Module, step: int) -> Tensor:
+        generator = Generator().manual_seed(step_seed(seed, step))
+        digits, digit_labels = _some_of(split, recipe.batch // 2, generator)
+        cut, cut_labels = _some_of(crops, recipe.batch - recipe.batch // 2, generator)
+        ink = torch.cat([_distorted(digits, generator), warp(cut, 0.5, generator)]).clamp(0, 1)
+        answers = torch.cat([digit_labels, cut_labels]).to(at)
+        with torch.autocast(at.type, torch.bfloat16):
+            logits = network(ink.squeeze(1).to(at) * 255.0)
+        return F.cross_entropy(logits.float(), answers, label_smoothing=recipe.smoothing)
+
+    return fit(network, loss, recipe, seed, checkpoint)
+
+
+def _some_of(split: Split, count: int, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Return pictures of a split, (count, 1, 28, 28) in [0, 1], and their labels (count,)."""
+    chosen = torch.randint(len(split), (count,), generator=generator).numpy()
+    images = torch.from_numpy(split.images[chosen]).unsqueeze(1).to(torch.float32) / 255.0
+    return images, torch.from_numpy(split.labels[chosen]).to(torch.int64)
+
+
+def _distorted(ink: Tensor, generator: Generator) -> Tensor:
+    """Return MNIST's digits as other hands and pens would write them."""
+    ink = warp(ink, 1.0, generator)
+    chosen = some(len(ink), RESTROKED, generator)
+    ink = torch.where(chosen, restroke(ink, generator), ink)
+    chosen = some(len(ink), ERASED, generator)
+    return torch.where(chosen, erase(ink, generator), ink)
+
+
+def classifier_of(weights: State) -> DigitNetwork:
+    """Return the classifier with trained weights, on the CPU, set to answer."""
+    network = DigitNetwork()
+    network.load_state_dict(weights)
+    return network.eval()
+
+
+def logits_of(network: nn.Module, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return a network's logits (N, 11) for images (N, 28, 28), asked batch by batch."""
+    with torch.inference_mode():
+        rows = [network(batch) for batch in _batches(images)]
+    return np.concatenate([row.numpy() for row in rows])
+
+
+def _batches(images: NDArray[np.uint8]) -> Iterator[Tensor]:
+    for start in range(0, len(images), EVALUATION_BATCH):
+        yield torch.from_numpy(images[start : start + EVALUATION_BATCH])
