@@ -9,11 +9,24 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import cv2
+import numpy as np
 import onnxruntime
 import torch
 
-from export.card import METADATA, Report, Trained, card, metadata
+from export.card import (
+    DIGIT_METADATA,
+    LOCATE_METADATA,
+    LocatorReport,
+    Measurements,
+    Report,
+    Trained,
+    card,
+    digit_metadata,
+    locate_metadata,
+)
 from export.checkpoint import State, fingerprint, remember
+from export.contract import Contract, FallsShort
+from export.crops import THRESHOLD
 from export.data import DataSettings, Mnist, Split, checksums, load_mnist, load_test
 from export.evaluate import fit_temperature, measure
 from export.files import write_atomically
@@ -22,10 +35,13 @@ from export.glyphs import Glyphs
 from export.harvest import harvest, split_of
 from export.locator import Locator
 from export.sources import DataError
-from export.to_onnx import digit_model
-from export.train import DIGIT_RECIPE, Recipe, classifier_of, device, logits_of, train_digit
+from export.to_onnx import digit_model, locate_model
+from export.train import Recipe, device
+from export.train_digit import DIGIT_RECIPE, classifier_of, logits_of, train_digit
 from export.train_locator import LOCATOR_RECIPE, train_locator
-from export.verify import Contract, FallsShort, Floors, Verification, verify_digit
+from export.trial import Floors, check_floors, scenes_of, try_out
+from export.verify import verify_digit, verify_locator
+from server.model import UnusableModel
 
 REPOSITORY = Path(__file__).parent.parent
 MODELS = REPOSITORY / "models"
@@ -34,10 +50,18 @@ CACHE = REPOSITORY / ".cache"
 DIGIT_CONTRACT = Contract(
     inputs={"images": "uint8 (N, 28, 28)"},
     outputs={"probabilities": "float32 (N, 11)"},
-    metadata=METADATA,
-    max_bytes=620_000,
+    metadata=DIGIT_METADATA,
+    max_bytes=580_000,
 )
-LOCATOR_SEED, TRAINING_SEED, HELD_OUT_SEED = 0, 1, 2
+LOCATE_CONTRACT = Contract(
+    inputs={"pixels": "uint8 (H, W, 1)"},
+    outputs={"boxes": "float32 (M, 4)", "scores": "float32 (M,)", "crops": "uint8 (M, 28, 28)"},
+    metadata=LOCATE_METADATA,
+    max_bytes=420_000,  # both together are less than a megabyte
+)
+# Of the locator, and of the scenes for each purpose.
+LOCATOR_SEED, TRAINING_SEED, HELD_OUT_SEED, VERIFYING_SEED = 0, 1, 2, 3
+VERIFYING_SCENES = 200
 INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
 
 
@@ -75,20 +99,21 @@ FULL = Plan(
     pictures=None,
     scenes=60_000,
     held_out_scenes=4_000,
-    floors=Floors(accuracy=0.996, calibration_error=0.003),
+    floors=Floors(accuracy=0.996, calibration_error=0.003, strings=0.95, refused=0.8),
     out=MODELS,
     work=CACHE / "export",
 )
 # Through everything in three minutes: enough to see that all fits together, worth nothing else.
 QUICK = replace(
     FULL,
-    locator=replace(FULL.locator, steps=60, batch=4, average_decay=0.9),
-    digit=replace(FULL.digit, steps=120, batch=100, average_decay=0.95),
+    locator=replace(FULL.locator, steps=200, batch=4, average_decay=0.95),
+    digit=replace(FULL.digit, steps=200, batch=100, average_decay=0.95),
     pictures=2_000,
     scenes=500,
     held_out_scenes=200,
-    floors=Floors(accuracy=0.6, calibration_error=0.5),
-    out=CACHE / "export" / "quick",
+    floors=Floors(accuracy=0.0, calibration_error=0.5, strings=0.0, refused=0.0),
+    out=CACHE / "quick" / "models",
+    work=CACHE / "quick",
 )
 
 
@@ -104,7 +129,7 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         run(plan, load_mnist(data), lambda: load_test(data), command)
     except DataError as error:
         return _fail(f"data: {error}")
-    except FallsShort as error:
+    except (FallsShort, UnusableModel) as error:
         return _fail(f"verify: {error}\nNothing in {_shown(plan.out)} was changed.")
     except KeyboardInterrupt:
         _fail("\nInterrupted. The same command goes on from the last checkpoint.")
@@ -113,7 +138,7 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
 
 
 def run(plan: Plan, mnist: Mnist, test: Callable[[], Split], command: str) -> None:
-    """Train, evaluate, write, verify, and only then put the model and its card in place.
+    """Train, evaluate, write, verify, and only then put the models and their card in place.
 
     Args:
         plan: how much of it.
@@ -122,7 +147,7 @@ def run(plan: Plan, mnist: Mnist, test: Callable[[], Split], command: str) -> No
         command: what the card names as the way to do it again.
 
     Raises:
-        FallsShort: the written file is not good enough; `plan.out` is as it was.
+        FallsShort: a written file is not good enough; `plan.out` is as it was.
     """
     mnist = Mnist(mnist.train.head(plan.pictures), mnist.validation.head(plan.pictures))
     print(
@@ -134,20 +159,22 @@ def run(plan: Plan, mnist: Mnist, test: Callable[[], Split], command: str) -> No
     weights = [_train_digit(plan, mnist, crops, seed) for seed in plan.seeds]
     judged = test().head(plan.pictures)
     trained = [
-        _evaluate(seed, state, mnist.validation, judged)
+        _evaluate(seed, state, (mnist.validation, held_out, judged))
         for seed, state in zip(plan.seeds, weights, strict=True)
     ]
     report = Report(
         command=command,
+        locator=LocatorReport(locator, _locator_version(plan, mnist), plan.locator, LOCATOR_SEED),
         version=_digit_version(plan, mnist, plan.seeds[0]),
         recipe=plan.digit,
         pictures=(len(mnist.train), len(mnist.validation)),
+        crops=(len(crops), len(held_out)),
         trained=trained,
         device=_device_name(),
     )
     written = _write(plan, report)
-    verification = _verify(plan, report, written, judged)
-    _put_in_place(plan, report, written, verification)
+    measured = _verify(plan, report, written, judged)
+    _put_in_place(plan, report, written, measured)
 
 
 def _train_locator(plan: Plan, mnist: Mnist) -> Locator:
@@ -228,56 +255,90 @@ def _source(function: Callable[..., object]) -> Path:
     return Path(inspect.getfile(function))
 
 
-def _evaluate(seed: int, weights: State, validation: Split, test: Split) -> Trained:
-    """Return a network with its temperature, fitted on validation, and the figures of both."""
+def _evaluate(seed: int, weights: State, splits: tuple[Split, Split, Split]) -> Trained:
+    """Return a classifier with its temperature and its figures.
+
+    Args:
+        seed: what it was trained from.
+        weights: its own.
+        splits: MNIST's validation pictures and held-out crops, on both of which the temperature is
+            fitted, and MNIST's test pictures.
+    """
     network = classifier_of(weights)
-    logits = logits_of(network, validation.images)
-    temperature = fit_temperature(logits, validation.labels)
-    one = Trained(
-        seed=seed,
-        network=network,
-        temperature=temperature,
-        validation=measure(logits, validation.labels, temperature),
-        test=measure(logits_of(network, test.images), test.labels, temperature),
+    logits = [logits_of(network, split.images) for split in splits]
+    validation, crops, _ = splits
+    # As many of the one as of the other, so that the confidence holds for clean digits too.
+    count = min(len(validation), len(crops))
+    temperature = fit_temperature(
+        np.concatenate([logits[0][:count], logits[1][:count]]),
+        np.concatenate([validation.labels[:count], crops.labels[:count]]),
     )
+    figures = [
+        measure(each, split.labels, temperature) for each, split in zip(logits, splits, strict=True)
+    ]
+    one = Trained(seed, network, temperature, *figures)
     print(
-        f"evaluate  seed {seed}: validation {one.validation.accuracy:.2%}, test "
-        f"{one.test.accuracy:.2%}, calibration error {one.test.calibration_error:.2%} "
-        f"at temperature {temperature:.3f}"
+        f"evaluate  seed {seed}: validation {one.validation.accuracy:.2%}, crops "
+        f"{one.crops.accuracy:.2%}, test {one.test.accuracy:.2%}, calibration error "
+        f"{one.test.calibration_error:.2%} at temperature {temperature:.3f}"
     )
     return one
 
 
-def _write(plan: Plan, report: Report) -> Path:
-    """Return the file that was written, in the work folder: it has yet to be verified."""
-    path = plan.work / "digit.onnx"
-    content = digit_model(report.shipped.network, report.shipped.temperature, metadata(report))
-    write_atomically(path, content)
-    print(f"export    {len(content):,} bytes to {path.name}")
-    return path
+def _write(plan: Plan, report: Report) -> tuple[Path, Path]:
+    """Return locate.onnx and digit.onnx, in the work folder: they have yet to be verified."""
+    shipped, locator = report.shipped, report.locator
+    contents = {
+        "locate.onnx": locate_model(locator.network, THRESHOLD, locate_metadata(locator)),
+        "digit.onnx": digit_model(shipped.network, shipped.temperature, digit_metadata(report)),
+    }
+    for name, content in contents.items():
+        write_atomically(plan.work / name, content)
+        print(f"export    {len(content):,} bytes to {name}")
+    return plan.work / "locate.onnx", plan.work / "digit.onnx"
 
 
-def _verify(plan: Plan, report: Report, written: Path, test: Split) -> Verification:
-    network = (report.shipped.network, report.shipped.temperature)
-    verification = verify_digit(written, DIGIT_CONTRACT, network, test, plan.floors)
+def _verify(plan: Plan, report: Report, written: tuple[Path, Path], test: Split) -> Measurements:
+    """Return what was measured of both files, or raise FallsShort."""
+    scenes = scenes_of(Glyphs(test.images, test.labels), VERIFYING_SCENES, VERIFYING_SEED)
+    shipped = report.shipped
+    locator = verify_locator(written[0], LOCATE_CONTRACT, report.locator.network, scenes)
     print(
-        f"verify    {verification.accuracy:.2%} from PNG files, probabilities within "
-        f"{verification.parity:.0e} of PyTorch's, {verification.microseconds:.0f} us a crop"
+        f"verify    locate.onnx finds {locator.found:.2%} of the digits in composed scenes, "
+        f"{locator.milliseconds:.1f} ms a picture"
     )
-    return verification
+    network = (shipped.network, shipped.temperature)
+    digit = verify_digit(written[1], DIGIT_CONTRACT, network, test)
+    print(
+        f"verify    digit.onnx has probabilities within {digit.parity:.0e} of PyTorch's, "
+        f"{digit.microseconds:.0f} us a crop"
+    )
+    trial = try_out(*written, test, VERIFYING_SEED)
+    print(
+        f"verify    the server reads {trial.accuracy:.2%} of PNG files, {trial.strings:.2%} of "
+        f"numbers; refuses {trial.refused:.2%} of pictures without digits"
+    )
+    check_floors(trial, digit.calibration_error, plan.floors)
+    return Measurements(locator, digit, trial)
 
 
-def _put_in_place(plan: Plan, report: Report, written: Path, verification: Verification) -> None:
-    content = card(report, verification)
-    write_atomically(plan.out / "digit.onnx", written.read_bytes())
+def _put_in_place(
+    plan: Plan, report: Report, written: tuple[Path, Path], measured: Measurements
+) -> None:
+    content = card(report, measured)
+    for path in written:
+        write_atomically(plan.out / path.name, path.read_bytes())
     write_atomically(plan.out / "README.md", content.encode())
-    print(f"card      digit.onnx {verification.sha256[:12]} and its card are in {_shown(plan.out)}")
+    print(
+        f"card      locate.onnx {measured.locator.sha256[:12]}, digit.onnx "
+        f"{measured.digit.sha256[:12]} and their card are in {_shown(plan.out)}"
+    )
 
 
 def _device_name() -> str:
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    return f"{torch.get_num_threads()} CPU threads"
+    return "the CPU"
 
 
 def _shown(folder: Path) -> str:

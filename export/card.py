@@ -7,40 +7,52 @@ import json
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from export.crops import SMALL, THRESHOLD
 from export.data import SIDE, checksums
 from export.evaluate import Figures
+from export.fonts import FONTS
+from export.locator import Locator
+from export.sheets import SMALLEST
 from export.train import Recipe
-from export.verify import Verification
+from export.trial import NEGATIVES, STRINGS, Trial
+from export.verify import TIMED_PICTURE, LocatorVerification, Verification
 
+WORKING_SIZE = 512
 LABELS = [*"0123456789", "no digit"]
-INPUT = "uint8 (N, 28, 28), ink bright on 0, placed as MNIST's digits are"
-OUTPUT = "float32 (N, 11), calibrated, rows sum to 1"
-METADATA = frozenset(
-    ["name", "version", "labels", "input", "output", "recipe", "data", "seed"]
-    + ["parameters", "temperature", "torch", "figures"]
-)
+DIGIT_INPUT = "uint8 (N, 28, 28), ink bright on 0, placed as MNIST's digits are"
+DIGIT_OUTPUT = "float32 (N, 11), calibrated, rows sum to 1"
+LOCATE_INPUT = "uint8 (H, W, 1), black 0, white 255, dark on light or light on dark"
+LOCATE_OUTPUTS = {
+    "boxes": "float32 (M, 4), x, y, width, height in pixels",
+    "scores": "float32 (M,), likeliest first",
+    "crops": "uint8 (M, 28, 28), ink bright on 0, as digit.onnx takes them",
+}
+_COMMON = ["name", "version", "input", "output", "recipe", "data", "seed", "parameters", "torch"]
+DIGIT_METADATA = frozenset([*_COMMON, "labels", "temperature", "figures"])
+LOCATE_METADATA = frozenset([*_COMMON, "working_size", "threshold", "small", "smallest", "fonts"])
 MOST_FREQUENT = 10
 
 INTENDED_USE = """\
-Reading handwritten digits that were cut out of a picture and put right: one digit a crop, bright on
-dark, 20 pixels high in the middle of 28 x 28, as in MNIST. The server beside it does that to
-whatever picture it is sent. Not for deciding anything about a person from their handwriting, nor
-for amounts that nobody checks where an error costs money: look at `confidence`, and have a person
-read what is below what you can afford."""
+Reading handwritten digits, and printed ones, in whatever picture a person sends: one, several or
+none, in rows or scattered, a sheet photographed or a drawing. Not for deciding anything about a
+person from their handwriting, nor for amounts that nobody checks where an error costs money: look
+at `confidence`, and have a person read what is below what you can afford."""
 
-LIMITS = """\
-- MNIST was written in the United States: a 1 with a long upstroke, a crossed 7 or an open 4 is
-  rarer in it than on European paper.
-- Everything above is of MNIST's own test set, which is cleaner than a photograph. What finds and
-  cuts out the digits decides as much about a photograph as this network does.
-- "No digit" was learned from made-up pictures. What has a digit's form, as the letters O and l
-  have, is read as one."""
+LIMITS = f"""\
+- MNIST was written in the United States. A 1 with a long upstroke, a crossed 7, an open 4 or a
+  looped 2 was drawn for the training by hand-made strokes, not by many hands.
+- Digits smaller than about {SMALLEST} pixels, after a picture was reduced to {WORKING_SIZE} on its
+  longer side, are not found; nor are lines that slant by more than about 15 degrees read as lines.
+- What has a digit's form, as the letters O and l have, is read as one.
+- What pictures composed for training look like was decided by people: a kind of paper, pen or
+  camera that nobody thought of is met unprepared."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +64,7 @@ class Trained:
         network: on the CPU, set to answer.
         temperature: fitted on the validation split.
         validation: its figures on the split that choices are made by.
+        crops: its figures on crops that were held out.
         test: its figures on the test set.
     """
 
@@ -59,52 +72,106 @@ class Trained:
     network: nn.Module
     temperature: float
     validation: Figures
+    crops: Figures
     test: Figures
 
 
 @dataclass(frozen=True)
+class LocatorReport:
+    """The locator, and what it was made from.
+
+    Attributes:
+        network: on the CPU, set to answer.
+        version: the fingerprint of recipe, data, seed and code.
+        recipe: how it was trained.
+        seed: what it was trained from.
+    """
+
+    network: Locator
+    version: str
+    recipe: Recipe
+    seed: int
+
+
+@dataclass(frozen=True)
 class Report:
-    """An export, so far as it is known before its file is written.
+    """An export, so far as it is known before its files are written.
 
     Attributes:
         command: what started it.
-        version: the fingerprint of recipe, data, seed and code.
-        recipe: how the networks were trained.
+        locator: the locator.
+        version: the fingerprint of the classifier's recipe, data, seed and code.
+        recipe: how the classifiers were trained.
         pictures: how many they were trained on, and how many they were chosen by.
-        trained: the networks; the first is the one in the file.
+        crops: the same of crops.
+        trained: the classifiers; the first is the one in the file.
         device: what they were trained on, in words.
     """
 
     command: str
+    locator: LocatorReport
     version: str
     recipe: Recipe
     pictures: tuple[int, int]
+    crops: tuple[int, int]
     trained: Sequence[Trained]
     device: str
 
     @property
     def shipped(self) -> Trained:
-        """The network in the file."""
+        """The classifier in the file."""
         return self.trained[0]
 
 
-def metadata(report: Report) -> dict[str, str]:
-    """Return what `digit.onnx` says about itself: JSON values by the keys in `METADATA`."""
+@dataclass(frozen=True)
+class Measurements:
+    """What was measured of the written files: each by itself, and both in the server."""
+
+    locator: LocatorVerification
+    digit: Verification
+    trial: Trial
+
+
+def locate_metadata(report: LocatorReport) -> dict[str, str]:
+    """Return what `locate.onnx` says about itself: JSON values by the keys in `LOCATE_METADATA`."""
+    values = {
+        "name": "locate",
+        "version": report.version,
+        "input": LOCATE_INPUT,
+        "output": LOCATE_OUTPUTS,
+        "working_size": WORKING_SIZE,
+        "threshold": THRESHOLD,
+        "small": SMALL,
+        "smallest": SMALLEST,
+        "recipe": asdict(report.recipe),
+        "data": checksums(),
+        "fonts": FONTS,
+        "seed": report.seed,
+        "parameters": parameters(report.network),
+        "torch": _torch_version(),
+    }
+    assert values.keys() == LOCATE_METADATA
+    return _as_json(values)
+
+
+def digit_metadata(report: Report) -> dict[str, str]:
+    """Return what `digit.onnx` says about itself: JSON values by the keys in `DIGIT_METADATA`."""
     shipped = report.shipped
     values = {
         "name": "digit",
         "version": report.version,
         "labels": LABELS,
-        "input": INPUT,
-        "output": OUTPUT,
+        "input": DIGIT_INPUT,
+        "output": DIGIT_OUTPUT,
         "recipe": asdict(report.recipe),
         "data": checksums(),
         "seed": shipped.seed,
         "parameters": parameters(shipped.network),
         "temperature": round(shipped.temperature, 6),
-        "torch": torch.__version__.partition("+")[0],
+        "torch": _torch_version(),
         "figures": {
             "validation_accuracy": round(shipped.validation.accuracy, 6),
+            "crop_accuracy": round(shipped.crops.accuracy, 6),
             "test_accuracy": round(shipped.test.accuracy, 6),
             "test_calibration_error": round(shipped.test.calibration_error, 6),
             "test_accuracy_by_seed": {
@@ -112,8 +179,16 @@ def metadata(report: Report) -> dict[str, str]:
             },
         },
     }
-    assert values.keys() == METADATA
+    assert values.keys() == DIGIT_METADATA
+    return _as_json(values)
+
+
+def _as_json(values: dict[str, Any]) -> dict[str, str]:
     return {key: json.dumps(value) for key, value in values.items()}
+
+
+def _torch_version() -> str:
+    return torch.__version__.partition("+")[0]
 
 
 def parameters(network: nn.Module) -> int:
@@ -121,30 +196,31 @@ def parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def multiplications(network: nn.Module) -> int:
-    """Return how many multiply-accumulates one crop takes, counted while the network runs."""
+def multiplications(network: nn.Module, example: Tensor) -> int:
+    """Return how many multiply-accumulates an input takes, counted while the network runs."""
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
-        network(torch.zeros(1, SIDE, SIDE, dtype=torch.uint8))
+        network(example)
     # torch counts a multiplication and an addition as two operations.
     return int(counter.get_total_flops()) // 2
 
 
-def card(report: Report, verification: Verification) -> str:
-    """Return the model card, in Markdown, for a file that was verified.
+def card(report: Report, measured: Measurements) -> str:
+    """Return the model card, in Markdown, for two files that were verified.
 
     Source: Mitchell et al. 2019, Model Cards for Model Reporting, for what such a page tells.
     """
     sections: dict[str, list[str]] = {
-        "digit.onnx": _summary(report, verification),
+        "locate.onnx and digit.onnx": _summary(report, measured),
         "Intended use": [INTENDED_USE],
         "Data": _data(report),
         "Recipe": _recipe(report),
-        "Measured": _measured(report, verification),
+        "Measured": _measured(report, measured),
+        "Pictures from elsewhere": _elsewhere(),
         "What is taken for what": _confusion(report.shipped.test),
         "Calibration": _calibration(report.shipped),
         "Limits": [LIMITS],
-        "How to make it again": _how_to(report, verification),
+        "How to make them again": _how_to(report, measured),
     }
     return "\n".join(
         "\n".join([f"{'#' if not number else '##'} {title}", "", *lines, ""])
@@ -152,28 +228,42 @@ def card(report: Report, verification: Verification) -> str:
     )
 
 
-def _summary(report: Report, verification: Verification) -> list[str]:
-    network = report.shipped.network
+def _summary(report: Report, measured: Measurements) -> list[str]:
+    locator, digit = report.locator.network, report.shipped.network
+    per_picture = multiplications(locator, torch.zeros(1, 1, *TIMED_PICTURE))
+    per_crop = multiplications(digit, torch.zeros(1, SIDE, SIDE, dtype=torch.uint8))
+    height, width = TIMED_PICTURE
+    outputs = "; ".join(f"`{name}` {form}" for name, form in LOCATE_OUTPUTS.items())
+    rows = {
+        "does": ("finds digits and cuts them out", "says which digit a crop shows, or that none"),
+        "input": (f"`pixels` {LOCATE_INPUT}", f"`images` {DIGIT_INPUT}"),
+        "output": (outputs, f'`probabilities` {DIGIT_OUTPUT}: 0 to 9, then "no digit"'),
+        "parameters": (f"{parameters(locator):,}", f"{parameters(digit):,}"),
+        "multiply-accumulates": (
+            f"{per_picture:,} for {height} x {width} pixels",
+            f"{per_crop:,} for a crop",
+        ),
+        "size": (f"{measured.locator.size:,} bytes", f"{measured.digit.size:,} bytes"),
+        "SHA-256": (f"`{measured.locator.sha256}`", f"`{measured.digit.sha256}`"),
+        "version": (f"`{report.locator.version}`", f"`{report.version}`"),
+    }
     return [
-        "Says which digit a 28 x 28 picture shows, and how surely, or that it shows none.",
+        "From a picture to the digits on it, in two steps:",
         "",
-        "| | |",
-        "| --- | --- |",
-        f"| input `images` | {INPUT} |",
-        f'| output `probabilities` | {OUTPUT}: the digits 0 to 9, then "no digit" |',
-        f"| parameters | {parameters(network):,} |",
-        f"| multiply-accumulates a crop | {multiplications(network):,} |",
-        f"| size | {verification.size:,} bytes |",
-        f"| SHA-256 | `{verification.sha256}` |",
-        f"| version | `{report.version}` |",
+        "| | locate.onnx | digit.onnx |",
+        "| --- | --- | --- |",
+        *(f"| {name} | {first} | {second} |" for name, (first, second) in rows.items()),
         "",
-        "Normalization, softmax and temperature are in the graph: any ONNX runtime that knows its",
-        "opset, 18, gets the same answers. The figures are in the file's `metadata_props` too.",
+        "Normalization, suppression, cropping, softmax and temperature are in the graphs: any ONNX",
+        "runtime that knows their opset, 18, gets the same answers. The figures are in the files'",
+        f"`metadata_props` too. A picture is reduced to {WORKING_SIZE} pixels on its longer side",
+        f"before; one of at most {SMALL} is taken for one crop, as MNIST's are.",
     ]
 
 
 def _data(report: Report) -> list[str]:
     train, validation = report.pictures
+    train_crops, validation_crops = report.crops
     return [
         f"{train:,} of MNIST's 60,000 training pictures to train on, {validation:,} to choose and",
         "calibrate by (numbers 50,000 to 54,999: a contiguous block, because the pictures come",
@@ -183,19 +273,33 @@ def _data(report: Report) -> list[str]:
         "| file | SHA-256 |",
         "| --- | --- |",
         *(f"| {name} | `{checksum}` |" for name, checksum in checksums().items()),
+        "",
+        "All else is composed: scenes of these digits, as they are or written with another pen, of",
+        "digits and other signs drawn stroke by stroke, and of printed ones, on paper as a camera,",
+        "a scanner or a drawing program shows it. From such scenes the locator learns, and",
+        f"`locate.onnx` cut from them {train_crops:,} crops to train the classifier on and, made",
+        f"with the digits that it did not see, {validation_crops:,} to calibrate by. The fonts are",
+        "files of packages, pinned in `requirements-train.txt`:",
+        "",
+        *(f"- {font}" for font in FONTS),
     ]
 
 
 def _recipe(report: Report) -> list[str]:
+    locator, digit = asdict(report.locator.recipe), asdict(report.recipe)
     return [
-        f"Trained on {report.device} with torch {torch.__version__.partition('+')[0]}. How each",
-        "batch is made is in `export/augment.py`, the steps in `export/train.py`.",
+        f"Trained on {report.device} with torch {_torch_version()}. What is learned from is made",
+        "in `export/scenes.py` and `export/augment.py`; the steps are in `export/train.py`.",
         "",
-        "| setting | value |",
-        "| --- | --- |",
-        *(f"| {name} | {value:,} |" for name, value in asdict(report.recipe).items()),
+        "| setting | locator | classifier |",
+        "| --- | --- | --- |",
+        *(f"| {name} | {locator[name]:,} | {digit[name]:,} |" for name in locator),
         "",
-        "The network, layer by layer:",
+        "The networks, layer by layer; the locator's looks at each level of an image pyramid:",
+        "",
+        "```",
+        str(report.locator.network),
+        "```",
         "",
         "```",
         str(report.shipped.network),
@@ -203,28 +307,48 @@ def _recipe(report: Report) -> list[str]:
     ]
 
 
-def _measured(report: Report, verification: Verification) -> list[str]:
+def _measured(report: Report, measured: Measurements) -> list[str]:
     figures: dict[str, Callable[[Trained], float]] = {
         "validation accuracy": lambda one: one.validation.accuracy,
+        "accuracy on held-out crops": lambda one: one.crops.accuracy,
+        "calibration error on held-out crops": lambda one: one.crops.calibration_error,
         "test accuracy": lambda one: one.test.accuracy,
         "test calibration error": lambda one: one.test.calibration_error,
     }
     seeds = [one.seed for one in report.trained]
+    locator, digit, trial = measured.locator, measured.digit, measured.trial
+    height, width = TIMED_PICTURE
     return [
-        f"With the averaged weights after the last step; seed {seeds[0]} is the one in the file.",
+        "Of the classifier, on crops, with the averaged weights after the last step; seed",
+        f"{seeds[0]} is the one in the file.",
         "",
         f"| | {' | '.join(f'seed {seed}' for seed in seeds)} | mean | deviation |",
         f"| --- |{' --- |' * (len(seeds) + 2)}",
         *(_row(name, [figure(one) for one in report.trained]) for name, figure in figures.items()),
         "",
-        "Of the file itself, opened again by the server's code:",
+        "Of the written files, opened again by the server's code. Scenes are composed with digits",
+        "that neither network saw.",
         "",
         "| | |",
         "| --- | --- |",
-        f"| test accuracy, PNG files through `server.recognize` | {verification.accuracy:.2%} |",
-        f"| largest difference from PyTorch's probabilities | {verification.parity:.1e} |",
-        f"| answers that differ from PyTorch's | {verification.differing} |",
-        f"| one crop, one thread, median | {verification.microseconds:.0f} us |",
+        f"| MNIST's test pictures, PNG files through the server | {trial.accuracy:.2%} |",
+        f"| {STRINGS} numbers of test digits, every digit right | {trial.strings:.2%} |",
+        f"| {NEGATIVES} composed scenes without digits, none read | {trial.refused:.2%} |",
+        f"| digits found in composed scenes | {locator.found:.2%} |",
+        f"| boxes without a digit, for each digit | {locator.false:.2%} |",
+        f"| largest difference from PyTorch's candidates | {locator.parity:.1e} |",
+        f"| largest difference from PyTorch's probabilities | {digit.parity:.1e} |",
+        f"| answers that differ from PyTorch's | {digit.differing} |",
+        f"| locate.onnx, {height} x {width}, one thread, median | {locator.milliseconds:.1f} ms |",
+        f"| digit.onnx, one crop, one thread, median | {digit.microseconds:.0f} us |",
+    ]
+
+
+def _elsewhere() -> list[str]:
+    return [
+        "MNIST is cleaner than what people send, and composed scenes look as we imagine pictures.",
+        "What counts is how pictures from elsewhere are read, which no training has seen:",
+        "[SCORES.md](SCORES.md) has that, as `make score` writes it of a running server.",
     ]
 
 
@@ -263,20 +387,22 @@ def _confusion(test: Figures) -> list[str]:
 def _calibration(shipped: Trained) -> list[str]:
     return [
         f"The logits are divided by {shipped.temperature:.3f}, the temperature at which the",
-        "validation pictures' labels are likeliest (Guo et al. 2017, On Calibration of Modern",
-        "Neural Networks). The expected calibration error, over 15 bins of equal width, is then",
-        f"{shipped.validation.calibration_error:.2%} there and "
-        f"{shipped.test.calibration_error:.2%} on the test set; the negative log-likelihood is",
-        f"{shipped.test.negative_log_likelihood:.4f} nats on the test set.",
+        "labels of the validation pictures, with as many crops held out, are likeliest (Guo et al.",
+        "2017, On Calibration of Modern Neural Networks). The expected calibration error, over 15",
+        f"bins of equal width, is then {shipped.validation.calibration_error:.2%} on the pictures,",
+        f"{shipped.crops.calibration_error:.2%} on the crops and "
+        f"{shipped.test.calibration_error:.2%} on the test set; the negative",
+        f"log-likelihood is {shipped.test.negative_log_likelihood:.4f} nats on the test set.",
     ]
 
 
-def _how_to(report: Report, verification: Verification) -> list[str]:
+def _how_to(report: Report, measured: Measurements) -> list[str]:
     return [
         "```",
         report.command,
         "```",
         "",
-        "The same command with the same version of torch on the same kind of machine gives the",
-        f"bytes whose SHA-256 starts with `{verification.sha256[:12]}`.",
+        "The same command with the same versions of the packages on the same kind of machine gives",
+        f"the bytes whose SHA-256 start with `{measured.locator.sha256[:12]}` and "
+        f"`{measured.digit.sha256[:12]}`.",
     ]

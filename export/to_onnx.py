@@ -24,7 +24,7 @@ from export.locator import GRAIN, Locator, Peaks
 
 OPSET = 18
 IR_VERSION = 8
-THRESHOLD = "threshold"
+THRESHOLD, CANDIDATES = "threshold", "candidates"
 
 
 class Calibrated(nn.Module):
@@ -82,7 +82,7 @@ def locate_model(locator: Locator, threshold: float, metadata: Mapping[str, str]
         Peaks(_fused(locator)),
         torch.zeros(2 * GRAIN, 3 * GRAIN, 1, dtype=torch.uint8),
         {0: "H", 1: "W"},
-        ("padded", ["candidates"]),
+        ("padded", [CANDIDATES]),
         multiple=GRAIN,
     )
     before, after = _prefixed(crops.padding(), "pad."), _prefixed(crops.cutting(), "cut.")
@@ -120,10 +120,10 @@ def _prefixed(model: onnx.ModelProto, prefix: str) -> onnx.GraphProto:
 def _shorten_names(graph: onnx.GraphProto) -> None:
     """Number what flows between the nodes of a graph; 600 nodes' names are a tenth of a file.
 
-    Inputs, outputs and the threshold keep theirs. Numbers go by the order of the nodes, so that
-    the same graph gets the same names, whatever torch counted before.
+    Inputs, outputs, the threshold and the candidates keep theirs. Numbers go by the order of the
+    nodes, so that the same graph gets the same names, whatever torch counted before.
     """
-    kept = {value.name for value in (*graph.input, *graph.output)} | {"", THRESHOLD}
+    kept = {value.name for value in (*graph.input, *graph.output)} | {"", THRESHOLD, CANDIDATES}
     names = {name: name for name in kept}
     for node in graph.node:
         node.name = ""

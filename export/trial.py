@@ -1,0 +1,177 @@
+"""Both files together, through the server's own code, on pictures as people send them."""
+
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from PIL import Image
+
+from export.contract import refuse
+from export.data import SIDE, Split
+from export.glyphs import NO_DIGIT, Glyphs
+from export.progress import Progress
+from export.scenes import Scene, compose
+from export.sheets import Shape
+from server.errors import ClientError
+from server.image import Limits
+from server.model import load_models
+from server.recognize import Recognizer
+
+Pixels = NDArray[np.uint8]
+Labeled = Sequence[tuple[bytes, str]]
+"""Encoded pictures, each with the number that is on it."""
+
+# As in `server/settings.py`.
+DECODE_BUDGET_BYTES: Final = 64 * 2**20
+STRINGS, NEGATIVES = 200, 200
+SHAPES: Final[tuple[Shape, ...]] = ((192, 192), (64, 192), (150, 111), (67, 317))
+
+
+@dataclass(frozen=True)
+class Floors:
+    """What the two files must reach together.
+
+    Attributes:
+        accuracy: the least fraction of MNIST's test pictures read right, from PNG bytes.
+        calibration_error: the highest allowed, of `digit.onnx` on the same pictures.
+        strings: the least fraction of numbers written with test digits that are read exactly.
+        refused: the least fraction of pictures without any digit that none is read in.
+    """
+
+    accuracy: float
+    calibration_error: float
+    strings: float
+    refused: float
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What the server reads with the two files; see `Floors`."""
+
+    accuracy: float
+    strings: float
+    refused: float
+
+
+def try_out(locator: Path, classifier: Path, test: Split, seed: int) -> Trial:
+    """Return how well the server reads with two files.
+
+    Args:
+        locator: the file.
+        classifier: the other file.
+        test: MNIST's test pictures.
+        seed: another one gives other numbers and other scenes.
+    """
+    models = load_models(locator, classifier)
+    recognizer = Recognizer(models, Limits(DECODE_BUDGET_BYTES, models.locator.working_size))
+    generator = np.random.default_rng(seed)
+    digits = [
+        (png(image), str(label)) for image, label in zip(test.images, test.labels, strict=True)
+    ]
+    strings = [number_of(test, generator) for _ in range(STRINGS)]
+    glyphs = Glyphs(test.images, test.labels)
+    return Trial(
+        accuracy=share_read(recognizer, digits, "MNIST's test pictures"),
+        strings=share_read(recognizer, strings, "numbers"),
+        refused=share_read(
+            recognizer,
+            [(png(scene.pixels), "") for scene in scenes_without(glyphs, NEGATIVES, generator)],
+            "pictures without digits",
+        ),
+    )
+
+
+def check_floors(trial: Trial, calibration_error: float, floors: Floors) -> None:
+    """Raise FallsShort with a line for each figure that is not good enough."""
+    refuse(
+        {
+            f"accuracy from PNG bytes is {trial.accuracy:.2%}, at least {floors.accuracy:.2%} "
+            "is needed": trial.accuracy < floors.accuracy,
+            f"calibration error is {calibration_error:.2%}, at most "
+            f"{floors.calibration_error:.2%} is allowed": (
+                calibration_error > floors.calibration_error
+            ),
+            f"{trial.strings:.2%} of numbers are read exactly, at least {floors.strings:.2%} "
+            "are needed": trial.strings < floors.strings,
+            f"{trial.refused:.2%} of pictures without digits are refused, at least "
+            f"{floors.refused:.2%} are needed": trial.refused < floors.refused,
+        }
+    )
+
+
+def share_read(recognizer: Recognizer, pictures: Labeled, what: str) -> float:
+    """Return the fraction of pictures on which exactly the right number is read."""
+    right = 0
+    with Progress(f"verify: {what}", len(pictures)) as progress:
+        for done, (data, number) in enumerate(pictures, 1):
+            right += _read(recognizer, data) == number
+            progress.update(done, f"{right / done:.2%} right")
+    return right / len(pictures)
+
+
+def _read(recognizer: Recognizer, data: bytes) -> str | None:
+    """Return what the server reads, or None where it refuses a picture, which is a miss too."""
+    try:
+        return recognizer.recognize(data).number
+    except ClientError:
+        return None
+
+
+def png(pixels: Pixels) -> bytes:
+    """Return a picture (height, width) as a PNG file, as someone would send it."""
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "PNG")
+    return content.getvalue()
+
+
+def number_of(split: Split, generator: Generator) -> tuple[bytes, str]:
+    """Return a number of two to eight of a split's digits, as a PNG file, and what it is.
+
+    Dark on white, between and around the digits some paper, so that the number can be told from
+    its neighbors' strokes: here is measured whether what can be read is read.
+    """
+    chosen = generator.integers(len(split), size=generator.integers(2, 9))
+    gaps = generator.integers(2, 13, len(chosen))
+    digits = [_ink_columns(split.images[k]) for k in chosen]
+    line = np.concatenate(
+        [part for gap, ink in zip(gaps, digits, strict=True) for part in (_paper(gap), ink)], axis=1
+    )
+    sheet = np.pad(line, int(generator.integers(8, 25)))
+    scale = generator.uniform(0.8, min(3.0, 500 / sheet.shape[1]))
+    size = (round(sheet.shape[1] * scale), round(sheet.shape[0] * scale))
+    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    pixels = 255 - np.asarray(cv2.resize(sheet, size, interpolation=way), np.uint8)
+    return png(pixels), "".join(str(split.labels[k]) for k in chosen)
+
+
+def _ink_columns(image: Pixels) -> Pixels:
+    """Return the columns of a digit (28, 28) from its first ink to its last."""
+    columns = np.flatnonzero(image.max(axis=0) > 60)
+    return image[:, columns[0] : columns[-1] + 1]
+
+
+def _paper(width: int) -> Pixels:
+    return np.zeros((SIDE, width), np.uint8)
+
+
+def scenes_of(glyphs: Glyphs, count: int, seed: int) -> list[Scene]:
+    """Return composed scenes of several sizes."""
+    return [
+        compose(glyphs, SHAPES[k % len(SHAPES)], np.random.default_rng([seed, k]))
+        for k in range(count)
+    ]
+
+
+def scenes_without(glyphs: Glyphs, count: int, generator: Generator) -> Iterable[Scene]:
+    """Yield composed scenes that have no digit in them: other signs, blots, paper, nothing."""
+    while count:
+        scene = compose(glyphs, SHAPES[generator.integers(len(SHAPES))], generator)
+        if (scene.labels == NO_DIGIT).all():
+            count -= 1
+            yield scene
