@@ -32,10 +32,11 @@ from export.evaluate import fit_temperature, measure
 from export.files import write_atomically
 from export.fonts import check_fonts
 from export.glyphs import Glyphs
+from export.harvest import THRESHOLD as HARVESTED
 from export.harvest import harvest, split_of
 from export.locator import Locator
 from export.sources import DataError
-from export.to_onnx import digit_model, locate_model
+from export.to_onnx import digit_model, locate_model, relabeled
 from export.train import Recipe, device
 from export.train_digit import DIGIT_RECIPE, classifier_of, logits_of, train_digit
 from export.train_locator import LOCATOR_RECIPE, train_locator
@@ -154,8 +155,9 @@ def run(plan: Plan, mnist: Mnist, test: Callable[[], Split], command: str) -> No
         f"data      {len(mnist.train):,} pictures to train on, {len(mnist.validation):,} to choose"
     )
     locator = _train_locator(plan, mnist)
-    crops = _harvest(plan, locator, mnist, is_held_out=False)
-    held_out = _harvest(plan, locator, mnist, is_held_out=True)
+    cutter = locate_model(locator, HARVESTED, {})
+    crops = _harvest(plan, cutter, mnist, is_held_out=False)
+    held_out = _harvest(plan, cutter, mnist, is_held_out=True)
     weights = [_train_digit(plan, mnist, crops, seed) for seed in plan.seeds]
     judged = test().head(plan.pictures)
     trained = [
@@ -172,7 +174,7 @@ def run(plan: Plan, mnist: Mnist, test: Callable[[], Split], command: str) -> No
         trained=trained,
         device=_device_name(),
     )
-    written = _write(plan, report)
+    written = _write(plan, report, cutter)
     measured = _verify(plan, report, written, judged)
     _put_in_place(plan, report, written, measured)
 
@@ -191,7 +193,7 @@ def _train_locator(plan: Plan, mnist: Mnist) -> Locator:
     return locator.eval()
 
 
-def _harvest(plan: Plan, locator: Locator, mnist: Mnist, is_held_out: bool) -> Split:
+def _harvest(plan: Plan, cutter: bytes, mnist: Mnist, is_held_out: bool) -> Split:
     """Return what the locator cuts from scenes; those held out are made of other digits."""
     split = mnist.validation if is_held_out else mnist.train
     count = plan.held_out_scenes if is_held_out else plan.scenes
@@ -199,7 +201,7 @@ def _harvest(plan: Plan, locator: Locator, mnist: Mnist, is_held_out: bool) -> S
     path = plan.work / f"crops-{_crops_version(plan, mnist, is_held_out)}.pt"
     print(f"harvest   {_place(path, f'cut from {count:,} scenes')}")
     seed = HELD_OUT_SEED if is_held_out else TRAINING_SEED
-    crops = remember(path, lambda checkpoint: harvest(locator, glyphs, count, seed, checkpoint))
+    crops = remember(path, lambda checkpoint: harvest(cutter, glyphs, count, seed, checkpoint))
     return split_of(crops)
 
 
@@ -233,6 +235,7 @@ def _crops_version(plan: Plan, mnist: Mnist, is_held_out: bool) -> str:
     """Return the fingerprint of all that a harvest depends on."""
     settings = {
         "locator": _locator_version(plan, mnist),
+        "cutter": fingerprint(_source(locate_model), {}),
         "scenes": [plan.scenes, plan.held_out_scenes],
         "is_held_out": is_held_out,
         "onnxruntime": onnxruntime.__version__,
@@ -285,11 +288,11 @@ def _evaluate(seed: int, weights: State, splits: tuple[Split, Split, Split]) -> 
     return one
 
 
-def _write(plan: Plan, report: Report) -> tuple[Path, Path]:
+def _write(plan: Plan, report: Report, cutter: bytes) -> tuple[Path, Path]:
     """Return locate.onnx and digit.onnx, in the work folder: they have yet to be verified."""
-    shipped, locator = report.shipped, report.locator
+    shipped = report.shipped
     contents = {
-        "locate.onnx": locate_model(locator.network, THRESHOLD, locate_metadata(locator)),
+        "locate.onnx": relabeled(cutter, THRESHOLD, locate_metadata(report.locator)),
         "digit.onnx": digit_model(shipped.network, shipped.temperature, digit_metadata(report)),
     }
     for name, content in contents.items():

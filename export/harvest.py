@@ -19,11 +19,9 @@ from export.checkpoint import Checkpoint, State
 from export.data import SIDE, Split
 from export.feed import Scenes, ahead
 from export.glyphs import NO_DIGIT, Glyphs
-from export.locator import Locator
 from export.progress import Progress
 from export.scenes import Scene
 from export.sheets import Shape
-from export.to_onnx import locate_model
 
 HIT, MISS = 0.55, 0.45
 """Overlap from which a crop shows a digit, and under which it shows none; else it is left out."""
@@ -69,13 +67,11 @@ def locate(session: onnxruntime.InferenceSession, pixels: NDArray[np.uint8]) -> 
     return Reading(*session.run(None, {"pixels": pixels[..., np.newaxis]}))
 
 
-def harvest(
-    locator: Locator, glyphs: Glyphs, count: int, seed: int, checkpoint: Checkpoint
-) -> State:
+def harvest(content: bytes, glyphs: Glyphs, count: int, seed: int, checkpoint: Checkpoint) -> State:
     """Return the crops that a locator cuts from composed scenes, and what they show.
 
     Args:
-        locator: a trained one.
+        content: of a `locate.onnx`, with THRESHOLD in it.
         glyphs: what is put into the scenes.
         count: of scenes.
         seed: another one gives other scenes.
@@ -85,7 +81,7 @@ def harvest(
         `images` (N, 28, 28) and `labels` (N,), uint8: the parts of a `Split`.
     """
     scenes = Scenes(glyphs, SHAPES, BATCH * max(h * w for h, w in SHAPES), BATCH, seed)
-    batches = _Cut(locate_model(locator, THRESHOLD, {}), scenes)
+    batches = _Cut(content, scenes)
     total = -(-count // BATCH)
     state = checkpoint.load() or {
         "step": 0,

@@ -86,8 +86,7 @@ def locate_model(locator: Locator, threshold: float, metadata: Mapping[str, str]
         multiple=GRAIN,
     )
     before, after = _prefixed(crops.padding(), "pad."), _prefixed(crops.cutting(), "cut.")
-    weights = network.graph.initializer
-    weights.append(onnx.numpy_helper.from_array(np.array(threshold, np.float32), THRESHOLD))
+    weights = [*network.graph.initializer, _threshold(threshold)]
     nodes = [*before.node, *network.graph.node, *after.node]
     graph = onnx.helper.make_graph(nodes, "locate", before.input, after.output, weights)
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", OPSET)])
@@ -96,6 +95,19 @@ def locate_model(locator: Locator, threshold: float, metadata: Mapping[str, str]
     model = onnxscript.optimizer.optimize(model)
     _shorten_names(model.graph)
     return finish(model, metadata)
+
+
+def relabeled(content: bytes, threshold: float, metadata: Mapping[str, str]) -> bytes:
+    """Return a `locate.onnx` with another threshold and other metadata, as if made with them."""
+    model = onnx.load_from_string(content)
+    for weight in model.graph.initializer:
+        if weight.name == THRESHOLD:
+            weight.CopyFrom(_threshold(threshold))
+    return finish(model, metadata)
+
+
+def _threshold(value: float) -> onnx.TensorProto:
+    return onnx.numpy_helper.from_array(np.array(value, np.float32), THRESHOLD)
 
 
 def _fused(locator: Locator) -> Locator:
