@@ -5,41 +5,49 @@ off, a neighbor's stroke, a sign or a stain taken for a digit, ink taken for pap
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
 import numpy as np
 import onnxruntime
 import torch
+from numpy.random import Generator
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from export.checkpoint import Checkpoint, State
+from export.damage import damaged
 from export.data import SIDE, Split
 from export.feed import Scenes, ahead
 from export.glyphs import NO_DIGIT, Glyphs
 from export.progress import Progress
 from export.scenes import Scene
-from export.sheets import Shape
+from export.sheets import SMALL, Shape
 
 HIT, MISS = 0.55, 0.45
 """Overlap from which a crop shows a digit, and under which it shows none; else it is left out."""
 
-THRESHOLD: Final = 0.12
+MISTAKES: Final = 3
+"""Crops without a digit that one scene may give."""
+
+THRESHOLD: Final = 0.1
 """Score from which a crop is harvested: lower than in use, for what is hard to tell from digits."""
 
 SHAPES: Final[dict[Shape, float]] = {
-    (192, 192): 0.3,
-    (64, 192): 0.22,
+    (192, 192): 0.28,
+    (64, 192): 0.21,
     (96, 160): 0.08,
-    (64, 64): 0.1,
+    (64, 64): 0.09,
     (40, 40): 0.06,
     (32, 32): 0.08,
-    (28, 28): 0.11,
+    (28, 28): 0.15,
     (16, 16): 0.05,
 }
 """Heights and widths of the scenes, and the share that has them."""
+
+DAMAGED: Final = 0.4
+"""Share of the scenes no larger than SMALL that are damaged."""
 
 BATCH: Final = 25
 """Scenes that are composed and cut at once."""
@@ -81,7 +89,7 @@ def harvest(content: bytes, glyphs: Glyphs, count: int, seed: int, checkpoint: C
         `images` (N, 28, 28) and `labels` (N,), uint8: the parts of a `Split`.
     """
     scenes = Scenes(glyphs, SHAPES, BATCH * max(h * w for h, w in SHAPES), BATCH, seed)
-    batches = _Cut(content, scenes)
+    batches = _Cut(content, scenes, seed)
     total = -(-count // BATCH)
     state = checkpoint.load() or {
         "step": 0,
@@ -103,12 +111,22 @@ def harvest(content: bytes, glyphs: Glyphs, count: int, seed: int, checkpoint: C
 class _Cut(Dataset[Split]):
     """Batches of scenes as the crops that are cut from them, each when it is asked for."""
 
-    def __init__(self, content: bytes, scenes: Scenes) -> None:
+    def __init__(self, content: bytes, scenes: Scenes, seed: int) -> None:
         self._content = content
         self._scenes = scenes
+        self._seed = seed
 
     def __getitem__(self, index: int) -> Split:
-        return crops_of(open_locator(self._content), self._scenes[index])
+        generator = np.random.default_rng([self._seed, index])
+        scenes = (_worn(scene, generator) for scene in self._scenes[index])
+        return crops_of(open_locator(self._content), scenes)
+
+
+def _worn(scene: Scene, generator: Generator) -> Scene:
+    """Return a scene as it is or, where it is small, perhaps damaged."""
+    if max(scene.pixels.shape) > SMALL or generator.random() >= DAMAGED:
+        return scene
+    return replace(scene, pixels=damaged(scene.pixels, generator))
 
 
 def crops_of(session: onnxruntime.InferenceSession, scenes: Iterable[Scene]) -> Split:
@@ -117,9 +135,12 @@ def crops_of(session: onnxruntime.InferenceSession, scenes: Iterable[Scene]) -> 
     labels: list[int] = []
     for scene in scenes:
         reading = locate(session, scene.pixels)
+        mistakes = 0
+        # The likeliest come first, so that the mistakes kept are those that are hard to tell.
         for box, crop in zip(reading.boxes, reading.crops, strict=True):
             label = label_of(box, scene)
-            if label is not None:
+            mistakes += label == NO_DIGIT
+            if label is not None and (label != NO_DIGIT or mistakes <= MISTAKES):
                 crops.append(crop[np.newaxis])
                 labels.append(label)
     return Split(np.concatenate(crops), np.array(labels, np.uint8))

@@ -1,0 +1,57 @@
+"""What happens to small pictures on their way: specks, bars, an inverted edge, fog.
+
+A large picture is looked at until its digits are found; a small one is read as it comes, so the
+classifier has to know what may lie over a digit.
+"""
+
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+
+WIDEST_BAR: Final = 0.3
+"""Of the width, on either side."""
+
+
+def damaged(pixels: Pixels, generator: Generator) -> Pixels:
+    """Return a picture (height, width) with one kind of damage, chosen at random."""
+    kind = (_specked, _barred, _part_inverted, _fogged)[generator.integers(4)]
+    return kind(pixels, generator)
+
+
+def _specked(pixels: Pixels, generator: Generator) -> Pixels:
+    """Return a picture with pixels here and there black, white, or either."""
+    chosen = generator.random(pixels.shape) < generator.uniform(0.02, 0.25)
+    tones = ((0, 0), (255, 255), (0, 255))[generator.integers(3)]
+    return np.where(chosen, generator.choice(tones, pixels.shape), pixels).astype(np.uint8)
+
+
+def _barred(pixels: Pixels, generator: Generator) -> Pixels:
+    """Return a picture whose left and right edges are covered."""
+    tone = generator.choice((0, 255))
+    return np.where(_edges(pixels.shape[1], generator), tone, pixels).astype(np.uint8)
+
+
+def _part_inverted(pixels: Pixels, generator: Generator) -> Pixels:
+    """Return a picture whose left and right edges are inverted."""
+    return np.where(_edges(pixels.shape[1], generator), 255 - pixels, pixels).astype(np.uint8)
+
+
+def _edges(width: int, generator: Generator) -> NDArray[np.bool_]:
+    """Return which columns (width,) lie at the left and right edges."""
+    left, right = generator.uniform(0, WIDEST_BAR, 2) * width
+    column = np.arange(width)
+    return (column < left) | (column >= width - right)
+
+
+def _fogged(pixels: Pixels, generator: Generator) -> Pixels:
+    """Return a picture behind something bright and uneven."""
+    cells = tuple(generator.integers(2, 6, 2))
+    field = generator.uniform(0, 255, cells).astype(np.float32)
+    fog = cv2.resize(field, pixels.shape[::-1], interpolation=cv2.INTER_CUBIC)
+    share = generator.uniform(0.3, 0.8)
+    return np.asarray(np.clip(pixels * (1 - share) + fog * share, 0, 255), np.uint8)
