@@ -62,7 +62,6 @@ LOCATE_CONTRACT = Contract(
 )
 # Of the locator, and of the scenes for each purpose.
 LOCATOR_SEED, TRAINING_SEED, HELD_OUT_SEED, VERIFYING_SEED = 0, 1, 2, 3
-VERIFYING_SCENES = 200
 INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
 
 
@@ -77,6 +76,7 @@ class Plan:
         pictures: how many of each split are used; None for all.
         scenes: how many are composed for the classifier's crops to be cut from, ...
         held_out_scenes: ... and how many, with other digits, for choices and calibration.
+        verifying: how many scenes, numbers and pictures without digits the files are tried on.
         floors: what the written file must reach.
         out: where the verified file goes, and its card.
         work: where what is unfinished is kept.
@@ -88,6 +88,7 @@ class Plan:
     pictures: int | None
     scenes: int
     held_out_scenes: int
+    verifying: int
     floors: Floors
     out: Path
     work: Path
@@ -100,6 +101,7 @@ FULL = Plan(
     pictures=None,
     scenes=60_000,
     held_out_scenes=4_000,
+    verifying=500,
     floors=Floors(accuracy=0.996, calibration_error=0.003, strings=0.95, refused=0.8),
     out=MODELS,
     work=CACHE / "export",
@@ -112,6 +114,7 @@ QUICK = replace(
     pictures=2_000,
     scenes=500,
     held_out_scenes=200,
+    verifying=100,
     floors=Floors(accuracy=0.0, calibration_error=0.5, strings=0.0, refused=0.0),
     out=CACHE / "quick" / "models",
     work=CACHE / "quick",
@@ -150,12 +153,15 @@ def run(plan: Plan, mnist: Mnist, test: Callable[[], Split], command: str) -> No
     Raises:
         FallsShort: a written file is not good enough; `plan.out` is as it was.
     """
+    # OpenCV's threads do not live on in the processes that compose scenes, which would wait for
+    # them forever.
+    cv2.setNumThreads(1)
     mnist = Mnist(mnist.train.head(plan.pictures), mnist.validation.head(plan.pictures))
     print(
         f"data      {len(mnist.train):,} pictures to train on, {len(mnist.validation):,} to choose"
     )
     locator = _train_locator(plan, mnist)
-    cutter = locate_model(locator, HARVESTED, {})
+    cutter = _cutter(plan, locator, mnist)
     crops = _harvest(plan, cutter, mnist, is_held_out=False)
     held_out = _harvest(plan, cutter, mnist, is_held_out=True)
     weights = [_train_digit(plan, mnist, crops, seed) for seed in plan.seeds]
@@ -191,6 +197,14 @@ def _train_locator(plan: Plan, mnist: Mnist) -> Locator:
     locator = Locator()
     locator.load_state_dict(weights)
     return locator.eval()
+
+
+def _cutter(plan: Plan, locator: Locator, mnist: Mnist) -> bytes:
+    """Return a `locate.onnx` that cuts crops for the classifier; tracing it takes a while."""
+    path = plan.work / f"cutter-{_cutter_version(plan, mnist)}.onnx"
+    if not path.exists():
+        write_atomically(path, locate_model(locator, HARVESTED, {}))
+    return path.read_bytes()
 
 
 def _harvest(plan: Plan, cutter: bytes, mnist: Mnist, is_held_out: bool) -> Split:
@@ -231,11 +245,16 @@ def _locator_version(plan: Plan, mnist: Mnist) -> str:
     return fingerprint(_source(train_locator), settings)
 
 
+def _cutter_version(plan: Plan, mnist: Mnist) -> str:
+    """Return the fingerprint of all that the file that cuts crops depends on."""
+    settings = {"locator": _locator_version(plan, mnist), "threshold": HARVESTED}
+    return fingerprint(_source(locate_model), settings)
+
+
 def _crops_version(plan: Plan, mnist: Mnist, is_held_out: bool) -> str:
     """Return the fingerprint of all that a harvest depends on."""
     settings = {
-        "locator": _locator_version(plan, mnist),
-        "cutter": fingerprint(_source(locate_model), {}),
+        "cutter": _cutter_version(plan, mnist),
         "scenes": [plan.scenes, plan.held_out_scenes],
         "is_held_out": is_held_out,
         "onnxruntime": onnxruntime.__version__,
@@ -303,7 +322,7 @@ def _write(plan: Plan, report: Report, cutter: bytes) -> tuple[Path, Path]:
 
 def _verify(plan: Plan, report: Report, written: tuple[Path, Path], test: Split) -> Measurements:
     """Return what was measured of both files, or raise FallsShort."""
-    scenes = scenes_of(Glyphs(test.images, test.labels), VERIFYING_SCENES, VERIFYING_SEED)
+    scenes = scenes_of(Glyphs(test.images, test.labels), plan.verifying, VERIFYING_SEED)
     shipped = report.shipped
     locator = verify_locator(written[0], LOCATE_CONTRACT, report.locator.network, scenes)
     print(
@@ -316,7 +335,7 @@ def _verify(plan: Plan, report: Report, written: tuple[Path, Path], test: Split)
         f"verify    digit.onnx has probabilities within {digit.parity:.0e} of PyTorch's, "
         f"{digit.microseconds:.0f} us a crop"
     )
-    trial = try_out(*written, test, VERIFYING_SEED)
+    trial = try_out(written, test, plan.verifying, VERIFYING_SEED)
     print(
         f"verify    the server reads {trial.accuracy:.2%} of PNG files, {trial.strings:.2%} of "
         f"numbers; refuses {trial.refused:.2%} of pictures without digits"

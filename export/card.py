@@ -21,7 +21,7 @@ from export.fonts import FONTS
 from export.locator import Locator
 from export.sheets import SMALLEST
 from export.train import Recipe
-from export.trial import NEGATIVES, STRINGS, Trial
+from export.trial import Trial
 from export.verify import TIMED_PICTURE, LocatorVerification, Verification
 
 WORKING_SIZE = 512
@@ -332,8 +332,8 @@ def _measured(report: Report, measured: Measurements) -> list[str]:
         "| | |",
         "| --- | --- |",
         f"| MNIST's test pictures, PNG files through the server | {trial.accuracy:.2%} |",
-        f"| {STRINGS} numbers of test digits, every digit right | {trial.strings:.2%} |",
-        f"| {NEGATIVES} composed scenes without digits, none read | {trial.refused:.2%} |",
+        f"| {trial.count} numbers of test digits, every digit right | {trial.strings:.2%} |",
+        f"| {trial.count} composed scenes without digits, none read | {trial.refused:.2%} |",
         f"| digits found in composed scenes | {locator.found:.2%} |",
         f"| boxes without a digit, for each digit | {locator.false:.2%} |",
         f"| largest difference from PyTorch's candidates | {locator.parity:.1e} |",

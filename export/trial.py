@@ -29,7 +29,6 @@ Labeled = Sequence[tuple[bytes, str]]
 
 # As in `server/settings.py`.
 DECODE_BUDGET_BYTES: Final = 64 * 2**20
-STRINGS, NEGATIVES = 200, 200
 SHAPES: Final[tuple[Shape, ...]] = ((192, 192), (64, 192), (150, 111), (67, 317))
 
 
@@ -52,36 +51,38 @@ class Floors:
 
 @dataclass(frozen=True)
 class Trial:
-    """What the server reads with the two files; see `Floors`."""
+    """What the server reads with the two files: see `Floors`; `count` of the last two kinds."""
 
+    count: int
     accuracy: float
     strings: float
     refused: float
 
 
-def try_out(locator: Path, classifier: Path, test: Split, seed: int) -> Trial:
+def try_out(files: tuple[Path, Path], test: Split, count: int, seed: int) -> Trial:
     """Return how well the server reads with two files.
 
     Args:
-        locator: the file.
-        classifier: the other file.
+        files: the locator's and the classifier's.
         test: MNIST's test pictures.
+        count: how many numbers it is tried on, and how many pictures without digits.
         seed: another one gives other numbers and other scenes.
     """
-    models = load_models(locator, classifier)
+    models = load_models(*files)
     recognizer = Recognizer(models, Limits(DECODE_BUDGET_BYTES, models.locator.working_size))
     generator = np.random.default_rng(seed)
     digits = [
         (png(image), str(label)) for image, label in zip(test.images, test.labels, strict=True)
     ]
-    strings = [number_of(test, generator) for _ in range(STRINGS)]
+    strings = [number_of(test, generator) for _ in range(count)]
     glyphs = Glyphs(test.images, test.labels)
     return Trial(
+        count=count,
         accuracy=share_read(recognizer, digits, "MNIST's test pictures"),
         strings=share_read(recognizer, strings, "numbers"),
         refused=share_read(
             recognizer,
-            [(png(scene.pixels), "") for scene in scenes_without(glyphs, NEGATIVES, generator)],
+            [(png(scene.pixels), "") for scene in scenes_without(glyphs, count, generator)],
             "pictures without digits",
         ),
     )

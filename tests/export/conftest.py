@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -11,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from export.__main__ import Plan
 from export.data import Mnist, Split
 from export.train import Recipe
-from export.verify import Floors
+from export.trial import Floors
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -19,8 +20,12 @@ def one_thread() -> Iterator[None]:
     """Train on one thread, as threads that wait for each other on busy cores take far longer."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    cv2.setNumThreads(1)
     yield
     torch.set_num_threads(threads)
+
+
+NO_FLOORS = Floors(accuracy=0.0, calibration_error=1.0, strings=0.0, refused=0.0)
 
 
 def drawn_split(count: int, seed: int) -> Split:
@@ -67,10 +72,14 @@ def small_plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     """Two seeds, two steps each, no floors, in folders of their own."""
     folder = tmp_path_factory.mktemp("export")
     return Plan(
-        recipe=Recipe(steps=2, batch=32),
+        locator=Recipe(steps=2, batch=2),
+        digit=Recipe(steps=2, batch=32),
         seeds=[0, 1],
         pictures=None,
-        floors=Floors(accuracy=0.0, calibration_error=1.0),
+        scenes=50,
+        held_out_scenes=25,
+        verifying=10,
+        floors=NO_FLOORS,
         out=folder / "models",
         work=folder / "work",
     )

@@ -10,14 +10,15 @@ import pytest
 
 from export import __main__ as command_line
 from export.__main__ import MODELS, Plan, main, run
-from export.card import METADATA
+from export.card import DIGIT_METADATA, LOCATE_METADATA
 from export.checkpoint import Checkpoint, State
+from export.contract import FallsShort
 from export.data import Mnist, Split
-from export.train import Recipe
-from export.verify import FallsShort, Floors
-from server.model import load_classifier
+from export.trial import Floors
+from server.model import load_classifier, load_models
 
 COMMAND = "python -m export --seeds 2"
+STAGES = 5  # the locator, two harvests, two classifiers
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Exported:
 
 @pytest.fixture(scope="module")
 def exported(small_plan: Plan, mnist: Mnist, test_split: Split) -> Exported:
-    """Go through all stages, in two steps of training for each of two seeds."""
+    """Go through all stages, in two steps of training for each network."""
     trained_when_tested = []
 
     def test() -> Split:
@@ -41,12 +42,19 @@ def exported(small_plan: Plan, mnist: Mnist, test_split: Split) -> Exported:
     return Exported(small_plan, trained_when_tested)
 
 
-def test_a_model_and_its_card_come_out(exported: Exported, test_split: Split) -> None:
-    """The server loads the model, and nothing unfinished lies beside it."""
+def test_models_and_their_card_come_out(exported: Exported, test_split: Split) -> None:
+    """The server loads the models, and nothing unfinished lies beside them."""
     out = exported.plan.out
-    classifier = load_classifier(out / "digit.onnx")
-    assert classifier.classify(test_split.images).shape == (60, 11)
-    assert sorted(path.name for path in out.iterdir()) == ["README.md", "digit.onnx"]
+    models = load_models(out / "locate.onnx", out / "digit.onnx")
+    _, crops = models.locator.locate(test_split.images[0][..., None])
+    assert models.classifier.classify(crops).shape == (1, 11)
+    assert sorted(path.name for path in out.iterdir()) == ["README.md", "digit.onnx", "locate.onnx"]
+
+
+def test_the_locator_is_trained_once(exported: Exported) -> None:
+    """Whatever the number of seeds, the crops are the same."""
+    kept = sorted(path.name.split("-")[0] for path in exported.plan.work.glob("*.pt"))
+    assert kept == ["crops", "crops", "digit", "digit", "locator"]
 
 
 def test_the_test_set_is_read_when_nothing_is_left_to_choose(exported: Exported) -> None:
@@ -54,12 +62,15 @@ def test_the_test_set_is_read_when_nothing_is_left_to_choose(exported: Exported)
     assert exported.trained_when_tested == [2]
 
 
-def test_the_file_says_what_it_is(exported: Exported) -> None:
+@pytest.mark.parametrize(
+    ("name", "keys"), [("digit.onnx", DIGIT_METADATA), ("locate.onnx", LOCATE_METADATA)]
+)
+def test_a_file_says_what_it_is(exported: Exported, name: str, keys: frozenset[str]) -> None:
     """Its metadata are the agreed keys, each with a value in JSON."""
-    model = onnx.load(exported.plan.out / "digit.onnx")
+    model = onnx.load(exported.plan.out / name)
     metadata = {entry.key: json.loads(entry.value) for entry in model.metadata_props}
-    assert metadata.keys() == METADATA
-    assert metadata["labels"] == [*"0123456789", "no digit"]
+    assert metadata.keys() == keys
+    assert f"{metadata['name']}.onnx" == name
     assert metadata["recipe"]["steps"] == 2
 
 
@@ -73,27 +84,13 @@ def test_the_card_has_the_run_in_it(exported: Exported) -> None:
     assert str(exported.plan.out) not in text
 
 
-def test_a_training_learns(
-    small_plan: Plan, mnist: Mnist, test_split: Split, tmp_path: Path
+def test_networks_below_the_floors_leave_the_old_models(
+    exported: Exported, mnist: Mnist, test_split: Split, tmp_path: Path
 ) -> None:
-    """Some dozens of steps read drawn digits three times as well as chance, from PNG files."""
-    plan = replace(
-        small_plan,
-        recipe=Recipe(steps=50, batch=50, average_decay=0.8),
-        seeds=[0],
-        floors=Floors(0.3, 0.5),
-        out=tmp_path,
-    )
-    run(plan, mnist, lambda: test_split, COMMAND)
-
-
-def test_a_network_below_the_floors_leaves_the_old_model(
-    small_plan: Plan, mnist: Mnist, test_split: Split, tmp_path: Path
-) -> None:
-    """Model and card stay as they were, to the byte."""
-    for name in ("digit.onnx", "README.md"):
+    """Models and card stay as they were, to the byte."""
+    for name in ("locate.onnx", "digit.onnx", "README.md"):
         (tmp_path / name).write_bytes(b"old")
-    plan = replace(small_plan, floors=Floors(0.99, 0.01), out=tmp_path)
+    plan = replace(exported.plan, floors=Floors(0.99, 0.01, 0.99, 0.99), out=tmp_path)
     with pytest.raises(FallsShort):
         run(plan, mnist, lambda: test_split, COMMAND)
     assert {path.read_bytes() for path in tmp_path.iterdir()} == {b"old"}
@@ -106,24 +103,30 @@ def test_an_interrupted_export_ends_in_the_same_file(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Ctrl-C after the first step, and the same again, give the bytes of an undisturbed run."""
+    """Ctrl-C in each stage, and the same command again, give the bytes of an undisturbed run."""
     disturbed = replace(exported.plan, out=tmp_path / "models", work=tmp_path / "work")
     save = Checkpoint.save
+    stopped = set[str]()
 
     def save_and_stop(checkpoint: Checkpoint, state: State) -> None:
         save(checkpoint, state)
-        raise KeyboardInterrupt
+        stage = checkpoint._path.name
+        if stage.endswith(".part") and stage not in stopped:
+            stopped.add(stage)
+            raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr(Checkpoint, "is_due", lambda _: True)
         patch.setattr(Checkpoint, "save", save_and_stop)
-        with pytest.raises(KeyboardInterrupt):
-            run(disturbed, mnist, lambda: test_split, COMMAND)
-    assert [path.suffix for path in disturbed.work.iterdir()] == [".part"]
-    assert not disturbed.out.exists()
-    run(disturbed, mnist, lambda: test_split, COMMAND)
-    first, second = ((each.out / "digit.onnx").read_bytes() for each in (exported.plan, disturbed))
-    assert first == second
+        for _ in range(STAGES):
+            with pytest.raises(KeyboardInterrupt):
+                run(disturbed, mnist, lambda: test_split, COMMAND)
+            assert len(list(disturbed.work.glob("*.part"))) == 1
+            assert not disturbed.out.exists()
+        run(disturbed, mnist, lambda: test_split, COMMAND)
+    for name in ("locate.onnx", "digit.onnx"):
+        first, second = ((each.out / name).read_bytes() for each in (exported.plan, disturbed))
+        assert first == second
 
 
 @pytest.mark.parametrize(
