@@ -26,7 +26,6 @@ from export.card import (
 )
 from export.checkpoint import State, fingerprint, remember
 from export.contract import Contract, FallsShort
-from export.crops import THRESHOLD
 from export.data import DataSettings, Mnist, Split, checksums, load_mnist, load_test
 from export.evaluate import fit_temperature, measure
 from export.files import write_atomically
@@ -60,6 +59,8 @@ LOCATE_CONTRACT = Contract(
     metadata=LOCATE_METADATA,
     max_bytes=420_000,  # both together are less than a megabyte
 )
+# Score from which a candidate is cut out; the classifier still may find that it is no digit.
+THRESHOLD = 0.2
 # Of the locator, and of the scenes for each purpose.
 LOCATOR_SEED, TRAINING_SEED, HELD_OUT_SEED, VERIFYING_SEED = 0, 1, 2, 3
 INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
@@ -172,7 +173,9 @@ def run(plan: Plan, mnist: Mnist, test: Callable[[], Split], command: str) -> No
     ]
     report = Report(
         command=command,
-        locator=LocatorReport(locator, _locator_version(plan, mnist), plan.locator, LOCATOR_SEED),
+        locator=LocatorReport(
+            locator, _locator_version(plan, mnist), plan.locator, LOCATOR_SEED, THRESHOLD
+        ),
         version=_digit_version(plan, mnist, plan.seeds[0]),
         recipe=plan.digit,
         pictures=(len(mnist.train), len(mnist.validation)),

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from export.crops import SMALL, THRESHOLD
+from export.crops import SMALL
 from export.data import SIDE, checksums
 from export.evaluate import Figures
 from export.fonts import FONTS
@@ -85,12 +85,14 @@ class LocatorReport:
         version: the fingerprint of recipe, data, seed and code.
         recipe: how it was trained.
         seed: what it was trained from.
+        threshold: score from which a candidate is taken for a digit.
     """
 
     network: Locator
     version: str
     recipe: Recipe
     seed: int
+    threshold: float
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ def locate_metadata(report: LocatorReport) -> dict[str, str]:
         "input": LOCATE_INPUT,
         "output": LOCATE_OUTPUTS,
         "working_size": WORKING_SIZE,
-        "threshold": THRESHOLD,
+        "threshold": report.threshold,
         "small": SMALL,
         "smallest": SMALLEST,
         "recipe": asdict(report.recipe),

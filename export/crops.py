@@ -30,9 +30,6 @@ INSIDE: Final = 0.7
 DIM: Final = 0.35
 """What is left of the ink beside a box: enough to see that a stroke goes on, or whose it is."""
 
-THRESHOLD: Final = 0.3
-"""Score from which a candidate is taken for a digit."""
-
 MARGIN: Final = 28 / 20
 """Side of a crop over the longer side of the box in it, as in MNIST."""
 
