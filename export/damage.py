@@ -45,7 +45,7 @@ def _edges(width: int, generator: Generator) -> NDArray[np.bool_]:
     """Return which columns (width,) lie at the left and right edges."""
     left, right = generator.uniform(0, WIDEST_BAR, 2) * width
     column = np.arange(width)
-    return (column < left) | (column >= width - right)
+    return np.asarray((column < left) | (column >= width - right), np.bool_)
 
 
 def _fogged(pixels: Pixels, generator: Generator) -> Pixels:
