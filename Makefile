@@ -1,8 +1,9 @@
 # Each target does its own set-up, and only once: .venv serves and tests, .venv-train trains.
 PYTHON ?= python3
+URL ?= http://localhost:5000
 PIP_INSTALL = bin/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test lint export clean
+.PHONY: run test lint export score clean
 
 run: .venv/server.stamp
 	.venv/bin/python -m server
@@ -18,6 +19,9 @@ lint: .venv/tests.stamp
 
 export: .venv-train/train.stamp
 	.venv-train/bin/python -m export $(if $(QUICK),--quick)
+
+score: .venv/server.stamp
+	.venv/bin/python -m benchmarks.score $(URL) $(SETS) --markdown models/SCORES.md $(if $(MISSES),--misses $(MISSES))
 
 clean:
 	rm -rf .venv .venv-train .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -49,7 +49,7 @@ def test_curl(command: str, service: Service) -> None:
     answer = json.loads(run(["sh", "-c"], command, service))
 
     answers = answer.get("answers", [answer])
-    names = re.findall(r"tests/data/\w*?-?(\d)\.", command)
+    names = re.findall(r"tests/data/\w*?-?(\d+)\.", command)
     assert [answer["number"] for answer in answers] == names
 
 
@@ -83,7 +83,7 @@ def test_answer(client: TestClient) -> None:
     assert shown["digits"][0].keys() == given["digits"][0].keys()
     assert shown["number"] == given["number"]
     assert shown["image"] == given["image"]
-    assert shown["digits"][0]["box"] == pytest.approx(given["digits"][0]["box"], abs=3)
+    assert shown["digits"][0]["box"] == pytest.approx(given["digits"][0]["box"], abs=8)
 
 
 def test_problem(client: TestClient) -> None:
