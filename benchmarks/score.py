@@ -17,6 +17,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,10 @@ class Client:
             return 0, {}, time.perf_counter() - start
         return response.status, answer, time.perf_counter() - start
 
+    def close(self) -> None:
+        """Close the connection."""
+        self._link.close()
+
 
 def read_set(client: Client, path: Path) -> Iterator[Reading]:
     """Yield what is read in each picture of a set."""
@@ -241,19 +246,20 @@ def write_misses(path: Path, misses: Sequence[tuple[str, Reading]]) -> None:
 def main(argv: Sequence[str]) -> int:
     """Run the command line; return the exit status."""
     arguments = _parse(argv)
-    client = Client(arguments.url)
-    print(f"{'set':20}" + "".join(f"{column.title:>10}" for column in COLUMNS))
     rows: dict[str, list[str]] = {}
     misses = []
-    for path in arguments.sets:
-        readings = list(read_set(client, path))
-        rows[path.stem] = cells(readings)
-        misses += [(path.stem, reading) for reading in readings if not reading.is_right]
-        print(f"{path.stem:20}" + "".join(f"{cell:>10}" for cell in rows[path.stem]), flush=True)
+    print(f"{'set':20}" + "".join(f"{column.title:>10}" for column in COLUMNS))
+    with closing(Client(arguments.url)) as client:
+        for path in arguments.sets:
+            readings = list(read_set(client, path))
+            rows[path.stem] = row = cells(readings)
+            misses += [(path.stem, reading) for reading in readings if not reading.is_right]
+            print(f"{path.stem:20}" + "".join(f"{cell:>10}" for cell in row), flush=True)
+        model = _model(client)
     if arguments.misses:
         write_misses(arguments.misses, misses)
     if arguments.markdown:
-        arguments.markdown.write_text(as_markdown(rows, _model(client)))
+        arguments.markdown.write_text(as_markdown(rows, model))
     return 0
 
 

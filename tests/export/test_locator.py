@@ -1,0 +1,68 @@
+"""The network that looks at a picture's pyramid."""
+
+import pytest
+import torch
+
+from export.locator import CANDIDATES, CHANNELS, GRAIN, LEVELS, STRIDE, Locator, Peaks, normalize
+
+
+@pytest.fixture(scope="module")
+def locator() -> Locator:
+    """An untrained locator, set to answer."""
+    torch.manual_seed(0)
+    return Locator().eval()
+
+
+def test_outputs_have_a_cell_for_four_pixels_of_each_level(locator: Locator) -> None:
+    """Each level is half the one before."""
+    outputs = locator(torch.zeros(2, 1, 2 * GRAIN, 3 * GRAIN))
+    assert [output.shape for output in outputs] == [
+        (2, CHANNELS, 2 * GRAIN // cell, 3 * GRAIN // cell)
+        for cell in (STRIDE * 2**level for level in range(LEVELS))
+    ]
+
+
+def test_light_and_contrast_do_not_matter() -> None:
+    """A picture in half the light, and with a fifth of the contrast, looks much the same."""
+    generator = torch.Generator().manual_seed(1)
+    pixels = (torch.rand(1, 1, 128, 128, generator=generator) > 0.9).float()
+    plain = normalize(1 - pixels)
+    assert (normalize(0.5 - 0.5 * pixels) - plain).abs().mean() < 0.1 * plain.abs().mean()
+    assert (
+        torch.corrcoef(torch.stack([normalize(0.6 - 0.2 * pixels).flatten(), plain.flatten()]))[
+            0, 1
+        ]
+        > 0.95
+    )
+
+
+def test_a_flat_picture_is_nothing() -> None:
+    """No grain is made up where there is none."""
+    assert normalize(torch.full((1, 1, 64, 64), 0.7)).abs().max() < 1e-2
+
+
+def test_candidates_come_likeliest_first(locator: Locator) -> None:
+    """Their number is fixed, and those that a neighbor outdoes come last."""
+    generator = torch.Generator().manual_seed(2)
+    pixels = torch.randint(0, 256, (GRAIN, 2 * GRAIN, 1), generator=generator, dtype=torch.uint8)
+    with torch.inference_mode():
+        candidates = Peaks(locator)(pixels)
+    assert candidates.shape == (CANDIDATES, 6)
+    assert (candidates[:-1, 4] >= candidates[1:, 4]).all()
+    assert candidates[-1, 4] < -50
+
+
+def test_a_candidate_lies_where_its_cell_is(locator: Locator) -> None:
+    """With the picture moved by the coarsest cell, away from its edges all moves along."""
+    paper = torch.full((1, 1, 6 * GRAIN, 6 * GRAIN), 200.0)
+    digit = torch.zeros(1, 1, 20, 12)
+    first, second = paper.clone(), paper.clone()
+    first[..., 150:170, 150:162] = digit
+    second[..., 150 + GRAIN : 170 + GRAIN, 150:162] = digit
+    with torch.inference_mode():
+        before, after = locator(first)[0], locator(second)[0]
+    moved = GRAIN // STRIDE
+    inside = before[..., 28:52, 28:52]
+    torch.testing.assert_close(
+        inside, after[..., 28 + moved : 52 + moved, 28:52], atol=0.02, rtol=0
+    )

@@ -1,0 +1,70 @@
+"""Composed scenes: what is said to be in them is in them."""
+
+import numpy as np
+import pytest
+
+from export.data import Mnist
+from export.glyphs import NO_DIGIT, Glyphs
+from export.scenes import compose
+from export.sheets import Shape, written
+
+SHAPES = [(192, 192), (64, 192), (28, 28), (150, 111)]
+SEEDS = range(12)
+
+
+@pytest.fixture(scope="module")
+def glyphs(mnist: Mnist) -> Glyphs:
+    """Glyphs made of drawn digits."""
+    return Glyphs(mnist.train.images, mnist.train.labels)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_boxes_hold_ink(glyphs: Glyphs, shape: Shape, seed: int) -> None:
+    """Each box lies on the sheet, and has ink at each of its four sides."""
+    sheet = written(shape, glyphs, np.random.default_rng(seed))
+    for x, y, width, height in sheet.boxes:
+        ink = sheet.ink[int(y) : int(y + height), int(x) : int(x + width)]
+        assert ink.shape == (height, width)
+        assert min(side.max() for side in (ink[0], ink[-1], ink[:, 0], ink[:, -1])) > 0.2
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_scene_is_a_picture_with_labels(glyphs: Glyphs, shape: Shape, seed: int) -> None:
+    """Its shape is the one asked for; each sign has a box and a label."""
+    scene = compose(glyphs, shape, np.random.default_rng(seed))
+    assert scene.pixels.shape == shape
+    assert scene.pixels.dtype == np.uint8
+    assert scene.boxes.shape == (len(scene.labels), 4)
+    assert ((scene.labels >= 0) & (scene.labels <= NO_DIGIT)).all()
+    assert (scene.boxes[:, :2] + scene.boxes[:, 2:] <= shape[::-1]).all()
+
+
+def test_the_same_seed_gives_the_same_scene(glyphs: Glyphs) -> None:
+    """To the byte, so that an interrupted training sees what it would have seen."""
+    first, second = (compose(glyphs, (96, 160), np.random.default_rng(5)) for _ in range(2))
+    assert first.pixels.tobytes() == second.pixels.tobytes()
+    np.testing.assert_array_equal(first.boxes, second.boxes)
+
+
+def test_all_there_is_occurs(glyphs: Glyphs) -> None:
+    """Every digit, other signs, empty sheets, and both polarities are among some hundred scenes."""
+    scenes = [compose(glyphs, (64, 192), np.random.default_rng(seed)) for seed in range(150)]
+    assert set(np.concatenate([scene.labels for scene in scenes])) == set(range(NO_DIGIT + 1))
+    assert any(not len(scene.labels) for scene in scenes)
+    assert {scene.inverted for scene in scenes} == {False, True}
+
+
+def test_ink_is_darker_than_paper_unless_inverted(glyphs: Glyphs) -> None:
+    """In most scenes that can be seen at once; shadows and dark tables may turn it around."""
+    right = 0
+    for seed in range(100):
+        scene = compose(glyphs, (192, 192), np.random.default_rng(seed))
+        ink = written((192, 192), glyphs, np.random.default_rng(seed)).ink > 0.9
+        if ink.any():
+            difference = scene.pixels[ink].mean() - scene.pixels[~ink].mean()
+            right += (difference > 0) == scene.inverted
+        else:
+            right += 1
+    assert right > 85
