@@ -27,6 +27,18 @@ OVERLAP: Final = 0.5
 INSIDE: Final = 0.7
 """A box with more than this share of it in a likelier one is taken for a part of that digit."""
 
+SMALLEST_SHARE: Final = 1 / 6
+"""A box shorter than this share of the likeliest one's length is a blemish of the paper."""
+
+BEST_SHARE: Final = 0.4
+"""Where none is likely, a candidate is taken from this share of the likeliest one's score on, ..."""
+
+FAINTEST: Final = 0.06
+"""... but from no lower score than this."""
+
+UNPLACED: Final = 0.15
+"""A small picture is read as it is where no candidate has a better score than this."""
+
 DIM: Final = 0.35
 """What is left of the ink beside a box: enough to see that a stroke goes on, or whose it is."""
 
@@ -53,7 +65,7 @@ def cut(  # noqa: PLR0915 - a graph in the order in which data flows through it
     Args:
         pixels: the picture, uint8.
         candidates: left, top, right, bottom in pixels, logit of being a digit, logit of bright ink.
-        threshold: score from which a candidate is taken for a digit.
+        threshold: score from which a candidate is taken for a digit, whatever else there is.
     """
     height_width = op.Slice(op.Shape(pixels), [0], [2], [0])
     longest = op.ReduceMax(height_width, [0], keepdims=0)
@@ -62,12 +74,13 @@ def cut(  # noqa: PLR0915 - a graph in the order in which data flows through it
     # A small picture is its best candidate, or as a whole: never more and never less than one.
     corners = op.Slice(candidates, [0], [4], [1])
     chances = op.Sigmoid(op.Gather(candidates, 4, axis=1))
+    least = op.Max(op.Min(threshold, op.Gather(chances, 0) * BEST_SHARE), FAINTEST)
     chosen = op.NonMaxSuppression(
         op.Unsqueeze(op.Gather(corners, [1, 0, 3, 2], axis=1), [0]),
         op.Unsqueeze(chances, [0, 1]),
         op.Where(is_small, op.Constant(value_int=1), op.Constant(value_int=MOST)),
         op.Constant(value_float=OVERLAP),
-        op.Where(is_small, op.Constant(value_float=0.0), threshold),
+        op.Where(is_small, op.Constant(value_float=0.0), least),
     )
     likely = op.Gather(chosen, 2, axis=1)
 
@@ -82,7 +95,9 @@ def cut(  # noqa: PLR0915 - a graph in the order in which data flows through it
         op.ReduceProd(to_high - from_low, [1], keepdims=0), [1]
     )
     is_part = op.ReduceMax(op.Trilu(part, -1, upper=0), [1], keepdims=0) > INSIDE
-    index = op.Compress(likely, op.Not(is_part), axis=0)
+    length = op.ReduceMax(to_high - from_low, [1], keepdims=0)
+    is_blemish = length < op.Slice(length, [0], [1]) * SMALLEST_SHARE
+    index = op.Compress(likely, op.Not(op.Or(is_part, is_blemish)), axis=0)
     scores = op.Gather(chances, index)
     ink_is_bright = op.Gather(op.Gather(candidates, 5, axis=1), index) > 0.0
     box = op.Gather(corners, index)
@@ -96,7 +111,7 @@ def cut(  # noqa: PLR0915 - a graph in the order in which data flows through it
     whole = op.Cast(longest, to=1)
     shift = op.ReduceMax(op.Abs(center - width_height / 2.0), [1], keepdims=1)
     in_place = op.And(op.Abs(side / whole - 1.0) < 0.15, shift < 0.08 * whole)
-    as_is = op.And(is_small, op.Or(in_place, op.Unsqueeze(scores, [1]) < threshold))
+    as_is = op.And(is_small, op.Or(in_place, op.Unsqueeze(scores, [1]) < UNPLACED))
     center = op.Where(as_is, width_height / 2.0, center)
     size = op.Where(as_is, op.Expand(whole, op.Shape(size)), size)
     side = op.Where(as_is, whole, side)
