@@ -31,7 +31,7 @@ SMALLEST_SHARE: Final = 1 / 6
 """A box shorter than this share of the likeliest one's length is a blemish of the paper."""
 
 BEST_SHARE: Final = 0.4
-"""Where none is likely, a candidate is taken from this share of the likeliest one's score on, ..."""
+"""Where none is likely, one is taken from this share of the likeliest one's score on, ..."""
 
 FAINTEST: Final = 0.06
 """... but from no lower score than this."""
@@ -80,7 +80,7 @@ def cut(  # noqa: PLR0915 - a graph in the order in which data flows through it
         op.Unsqueeze(chances, [0, 1]),
         op.Where(is_small, op.Constant(value_int=1), op.Constant(value_int=MOST)),
         op.Constant(value_float=OVERLAP),
-        op.Where(is_small, op.Constant(value_float=0.0), least),
+        op.Where(is_small, op.Constant(value_float=-1.0), least),
     )
     likely = op.Gather(chosen, 2, axis=1)
 

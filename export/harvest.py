@@ -157,11 +157,19 @@ def label_of(box: NDArray[np.float32], scene: Scene) -> int | None:
     if len(scene.labels) == 1 and box[2] >= width and box[3] >= height:
         return int(scene.labels[0])
     digits = scene.labels != NO_DIGIT
-    overlaps = overlap(box, scene.boxes[digits])
+    # Squares, as crops are: of a thin 1 a pixel more or less is a third of its box.
+    overlaps = overlap(_square(box), _square(scene.boxes[digits]))
     best = float(overlaps.max(initial=0.0))
     if best >= HIT:
         return int(scene.labels[digits][overlaps.argmax()])
     return NO_DIGIT if best < MISS else None
+
+
+def _square(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the squares around the middles of boxes (..., 4), as wide as their longer sides."""
+    middle = boxes[..., :2] + boxes[..., 2:] / 2
+    side = boxes[..., 2:].max(axis=-1, keepdims=True)
+    return np.concatenate([middle - side / 2, side, side], axis=-1)
 
 
 def overlap(box: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
