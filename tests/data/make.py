@@ -17,15 +17,18 @@ HERE = Path(__file__).parent
 EXIF_ORIENTATION = 0x0112
 TURNED_LEFT = 6
 
+TEN = 10
 # Indices into MNIST's test pictures.
 SEVEN, THREE, EIGHT, ZERO, OTHER_ZERO = 0, 30, 61, 3, 10
 
 
 def main() -> None:
     """Write every picture."""
-    path = Path(os.environ["DIGIT_DATA"]) / "t10k-images-idx3-ubyte.gz"
-    digits = np.frombuffer(gzip.decompress(path.read_bytes()), np.uint8, offset=16)
-    digits = digits.reshape(-1, 28, 28)
+    digits = idx("t10k-images-idx3-ubyte.gz", 16).reshape(-1, 28, 28)
+    labels = idx("t10k-labels-idx1-ubyte.gz", 8)
+
+    rows = [np.hstack(list(digits[labels == label][:TEN])) for label in range(10)]
+    Image.fromarray(np.vstack(rows)).save(HERE / "digits.png", optimize=True)
 
     Image.fromarray(digits[SEVEN]).save(HERE / "mnist-7.png", optimize=True)
     on_paper(digits[[SEVEN]], 128).save(HERE / "7.png", optimize=True)
@@ -37,6 +40,12 @@ def main() -> None:
     exif = Image.Exif()
     exif[EXIF_ORIENTATION] = TURNED_LEFT
     photo.save(HERE / "photo-3.jpg", quality=70, exif=exif)
+
+
+def idx(name: str, header: int) -> NDArray[np.uint8]:
+    """Return what an IDX file holds after its header."""
+    content = gzip.decompress((Path(os.environ["DIGIT_DATA"]) / name).read_bytes())
+    return np.frombuffer(content, np.uint8, offset=header)
 
 
 def on_paper(digits: NDArray[np.uint8], side: int) -> Image.Image:
