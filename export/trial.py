@@ -53,10 +53,10 @@ class Floors:
 class Trial:
     """What the server reads with the two files: see `Floors`; `count` of the last two kinds."""
 
-    count: int
     accuracy: float
     strings: float
     refused: float
+    count: int
 
 
 def try_out(files: tuple[Path, Path], test: Split, count: int, seed: int) -> Trial:
@@ -77,7 +77,6 @@ def try_out(files: tuple[Path, Path], test: Split, count: int, seed: int) -> Tri
     strings = [number_of(test, generator) for _ in range(count)]
     glyphs = Glyphs(test.images, test.labels)
     return Trial(
-        count=count,
         accuracy=share_read(recognizer, digits, "MNIST's test pictures"),
         strings=share_read(recognizer, strings, "numbers"),
         refused=share_read(
@@ -85,6 +84,7 @@ def try_out(files: tuple[Path, Path], test: Split, count: int, seed: int) -> Tri
             [(png(scene.pixels), "") for scene in scenes_without(glyphs, count, generator)],
             "pictures without digits",
         ),
+        count=count,
     )
 
 

@@ -8,9 +8,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+from torch import nn
 
 from export.__main__ import Plan
 from export.data import Mnist, Split
+from export.locator import Locator
+from export.to_onnx import locate_model
 from export.train import Recipe
 from export.trial import Floors
 
@@ -25,6 +28,7 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+CUTTER_THRESHOLD = 0.2
 NO_FLOORS = Floors(accuracy=0.0, calibration_error=1.0, strings=0.0, refused=0.0)
 
 
@@ -65,6 +69,25 @@ def mnist() -> Mnist:
 def test_split() -> Split:
     """60 pictures to be measured on."""
     return drawn_split(60, seed=3)
+
+
+@pytest.fixture(scope="session")
+def locator() -> Locator:
+    """An untrained locator, set to answer, whose batch normalization has seen something."""
+    torch.manual_seed(0)
+    made = Locator()
+    for module in made.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.uniform_(module.bias, -0.5, 0.5)
+            nn.init.uniform_(module.running_mean, -0.5, 0.5)  # type: ignore[arg-type] # not None
+    return made.eval()
+
+
+@pytest.fixture(scope="session")
+def cutter(locator: Locator) -> bytes:
+    """The file of that locator."""
+    return locate_model(locator, CUTTER_THRESHOLD, {})
 
 
 @pytest.fixture(scope="session")

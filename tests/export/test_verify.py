@@ -5,12 +5,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from export.__main__ import DIGIT_CONTRACT
+from export.__main__ import DIGIT_CONTRACT, LOCATE_CONTRACT
 from export.contract import FallsShort
-from export.data import Split
+from export.data import Mnist, Split
+from export.glyphs import Glyphs
+from export.locator import Locator
 from export.network import DigitNetwork
-from export.to_onnx import digit_model
-from export.verify import verify_digit
+from export.scenes import Scene
+from export.to_onnx import digit_model, relabeled
+from export.trial import scenes_of
+from export.verify import verify_digit, verify_locator
 
 METADATA = dict.fromkeys(DIGIT_CONTRACT.metadata, "1")
 
@@ -62,3 +66,36 @@ def test_half_a_file_is_refused(written: Path, test_split: Split, size: int) -> 
     written.write_bytes(written.read_bytes()[:size])
     with pytest.raises(FallsShort, match=r"digit.onnx is no valid ONNX model"):
         verify_digit(written, DIGIT_CONTRACT, (network_of(0), 1.0), test_split)
+
+
+def labeled(cutter: bytes, path: Path) -> Path:
+    """Return a locate.onnx with the metadata that it has to have, on disk."""
+    metadata = dict.fromkeys(LOCATE_CONTRACT.metadata, "1")
+    path.write_bytes(relabeled(cutter, 0.3, metadata))
+    return path
+
+
+@pytest.fixture(scope="module")
+def scenes(mnist: Mnist) -> list[Scene]:
+    """A few scenes of several sizes."""
+    return scenes_of(Glyphs(mnist.train.images, mnist.train.labels), 8, seed=1)
+
+
+def test_a_right_locator_passes(
+    cutter: bytes, locator: Locator, scenes: list[Scene], tmp_path: Path
+) -> None:
+    """The figures are of the file."""
+    path = labeled(cutter, tmp_path / "locate.onnx")
+    found = verify_locator(path, LOCATE_CONTRACT, locator, scenes)
+    assert found.size == path.stat().st_size
+    assert 0 <= found.found <= 1
+
+
+def test_the_file_of_another_locator_is_refused(
+    cutter: bytes, scenes: list[Scene], tmp_path: Path
+) -> None:
+    """Candidates that are not the network's are told."""
+    torch.manual_seed(5)
+    path = labeled(cutter, tmp_path / "locate.onnx")
+    with pytest.raises(FallsShort, match="candidates differ"):
+        verify_locator(path, LOCATE_CONTRACT, Locator().eval(), scenes)

@@ -1,0 +1,75 @@
+"""What is cut from a scene is labeled by what lies under it."""
+
+import numpy as np
+import pytest
+
+from export.data import Mnist
+from export.glyphs import NO_DIGIT, Glyphs
+from export.harvest import crops_of, label_of, open_locator, overlap
+from export.scenes import Scene, compose
+
+SCENE = Scene(
+    pixels=np.zeros((100, 200), np.uint8),
+    boxes=np.array([[20, 30, 20, 40], [45, 30, 20, 40], [120, 30, 20, 40]], np.float32),
+    labels=np.array([3, 8, NO_DIGIT]),
+    inverted=False,
+)
+
+
+@pytest.mark.parametrize(
+    ("box", "label"),
+    [
+        ([20, 30, 20, 40], 3),
+        ([22, 32, 18, 37], 3),
+        ([44, 29, 22, 43], 8),
+        ([120, 30, 20, 40], NO_DIGIT),
+        ([160, 10, 20, 30], NO_DIGIT),
+        ([20, 30, 20, 10], NO_DIGIT),
+    ],
+)
+def test_a_crop_shows_what_its_box_covers(box: list[float], label: int) -> None:
+    """The digit under it, if it covers that; of letters, paper and parts of a digit none."""
+    assert label_of(np.array(box, np.float32), SCENE) == label
+
+
+def test_a_box_that_half_covers_a_digit_is_left_out() -> None:
+    """Whether a person would still read the digit is a matter of opinion."""
+    labels = {
+        label_of(np.array([20, 30 + shift, 20, 40], np.float32), SCENE) for shift in range(40)
+    }
+    assert labels == {3, None, NO_DIGIT}
+
+
+def test_a_small_picture_as_a_whole_shows_its_sign() -> None:
+    """However little of the picture the sign takes."""
+    scene = Scene(
+        np.zeros((28, 28), np.uint8), np.array([[9, 9, 5, 9]], np.float32), np.array([4]), False
+    )
+    assert label_of(np.array([0, 0, 28, 28], np.float32), scene) == 4
+
+
+@pytest.mark.parametrize(
+    ("other", "share"), [([0, 0, 4, 4], 1.0), ([0, 2, 4, 4], 1 / 3), ([4, 4, 2, 2], 0.0)]
+)
+def test_overlap(other: list[float], share: float) -> None:
+    """What both cover, of what either covers."""
+    first, second = np.array([0, 0, 4, 4], np.float32), np.array([other], np.float32)
+    np.testing.assert_allclose(overlap(first, second), [share], atol=1e-6)
+
+
+def test_small_scenes_give_a_crop_each(mnist: Mnist, cutter: bytes) -> None:
+    """With a label that is a digit's or none's, or nothing where that is unsure."""
+    glyphs = Glyphs(mnist.train.images, mnist.train.labels)
+    scenes = [compose(glyphs, (28, 28), np.random.default_rng(seed)) for seed in range(20)]
+    split = crops_of(open_locator(cutter), scenes)
+    assert 1 <= len(split) <= 20
+    assert split.images.shape == (len(split), 28, 28)
+    assert split.images.dtype == split.labels.dtype == np.uint8
+    assert split.labels.max() <= NO_DIGIT
+
+
+def test_no_scenes_give_no_crops(cutter: bytes) -> None:
+    """A harvest may be empty, and is one still."""
+    split = crops_of(open_locator(cutter), [])
+    assert split.images.shape == (0, 28, 28)
+    assert split.labels.shape == (0,)

@@ -1,0 +1,109 @@
+"""The file that a locator becomes."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from export.__main__ import LOCATE_CONTRACT
+from export.contract import breaches
+from export.data import Mnist
+from export.glyphs import Glyphs
+from export.harvest import locate, open_locator
+from export.locator import Locator
+from export.to_onnx import IR_VERSION, OPSET, THRESHOLD, locate_model, relabeled
+from export.trial import scenes_of
+from export.verify import apart, candidates_of, candidates_of_file
+from tests.export.conftest import CUTTER_THRESHOLD
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def model(cutter: bytes) -> onnx.ModelProto:
+    """Return the file, parsed."""
+    return onnx.load_from_string(cutter)
+
+
+def test_the_same_locator_gives_the_same_bytes(locator: Locator, cutter: bytes) -> None:
+    """What was exported before does not show in the file."""
+    assert locate_model(locator, CUTTER_THRESHOLD, {}) == cutter
+
+
+def test_another_threshold_and_metadata_are_put_in(cutter: bytes) -> None:
+    """There and back again is where it began."""
+    other = relabeled(cutter, 0.5, {"name": '"locate"'})
+    threshold = {weight.name: weight for weight in onnx.load_from_string(other).graph.initializer}[
+        THRESHOLD
+    ]
+    assert onnx.numpy_helper.to_array(threshold) == np.float32(0.5)
+    assert relabeled(other, CUTTER_THRESHOLD, {}) == cutter
+
+
+def test_the_network_is_not_changed(locator: Locator, cutter: bytes) -> None:
+    """Its batch normalizations are folded in a copy."""
+    assert cutter
+    assert any(name.endswith("running_mean") for name in locator.state_dict())
+
+
+def test_weights_stand_in_the_file_once(locator: Locator, cutter: bytes) -> None:
+    """Five levels share them, so the file is hardly larger than they are."""
+    weights = sum(parameter.numel() * 4 for parameter in locator.parameters())
+    assert len(cutter) < weights + 45_000
+
+
+def test_the_file_tells_of_no_machine(model: onnx.ModelProto) -> None:
+    """Values are numbered, nodes nameless, and no path, trace or note is left."""
+    named = [node for node in model.graph.node if node.name or node.doc_string]
+    names = {name for node in model.graph.node for name in node.output}
+    assert not named
+    assert {name for name in names if not name.isdecimal()} == {
+        *("boxes", "scores", "crops", "candidates"),
+    }
+    for weight in model.graph.initializer:
+        weight.ClearField("raw_data")
+    assert str(REPOSITORY).encode() not in model.SerializeToString()
+
+
+def test_the_file_is_for_runtimes_in_use(model: onnx.ModelProto) -> None:
+    """Standard operators of one opset, and constants that need no casting when it runs."""
+    versions = [(entry.domain, entry.version) for entry in model.opset_import]
+    kinds = {node.op_type for node in model.graph.node}
+    assert (versions, model.ir_version) == ([("", OPSET)], IR_VERSION)
+    assert kinds.isdisjoint({"CastLike", "Constant", "BatchNormalization", "Identity"})
+
+
+def test_onnxruntime_has_no_remarks(cutter: bytes, capfd: pytest.CaptureFixture[str]) -> None:
+    """It loads the file, and reads a picture, without a warning."""
+    session = onnxruntime.InferenceSession(cutter, onnxruntime.SessionOptions())
+    session.run(None, {"pixels": np.zeros((100, 30, 1), np.uint8)})
+    assert capfd.readouterr().err == ""
+
+
+def test_the_file_finds_what_the_network_finds(
+    mnist: Mnist, locator: Locator, cutter: bytes
+) -> None:
+    """On whole scenes of several sizes, PyTorch and onnxruntime have the same candidates."""
+    scenes = scenes_of(Glyphs(mnist.train.images, mnist.train.labels), 8, seed=1)
+    pairs = zip(candidates_of_file(cutter, scenes), candidates_of(locator, scenes), strict=True)
+    distances = np.concatenate([apart(theirs, ours) for theirs, ours in pairs])
+    assert np.quantile(distances, 0.95) < 0.02
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (28, 28), (33, 32), (64, 64), (65, 10), (512, 512)])
+def test_any_size_is_taken(cutter: bytes, shape: tuple[int, int]) -> None:
+    """Each box has its score and its crop."""
+    pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    reading = locate(open_locator(cutter), pixels)
+    assert reading.boxes.shape == (len(reading.scores), 4)
+    assert reading.crops.shape == (len(reading.scores), 28, 28)
+
+
+def test_the_form_is_looked_at(cutter: bytes, tmp_path: Path) -> None:
+    """A file without its metadata is no locate.onnx yet."""
+    path = tmp_path / "locate.onnx"
+    path.write_bytes(cutter)
+    (finding,) = breaches(path, LOCATE_CONTRACT)
+    assert finding.startswith("has metadata [], not")
