@@ -26,7 +26,7 @@ class DigitNetwork(nn.Module):
     Normalization is part of the network, so whoever runs it feeds it bytes as they are.
     """
 
-    def __init__(self, widths: tuple[int, int, int] = (24, 32, 72)) -> None:
+    def __init__(self, widths: tuple[int, int, int] = (24, 32, 64)) -> None:
         """Set up the layers in the order in which a crop meets them."""
         super().__init__()
         fine, middle, coarse = widths

@@ -21,7 +21,7 @@ RESTROKED, ERASED = 0.2, 0.2
 # Rows that a network is asked about at once when it is not trained: enough to keep two cores busy.
 EVALUATION_BATCH = 500
 
-DIGIT_RECIPE = Recipe(steps=8_000)
+DIGIT_RECIPE = Recipe(steps=7_000)
 
 
 def train_digit(
