@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from export.network import convolution
+from export.layers import convolution
 
 LEVELS: Final = 5
 """Each level of the pyramid is half the size of the one before."""
