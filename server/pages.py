@@ -144,7 +144,7 @@ def _render_card(name: str, answer: Mapping[str, Any]) -> str:
     """Return one picture's answer, or the problem in its place."""
     if "detail" in answer:
         body = (
-            f'<p class="trouble-title">{escape(answer["title"])}</p>'
+            '<p class="trouble-title">This could not be read</p>'
             f'<p class="trouble-advice">{escape(answer["detail"])}</p>'
         )
     elif not answer["digits"]:
@@ -162,13 +162,16 @@ def _render_card(name: str, answer: Mapping[str, Any]) -> str:
 
 
 def _render_plan(answer: Mapping[str, Any]) -> str:
-    """Return a plan of the picture, with what the network saw where it saw it."""
+    """Return a plan of the picture: each digit in its box."""
     size = answer["image"]
     places = []
     for digit in answer["digits"]:
         x, y, width, height = digit["box"]
-        frame = f'x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}"'
-        places.append(f'<image {frame} href="{escape(digit["crop"])}"/><rect {frame}/>')
+        places.append(
+            f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}"/>'
+            f'<text x="{x + width / 2:g}" y="{y + height / 2:g}" font-size="{height * 0.8:g}">'
+            f"{digit['digit']}</text>"
+        )
     return (
         f'<svg class="plan" viewBox="0 0 {size["width"]:g} {size["height"]:g}" role="img" '
         f'aria-label="Where the digits are">{"".join(places)}</svg>'

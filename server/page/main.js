@@ -48,6 +48,7 @@ function setUpDrawing() {
     onAgain: () => live.askNow(),
   });
   let picture;
+  card.element.classList.add("is-live");
   const live = new Live(
     () => {
       picture = pad.picture();

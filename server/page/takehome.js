@@ -47,7 +47,9 @@ console.log(response.ok ? answer.number : answer.detail);`;
 function json(reply) {
   const text = JSON.stringify(reply, (key, value) => (key === "crop" ? undefined : value), 2);
   // Lists of numbers read better in one line.
-  return text.replace(/\[[^[\]{}]*\]/g, (list) => list.replace(/\s+/g, " "));
+  return text.replace(/\[[^[\]{}]*\]/g, (list) =>
+    list.replace(/\s+/g, " ").replace("[ ", "[").replace(" ]", "]"),
+  );
 }
 
 /** Put an element's text on the clipboard; return whether that worked. */

@@ -3,6 +3,9 @@
 import { copy, pieces } from "./takehome.js";
 import { percent, sureness, trouble } from "./words.js";
 
+/** Pixels a side up to which enlarging shows the pixels instead of smoothing them. */
+const TINY = 64;
+
 /** Return a copy of what a template of the page holds. */
 function fromTemplate(id) {
   return document.getElementById(id).content.firstElementChild.cloneNode(true);
@@ -45,6 +48,11 @@ export class Card {
     const canvas = this.element.querySelector("canvas");
     this.element.classList.toggle("has-picture", Boolean(picture));
     if (!picture) return;
+    // Pictures are shown in their own size, small ones larger, tall ones smaller: see .picture.
+    const { style, classList } = this.#part("picture");
+    style.setProperty("--width", picture.width);
+    style.setProperty("--ratio", picture.width / picture.height);
+    classList.toggle("is-tiny", picture.width <= TINY && picture.height <= TINY);
     canvas.width = picture.width;
     canvas.height = picture.height;
     canvas.getContext("2d").drawImage(picture, 0, 0);
@@ -123,25 +131,18 @@ export class Card {
   }
 
   #showTakeHome(reply) {
-    const takeHome = this.#part("take-home");
-    const open = [...takeHome.querySelectorAll("details")].map((details) => details.open);
-    const details = pieces(this.#name, reply).map(([title, text], k) => {
-      const element = snippet(title, text);
-      element.open = open[k] ?? false;
-      return element;
-    });
-    takeHome.replaceChildren(takeHome.querySelector("h4"), ...details);
+    const snippets = pieces(this.#name, reply).map(([title, text]) => snippet(title, text));
+    this.#part("snippets").replaceChildren(...snippets);
   }
 }
 
 /** Return the button that frames a digit where it stands in a picture. */
 function boxButton({ digit, confidence, box: [x, y, width, height] }, image) {
-  const button = document.createElement("button");
-  button.type = "button";
-  button.className = "box";
-  button.textContent = digit;
+  const button = fromTemplate("box");
   button.setAttribute("aria-label", `${digit}, ${percent(confidence)}`);
-  button.title = percent(confidence);
+  const [tagDigit, tagConfidence] = button.firstElementChild.children;
+  tagDigit.textContent = digit;
+  tagConfidence.textContent = `${Math.floor(confidence * 100)}%`;
   const { style } = button;
   style.left = `${(100 * x) / image.width}%`;
   style.top = `${(100 * y) / image.height}%`;
@@ -158,13 +159,14 @@ function fillBar(bar, label, chance, isChosen) {
 }
 
 function snippet(title, text) {
-  const details = fromTemplate("snippet");
-  details.querySelector("summary").textContent = title;
-  const code = details.querySelector("code");
+  const element = fromTemplate("snippet");
+  element.querySelector("h4").textContent = title;
+  const code = element.querySelector("code");
   code.textContent = text;
-  details.querySelector("pre").setAttribute("aria-label", `${title} for this picture`);
-  details.querySelector(".copy").addEventListener("click", async ({ currentTarget }) => {
-    currentTarget.textContent = (await copy(code)) ? "Copied" : "Press Ctrl C";
+  element.querySelector("pre").setAttribute("aria-label", `${title} for this picture`);
+  const button = element.querySelector(".copy");
+  button.addEventListener("click", async () => {
+    button.textContent = (await copy(code)) ? "Copied" : "Press Ctrl C";
   });
-  return details;
+  return element;
 }

@@ -2,8 +2,8 @@
 
 /** Return a probability for reading; never a round 100 %, which nothing here is. */
 export function percent(chance) {
-  if (chance > 0.999) return "over 99.9 %";
-  if (chance < 0.001) return "under 0.1 %";
+  if (chance > 0.999) return "> 99.9 %";
+  if (chance < 0.001) return "< 0.1 %";
   const digits = chance > 0.99 || chance < 0.01 ? 1 : 0;
   return `${(Math.floor(chance * 1000) / 10).toFixed(digits)} %`;
 }
