@@ -61,10 +61,15 @@ def _between(knots: Stroke, t: float) -> tuple[float, float]:
     return along(0), along(1)
 
 
-def write(
-    text: str, left: float, top: float, width: float, height: float, gap: float = 0.35
-) -> list[Stroke]:
-    """Return the strokes of a text's characters, side by side, each `width` x `height`."""
+def write(text: str, first: tuple[float, float, float, float], gap: float = 0.35) -> list[Stroke]:
+    """Return the strokes of a text's characters, side by side.
+
+    Args:
+        text: characters of STROKES.
+        first: x, y, width, height of the first; the others are as large.
+        gap: between two, in widths.
+    """
+    left, top, width, height = first
     return [
         [(left + k * width * (1 + gap) + x * width, top + y * height) for x, y in smooth(stroke)]
         for k, character in enumerate(text)
