@@ -30,6 +30,7 @@ export class Card {
     this.#name = name;
     this.element = fromTemplate("card");
     this.#part("name").textContent = title;
+    this.element.querySelector("canvas").setAttribute("aria-label", title);
     this.#part("remove").setAttribute("aria-label", `Remove ${title}`);
     this.#part("remove").addEventListener("click", onRemove);
     this.#part("again").addEventListener("click", onAgain);
@@ -97,8 +98,6 @@ export class Card {
   }
 
   #showBoxes({ digits, image }) {
-    const canvas = this.element.querySelector("canvas");
-    canvas.setAttribute("aria-label", `The picture, ${image.width} by ${image.height} pixels`);
     if (!digits.length) {
       this.#part("boxes").replaceChildren();
       return;
@@ -139,7 +138,6 @@ export class Card {
 /** Return the button that frames a digit where it stands in a picture. */
 function boxButton({ digit, confidence, box: [x, y, width, height] }, image) {
   const button = fromTemplate("box");
-  button.setAttribute("aria-label", `${digit}, ${percent(confidence)}`);
   const [tagDigit, tagConfidence] = button.firstElementChild.children;
   tagDigit.textContent = digit;
   tagConfidence.textContent = `${Math.floor(confidence * 100)}%`;

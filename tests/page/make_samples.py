@@ -24,12 +24,12 @@ ENLARGED = 4
 def main() -> None:
     """Write every sample."""
     SAMPLES.mkdir(exist_ok=True)
-    drawing = pen(write("42", (95, 55, 85, 180)), 15)
+    drawing = pen(write("42", (95, 55, 85, 180), steps=12), 15)
     save_drawing(drawing, SAMPLES / "drawing.png")
-    save_drawing(pen(write("K", (130, 60, 130, 180)), 15), SAMPLES / "letter.png")
+    save_drawing(pen(write("K", (130, 60, 130, 180), steps=12), 15), SAMPLES / "letter.png")
     save_drawing(Image.new("L", SIZE, 255), SAMPLES / "blank.png")
 
-    number = pen(write("3507", (70, 105, 50, 84), gap=0.38), 6).rotate(
+    number = pen(write("3507", (70, 105, 50, 84), gap=0.38, steps=12), 6).rotate(
         4, Image.Resampling.BICUBIC, fillcolor=255
     )
     photo(number).save(SAMPLES / "photo.jpg", quality=68, optimize=True)

@@ -37,7 +37,7 @@ def _drawn(page: Page) -> None:
 
 
 def _photo(page: Page) -> None:
-    page.get_by_role("button", name="A photo").click()
+    page.get_by_role("button", name="A photo", exact=True).click()
     expect(cards(page)).to_have_attribute("data-state", "read")
 
 

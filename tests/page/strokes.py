@@ -35,7 +35,7 @@ STROKES: dict[str, list[Stroke]] = {
 }
 
 
-def smooth(stroke: Stroke, steps: int = 12) -> Stroke:
+def smooth(stroke: Stroke, steps: int) -> Stroke:
     """Return a stroke with points in between, on a Catmull-Rom spline through those given."""
     ends = [stroke[0], *stroke, stroke[-1]]
     points = [
@@ -61,17 +61,23 @@ def _between(knots: Stroke, t: float) -> tuple[float, float]:
     return along(0), along(1)
 
 
-def write(text: str, first: tuple[float, float, float, float], gap: float = 0.35) -> list[Stroke]:
+def write(
+    text: str, first: tuple[float, float, float, float], gap: float = 0.35, steps: int = 4
+) -> list[Stroke]:
     """Return the strokes of a text's characters, side by side.
 
     Args:
         text: characters of STROKES.
         first: x, y, width, height of the first; the others are as large.
         gap: between two, in widths.
+        steps: from one point of STROKES to the next.
     """
     left, top, width, height = first
     return [
-        [(left + k * width * (1 + gap) + x * width, top + y * height) for x, y in smooth(stroke)]
+        [
+            (left + k * width * (1 + gap) + x * width, top + y * height)
+            for x, y in smooth(stroke, steps)
+        ]
         for k, character in enumerate(text)
         for stroke in STROKES[character]
     ]
