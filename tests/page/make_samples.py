@@ -24,7 +24,7 @@ ENLARGED = 4
 def main() -> None:
     """Write every sample."""
     SAMPLES.mkdir(exist_ok=True)
-    drawing = pen(write("42", (95, 55, 85, 180), steps=12), 15)
+    drawing = pen(write("42", (120, 85, 65, 130), steps=12), 11)
     save_drawing(drawing, SAMPLES / "drawing.png")
     save_drawing(pen(write("K", (130, 60, 130, 180), steps=12), 15), SAMPLES / "letter.png")
     save_drawing(Image.new("L", SIZE, 255), SAMPLES / "blank.png")

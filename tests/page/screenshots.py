@@ -103,9 +103,13 @@ def main() -> int:
         for look, state in (("light", "drawn"), ("dark", "photo")):
             page = open_page(browser.new_page(**LOOKS[look]), f"{service.url}/")
             STATES[state](page)
+            # As it is found, with nothing pointed at.
+            page.mouse.move(0, 0)
+            page.evaluate("() => scrollTo(0, 0)")
             shot = page.screenshot(animations="disabled")
-            # 64 colors are enough for a page of few, and a third of the bytes.
-            picture = Image.open(io.BytesIO(shot)).convert("RGB").quantize(64)
+            # Few colors are enough for a page of few, at a third of the bytes.
+            picture = Image.open(io.BytesIO(shot)).convert("RGB")
+            picture = picture.quantize(128, dither=Image.Dither.NONE)
             picture.save(README_PICTURES / f"page-{state}.png", optimize=True)
     return 0
 
