@@ -1,9 +1,11 @@
 # Each target does its own set-up, and only once: .venv serves and tests, .venv-train trains.
 PYTHON ?= python3
 URL ?= http://localhost:5000
+# Judges how accessible the page is; without npm its tests are skipped, but never in a CI.
+AXE = axe-core@4.14.1
 PIP_INSTALL = bin/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test lint export score clean
+.PHONY: run test lint export score screenshots clean
 
 run: .venv/server.stamp
 	.venv/bin/python -m server
@@ -23,8 +25,12 @@ export: .venv-train/train.stamp
 score: .venv/server.stamp
 	.venv/bin/python -m benchmarks.score $(URL) $(SETS) --markdown models/SCORES.md $(if $(MISSES),--misses $(MISSES))
 
+# Those of the page in the README; the tests leave one of each of its states in .screenshots.
+screenshots: .venv/tests.stamp
+	.venv/bin/python -m tests.page.screenshots
+
 clean:
-	rm -rf .venv .venv-train .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-train .screenshots .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 .venv/server.stamp: requirements.txt
 	$(PYTHON) -m venv .venv
@@ -33,6 +39,7 @@ clean:
 
 .venv/tests.stamp: .venv/server.stamp tests/requirements.txt requirements-train.txt
 	.venv/$(PIP_INSTALL) -r requirements-train.txt -r tests/requirements.txt
+	! command -v npm || npm install --prefix .venv --no-save --no-package-lock --ignore-scripts $(AXE)
 	touch $@
 
 .venv-train/train.stamp: requirements.txt requirements-train.txt

@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 import numpy as np
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -21,9 +22,11 @@ from server.errors import (
     Problem,
 )
 from server.image import encode_png
+from server.pages import page_routes
 from server.recognize import Recognizer
+from server.security import SecurityHeaders
 from server.settings import Settings
-from server.uploads import read_upload
+from server.uploads import Upload, read_upload
 from server.worker import Worker
 
 
@@ -66,7 +69,9 @@ def create_app(recognizer: Recognizer, settings: Settings, readiness: Readiness)
             Route("/recognize.json", recognize, methods=["POST"]),
             Route("/healthz", healthz),
             Route("/readyz", readyz),
+            *page_routes(_answers_for_page),
         ],
+        middleware=[Middleware(SecurityHeaders)],
         exception_handlers={
             Problem: _answer_problem,
             HTTPException: _answer_http_exception,
@@ -92,9 +97,20 @@ async def recognize(request: Request[State]) -> Response:
     with state["worker"].place():
         if not upload.is_batch:
             return JSONResponse(await _read(upload.pictures[0], explain, state))
-        # One job a picture: a batch takes turns with the requests that come after it.
-        answers = [await _read_if_possible(picture, explain, state) for picture in upload.pictures]
-    return JSONResponse({"answers": answers})
+        return JSONResponse({"answers": await _read_all(upload, explain, state)})
+
+
+async def _answers_for_page(request: Request[State]) -> list[dict[str, Any]]:
+    """Return what the page shows where no script runs: all that the network saw."""
+    state = request.state
+    upload = await read_upload(request, state["settings"])
+    with state["worker"].place():
+        return await _read_all(upload, True, state)
+
+
+async def _read_all(upload: Upload, explain: bool, state: State) -> list[dict[str, Any]]:
+    # One job a picture: a batch takes turns with the requests that come after it.
+    return [await _read_if_possible(picture, explain, state) for picture in upload.pictures]
 
 
 async def _read(picture: bytes | ClientError, explain: bool, state: State) -> dict[str, Any]:

@@ -1,0 +1,136 @@
+/** The page put together: what is drawn or brought goes to the service, its answers to cards. */
+
+import { Live, ask } from "./answer.js";
+import { Pad } from "./pad.js";
+import { listenForPictures, preview } from "./upload.js";
+import { Card } from "./view.js";
+import { NOTHING, NOTHING_DRAWN } from "./words.js";
+
+// Long enough that a screen reader is not told of every stroke on the way.
+const ANNOUNCE_AFTER_MS = 600;
+
+const element = (id) => document.getElementById(id);
+const cards = element("cards");
+
+let announcing;
+
+/** Tell those who listen, once there is nothing newer to tell. */
+function announce(sentence) {
+  clearTimeout(announcing);
+  announcing = setTimeout(() => {
+    element("status").textContent = sentence;
+  }, ANNOUNCE_AFTER_MS);
+}
+
+/** @param {import("./answer.js").Outcome} outcome */
+function show(card, { answer, problem }, nothing) {
+  announce(answer ? card.showAnswer(answer, nothing) : card.showProblem(problem));
+}
+
+function add(card) {
+  cards.prepend(card.element);
+  element("waiting").hidden = true;
+}
+
+function remove(card) {
+  card.element.remove();
+  element("waiting").hidden = cards.childElementCount > 0;
+}
+
+/** Connect the pad with its tools and its card, which follows the drawing. */
+function setUpDrawing() {
+  const pad = new Pad(element("pad"));
+  const card = new Card("Your drawing", "drawing.png", {
+    onRemove: () => {
+      pad.clear();
+      element("pad").focus();
+    },
+    onAgain: () => live.askNow(),
+  });
+  let picture;
+  card.element.classList.add("is-live");
+  const live = new Live(
+    () => {
+      picture = pad.picture();
+      // Not toBlob, which waits until the browser is idle.
+      return JSON.stringify({ image: picture.toDataURL() });
+    },
+    (outcome) => {
+      if (!card.element.isConnected) add(card);
+      card.showPicture(picture);
+      show(card, outcome, NOTHING_DRAWN);
+    },
+  );
+
+  const refreshTools = () => {
+    element("undo").disabled = element("clear").disabled = pad.isEmpty;
+    element("pad").parentElement.classList.toggle("is-drawn-on", !pad.isEmpty);
+  };
+  pad.addEventListener("stroke", () => {
+    refreshTools();
+    live.askSoon();
+  });
+  pad.addEventListener("change", () => {
+    refreshTools();
+    if (!pad.isEmpty) {
+      live.askNow();
+      return;
+    }
+    live.drop();
+    remove(card);
+  });
+  setUpTools(pad);
+}
+
+function setUpTools(pad) {
+  const choose = (erases) => {
+    pad.erases = erases;
+    element("pen").setAttribute("aria-pressed", !erases);
+    element("eraser").setAttribute("aria-pressed", erases);
+  };
+  element("pen").addEventListener("click", () => choose(false));
+  element("eraser").addEventListener("click", () => choose(true));
+  element("width").addEventListener("input", ({ target }) => {
+    pad.width = target.valueAsNumber;
+  });
+  element("undo").addEventListener("click", () => pad.undo());
+  element("clear").addEventListener("click", () => pad.clear());
+  element("pad").addEventListener("keydown", (event) => {
+    if (event.key === "z" && (event.ctrlKey || event.metaKey)) pad.undo();
+    else if (event.key === "Delete" || event.key === "Backspace") pad.clear();
+    else return;
+    event.preventDefault();
+  });
+}
+
+/** Read files one after the other, each on its card, the first on top. */
+async function readFiles(files) {
+  const jobs = files.map((file) => {
+    const job = { file, card: null };
+    job.card = new Card(file.name, file.name, {
+      onRemove: () => {
+        remove(job.card);
+        element("answers-title").focus();
+      },
+      onAgain: () => readFile(job),
+    });
+    job.card.showProgress(0);
+    return job;
+  });
+  for (const { card } of [...jobs].reverse()) add(card);
+  // On a phone the answers are below what is seen.
+  jobs[0]?.card.element.scrollIntoView({ block: "nearest" });
+  // In a row: on a slow line the first answer comes as soon as it can.
+  for (const job of jobs) await readFile(job);
+}
+
+async function readFile({ file, card }) {
+  card.showProgress(0);
+  card.showPicture(await preview(file));
+  const outcome = await ask(file, { onProgress: (sent) => card.showProgress(sent) });
+  show(card, outcome, NOTHING);
+}
+
+setUpDrawing();
+listenForPictures(readFiles);
+document.documentElement.classList.add("has-script");

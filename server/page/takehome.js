@@ -1,0 +1,65 @@
+/** The same request for people's own programs, ready to copy. */
+
+import { SERVICE } from "./answer.js";
+
+/**
+ * Return the pieces to take home for one picture.
+ *
+ * @param {string} name  of the picture's file
+ * @param {object} reply  the answer or problem document
+ * @returns {[string, string][]}  what each is called, and its text
+ */
+export function pieces(name, reply) {
+  return [
+    ["curl", curl(name)],
+    ["Python", python(name)],
+    ["JavaScript", javascript()],
+    ["JSON", json(reply)],
+  ];
+}
+
+function curl(name) {
+  // Within single quotes a shell reads nothing but their end.
+  const quoted = `@${name}`.replaceAll("'", "'\\''");
+  return `curl --data-binary '${quoted}' ${SERVICE}`;
+}
+
+function python(name) {
+  // What JSON writes as a string is one in Python too, but for characters beyond U+FFFF in \u form.
+  return `import json
+import urllib.request
+
+with open(${JSON.stringify(name)}, "rb") as picture:
+    request = urllib.request.Request("${SERVICE}", picture.read())
+with urllib.request.urlopen(request) as response:
+    answer = json.load(response)
+print(answer["number"], answer["confidence"])`;
+}
+
+function javascript() {
+  return `// file: from an <input type="file">, or any Blob
+const response = await fetch("${SERVICE}", { method: "POST", body: file });
+const answer = await response.json();
+console.log(response.ok ? answer.number : answer.detail);`;
+}
+
+/** Return the reply as the requests above get it: without the crops that only `?explain=1` adds. */
+function json(reply) {
+  const text = JSON.stringify(reply, (key, value) => (key === "crop" ? undefined : value), 2);
+  // Lists of numbers read better in one line.
+  return text.replace(/\[[^[\]{}]*\]/g, (list) =>
+    list.replace(/\s+/g, " ").replace("[ ", "[").replace(" ]", "]"),
+  );
+}
+
+/** Put an element's text on the clipboard; return whether that worked. */
+export async function copy(element) {
+  try {
+    await navigator.clipboard.writeText(element.textContent);
+    return true;
+  } catch {
+    // Browsers keep the clipboard to HTTPS and localhost; the old way works elsewhere too.
+    getSelection().selectAllChildren(element);
+    return document.execCommand("copy");
+  }
+}

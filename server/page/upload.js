@@ -1,0 +1,72 @@
+/** Pictures from outside: chosen, photographed, dropped, pasted, or one of the samples. */
+
+/**
+ * Call back with the files that people bring, however they do it.
+ *
+ * @param {(files: File[]) => void} bring
+ */
+export function listenForPictures(bring) {
+  for (const id of ["files", "camera"]) {
+    const input = document.getElementById(id);
+    input.addEventListener("change", () => {
+      bring([...input.files]);
+      input.value = ""; // so that choosing the same file again is a change
+    });
+  }
+  for (const button of document.querySelectorAll("[data-sample]")) {
+    button.addEventListener("click", async () => bring([await sample(button.dataset.sample)]));
+  }
+  addEventListener("paste", ({ clipboardData }) => bring([...clipboardData.files]));
+  listenForDrops(bring);
+}
+
+/** @returns {Promise<File>}  a file without content where the sample cannot be had */
+async function sample(address) {
+  const name = address.split("/").pop();
+  try {
+    const response = await fetch(address);
+    return new File([await response.blob()], name);
+  } catch {
+    return new File([], name);
+  }
+}
+
+function listenForDrops(bring) {
+  const { classList } = document.documentElement;
+  addEventListener("dragover", (event) => {
+    // Without this the browser would open the picture in the place of the page.
+    event.preventDefault();
+    classList.toggle("is-dragging", event.dataTransfer.types.includes("Files"));
+  });
+  addEventListener("dragleave", ({ relatedTarget }) => {
+    if (!relatedTarget) classList.remove("is-dragging");
+  });
+  addEventListener("drop", (event) => {
+    event.preventDefault();
+    classList.remove("is-dragging");
+    bring([...event.dataTransfer.files]);
+  });
+}
+
+/**
+ * Return a picture to look at, upright as the service sees it, or null if the browser cannot.
+ *
+ * A canvas needs no blob: address, which the page's policy does not let in.
+ *
+ * @param {Blob} file
+ * @returns {Promise<HTMLCanvasElement | null>}  at most `longest` pixels a side
+ */
+export async function preview(file, longest = 1200) {
+  try {
+    const bitmap = await createImageBitmap(file);
+    const scale = Math.min(1, longest / Math.max(bitmap.width, bitmap.height));
+    const canvas = document.createElement("canvas");
+    canvas.width = Math.max(1, Math.round(bitmap.width * scale));
+    canvas.height = Math.max(1, Math.round(bitmap.height * scale));
+    canvas.getContext("2d").drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+    bitmap.close();
+    return canvas;
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,170 @@
+/** One picture's card: its answer, boxes over the picture, and one digit close up. */
+
+import { copy, pieces } from "./takehome.js";
+import { percent, sureness, trouble } from "./words.js";
+
+/** Pixels a side up to which enlarging shows the pixels instead of smoothing them. */
+const TINY = 64;
+
+/** Return a copy of what a template of the page holds. */
+function fromTemplate(id) {
+  return document.getElementById(id).content.firstElementChild.cloneNode(true);
+}
+
+/**
+ * A card in the list of answers.
+ *
+ * Its `data-state` is `sending`, `read`, `nothing` or `trouble`; the style sheet shows the parts
+ * that belong to it.
+ */
+export class Card {
+  #chosen = 0;
+  #name;
+
+  /**
+   * @param {string} title  what the card is called
+   * @param {string} name  of the picture's file, for the requests to take home
+   * @param {{onRemove: () => void, onAgain: () => void}} actions
+   */
+  constructor(title, name, { onRemove, onAgain }) {
+    this.#name = name;
+    this.element = fromTemplate("card");
+    this.#part("name").textContent = title;
+    this.element.querySelector("canvas").setAttribute("aria-label", title);
+    this.#part("remove").setAttribute("aria-label", `Remove ${title}`);
+    this.#part("remove").addEventListener("click", onRemove);
+    this.#part("again").addEventListener("click", onAgain);
+    this.#part("bars").append(...Array.from({ length: 10 }, () => fromTemplate("bar")));
+  }
+
+  /** @param {number} sent  the part of the picture that has been sent, 0 to 1 */
+  showProgress(sent) {
+    this.element.dataset.state = "sending";
+    this.#part("sending-words").textContent = sent < 1 ? `Sending, ${percent(sent)}` : "Reading";
+    this.element.querySelector("progress").value = sent;
+  }
+
+  /** @param {HTMLCanvasElement | null} picture  what to draw the boxes over, if there is anything */
+  showPicture(picture) {
+    const canvas = this.element.querySelector("canvas");
+    this.element.classList.toggle("has-picture", Boolean(picture));
+    if (!picture) return;
+    // Pictures are shown in their own size, small ones larger, tall ones smaller: see .picture.
+    const { style, classList } = this.#part("picture");
+    style.setProperty("--width", picture.width);
+    style.setProperty("--ratio", picture.width / picture.height);
+    classList.toggle("is-tiny", picture.width <= TINY && picture.height <= TINY);
+    canvas.width = picture.width;
+    canvas.height = picture.height;
+    canvas.getContext("2d").drawImage(picture, 0, 0);
+  }
+
+  /**
+   * @param {import("./answer.js").Answer} answer
+   * @param {{title: string, advice: string}} nothing  what to say if there is no digit in it
+   * @returns {string}  the same in a sentence, for those who listen
+   */
+  showAnswer(answer, nothing) {
+    this.#showTakeHome(answer);
+    this.#showBoxes(answer);
+    if (!answer.digits.length) return this.#say("nothing", nothing);
+    this.element.dataset.state = "read";
+    this.#part("number").textContent = answer.number;
+    this.#part("confidence").textContent = sureness(answer.confidence);
+    this.element.classList.toggle("is-unsure", answer.confidence < 0.5);
+    return `${answer.number}, ${sureness(answer.confidence)}`;
+  }
+
+  /**
+   * @param {import("./answer.js").Problem} problem
+   * @returns {string}  the same in a sentence, for those who listen
+   */
+  showProblem(problem) {
+    this.#showTakeHome(problem);
+    this.#part("boxes").replaceChildren();
+    return this.#say("trouble", trouble(problem));
+  }
+
+  #part(name) {
+    return this.element.querySelector(`.${name}`);
+  }
+
+  #say(state, { title, advice, again = false }) {
+    this.element.dataset.state = state;
+    this.#part("trouble-title").textContent = title;
+    this.#part("trouble-advice").textContent = advice;
+    this.#part("again").hidden = !again;
+    return `${title}. ${advice}`;
+  }
+
+  #showBoxes({ digits, image }) {
+    if (!digits.length) {
+      this.#part("boxes").replaceChildren();
+      return;
+    }
+    // A drawing's answers follow each other: the digit that was looked at stays in view.
+    this.#chosen = Math.min(this.#chosen, digits.length - 1);
+    const buttons = digits.map((digit, k) => {
+      const button = boxButton(digit, image);
+      button.addEventListener("click", () => this.#choose(digits, k));
+      return button;
+    });
+    this.#part("boxes").replaceChildren(...buttons);
+    this.#choose(digits, this.#chosen);
+  }
+
+  #choose(digits, chosen) {
+    this.#chosen = chosen;
+    [...this.#part("boxes").children].forEach((button, k) => {
+      button.setAttribute("aria-pressed", k === chosen);
+    });
+    const { digit, crop, probabilities } = digits[chosen];
+    const picture = this.#part("crop").querySelector("img");
+    picture.src = crop;
+    picture.alt = `The ${digit} as the network saw it, 28 by 28 pixels`;
+    [...this.#part("bars").children].forEach((bar, label) => {
+      fillBar(bar, label, probabilities[label], label === digit);
+    });
+    const none = 1 - probabilities.reduce((sum, chance) => sum + chance, 0);
+    this.#part("no-digit").textContent = `no digit at all: ${percent(Math.max(0, none))}`;
+  }
+
+  #showTakeHome(reply) {
+    const snippets = pieces(this.#name, reply).map(([title, text]) => snippet(title, text));
+    this.#part("snippets").replaceChildren(...snippets);
+  }
+}
+
+/** Return the button that frames a digit where it stands in a picture. */
+function boxButton({ digit, confidence, box: [x, y, width, height] }, image) {
+  const button = fromTemplate("box");
+  const [tagDigit, tagConfidence] = button.firstElementChild.children;
+  tagDigit.textContent = digit;
+  tagConfidence.textContent = `${Math.floor(confidence * 100)}%`;
+  const { style } = button;
+  style.left = `${(100 * x) / image.width}%`;
+  style.top = `${(100 * y) / image.height}%`;
+  style.width = `${(100 * width) / image.width}%`;
+  style.height = `${(100 * height) / image.height}%`;
+  return button;
+}
+
+function fillBar(bar, label, chance, isChosen) {
+  bar.classList.toggle("is-answer", isChosen);
+  bar.querySelector(".bar-digit").textContent = label;
+  bar.querySelector(".bar-ink").style.width = `${100 * chance}%`;
+  bar.querySelector(".bar-chance").textContent = percent(chance);
+}
+
+function snippet(title, text) {
+  const element = fromTemplate("snippet");
+  element.querySelector("h4").textContent = title;
+  const code = element.querySelector("code");
+  code.textContent = text;
+  element.querySelector("pre").setAttribute("aria-label", `${title} for this picture`);
+  const button = element.querySelector(".copy");
+  button.addEventListener("click", async () => {
+    button.textContent = (await copy(code)) ? "Copied" : "Press Ctrl C";
+  });
+  return element;
+}

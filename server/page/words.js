@@ -1,0 +1,86 @@
+/** What is said to people: confidence in words, and what went wrong with what to do about it. */
+
+/** Return a probability for reading; never a round 100 %, which nothing here is. */
+export function percent(chance) {
+  if (chance > 0.999) return "> 99.9 %";
+  if (chance < 0.001) return "< 0.1 %";
+  const digits = chance > 0.99 || chance < 0.01 ? 1 : 0;
+  return `${(Math.floor(chance * 1000) / 10).toFixed(digits)} %`;
+}
+
+/** Return how sure an answer is. */
+export function sureness(confidence) {
+  if (confidence < 0.5) return `${percent(confidence)} sure, so little more than a guess`;
+  if (confidence < 0.9) return `${percent(confidence)} sure, so better look yourself`;
+  return `${percent(confidence)} sure`;
+}
+
+export const NOTHING = {
+  title: "No digit here",
+  advice:
+    "If there is one: plain paper, a thick dark pen and no shadow help, and the digits should fill a good part of the picture.",
+};
+
+export const NOTHING_DRAWN = {
+  title: "No digit yet",
+  advice: "Keep drawing; large and in the middle is read best.",
+};
+
+/** By the `code` of a problem document; `again` where the same picture may do better later. */
+const TROUBLES = {
+  unsupported_format: {
+    title: "This is not a picture that can be read",
+    advice: "PNG, JPEG, WebP, GIF and BMP are. Save it as one of these, or take a screenshot of it.",
+  },
+  corrupt_image: {
+    title: "This picture is damaged",
+    advice: "Part of the file is missing or broken. Save or send it anew.",
+  },
+  too_many_pixels: {
+    title: "This picture is too large",
+    advice: "Make it smaller: 2000 pixels from side to side is plenty.",
+  },
+  body_too_large: {
+    title: "This file is too large",
+    advice: "Make the picture smaller, or save it as a JPEG.",
+  },
+  no_picture: {
+    title: "This file is empty",
+    advice: "There is nothing in it to read. Choose another.",
+  },
+  too_slow: {
+    title: "That took too long to arrive",
+    advice: "The line is slow or the file large. A smaller picture will get through.",
+    again: true,
+  },
+  busy: {
+    title: "The service is busy",
+    advice: "Many pictures are waiting to be read. Try again in a moment.",
+    again: true,
+  },
+  not_ready: {
+    title: "The service is starting or stopping",
+    advice: "Try again in a moment.",
+    again: true,
+  },
+  internal_error: {
+    title: "The service failed",
+    advice: "That is its fault and not your picture's. Trying again may help.",
+    again: true,
+  },
+  no_answer: {
+    title: "No answer came",
+    advice: "The line is down, the service is away, or the file is too large for it. Check and try again.",
+    again: true,
+  },
+};
+
+/**
+ * Return what to say of a problem.
+ *
+ * @param {import("./answer.js").Problem} problem
+ * @returns {{title: string, advice: string, again?: boolean}}
+ */
+export function trouble({ code, title, detail }) {
+  return TROUBLES[code] ?? { title: title ?? "That did not work", advice: detail ?? "", again: true };
+}

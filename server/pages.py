@@ -1,0 +1,200 @@
+"""The page for people: its files, made ready once, and answers as HTML where no script runs."""
+
+import gzip
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+from server.errors import NotFound, Problem
+
+PAGE = Path(__file__).parent / "page"
+
+_MEDIA_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".jpg": "image/jpeg",
+    ".js": "text/javascript; charset=utf-8",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+}
+_IS_COMPRESSED = {".jpg", ".png"}
+
+# The address of a file holds a digest of all: what is behind one address never changes.
+_FOREVER = "public, max-age=31536000, immutable"
+# Kept, but asked about each time, which costs a 304 without a body.
+_ASK_AGAIN = "no-cache"
+
+# Answers, or problem documents in their place, to the pictures in a request.
+ReadRequest = Callable[[Request[Any]], Awaitable[list[dict[str, Any]]]]
+
+
+@dataclass(frozen=True)
+class Asset:
+    """A file of the page as it is sent.
+
+    Attributes:
+        content: its bytes.
+        compressed: the same with gzip, where that is shorter.
+        media_type: for the Content-Type.
+        etag: for If-None-Match.
+    """
+
+    content: bytes
+    compressed: bytes | None
+    media_type: str
+    etag: str
+
+    @classmethod
+    def of(cls, content: bytes, suffix: str) -> "Asset":
+        """Return content made ready to be sent."""
+        # No time in it, so that every worker and every start has the same bytes.
+        compressed = None if suffix in _IS_COMPRESSED else gzip.compress(content, mtime=0)
+        return cls(content, compressed, _MEDIA_TYPES[suffix], f'"{_digest(content)}"')
+
+    def response(self, request: Headers, cache_control: str) -> Response:
+        """Return the answer to a request with some headers."""
+        headers = {
+            # Weak, as the compressed form has the same: see RFC 9110, 8.8.3.3.
+            "ETag": f"W/{self.etag}",
+            "Cache-Control": cache_control,
+            "Vary": "Accept-Encoding",
+        }
+        if self.etag in request.get("if-none-match", ""):
+            return Response(status_code=304, headers=headers)
+        if self.compressed and "gzip" in request.get("accept-encoding", ""):
+            headers["Content-Encoding"] = "gzip"
+            return Response(self.compressed, headers=headers, media_type=self.media_type)
+        return Response(self.content, headers=headers, media_type=self.media_type)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def page_routes(read_request: ReadRequest) -> list[Route]:
+    """Return the routes of the page.
+
+    Args:
+        read_request: reads the pictures in a request; may raise what is wrong with all of it.
+    """
+    files = {
+        path.relative_to(PAGE).as_posix(): path
+        for path in PAGE.rglob("*")
+        if path.suffix in _MEDIA_TYPES
+    }
+    contents = {name: path.read_bytes() for name, path in sorted(files.items())}
+    version = _digest(b"".join(contents.values()))
+    # Relative, as the service may stand below a path of a larger site.
+    home = _fill(contents.pop("index.html"), {"assets": f"page/{version}"})
+    home_asset = Asset.of(home.encode(), ".html")
+    answer_page = contents.pop("answer.html")
+    assets = {name: Asset.of(content, files[name].suffix) for name, content in contents.items()}
+
+    async def show_home(request: Request[Any]) -> Response:
+        if request.method == "POST":
+            return await show_answers(request)
+        return home_asset.response(request.headers, _ASK_AGAIN)
+
+    async def show_answers(request: Request[Any]) -> Response:
+        try:
+            answers, status = await read_request(request), 200
+        except Problem as problem:
+            answers, status = [problem.as_document()], problem.status
+        values = {"assets": f"page/{version}", **_render(answers)}
+        return HTMLResponse(_fill(answer_page, values), status)
+
+    async def show_asset(request: Request[Any]) -> Response:
+        asset = assets.get(request.path_params["name"])
+        if asset is None:
+            raise NotFound("There is no such file of the page.")
+        # While a new version is rolled out, a new page may ask an old server, or the other way.
+        is_current = request.path_params["version"] == version
+        return asset.response(request.headers, _FOREVER if is_current else _ASK_AGAIN)
+
+    return [
+        Route("/", show_home, methods=["GET", "POST"]),
+        Route("/page/{version}/{name:path}", show_asset),
+    ]
+
+
+def _fill(template: bytes, values: Mapping[str, str]) -> str:
+    return Template(template.decode()).substitute(values)
+
+
+def _render(answers: list[dict[str, Any]]) -> dict[str, str]:
+    """Return the title and the answers of the answer page, as HTML."""
+    numbers = ", ".join(answer.get("number") or "no digit" for answer in answers)
+    cards = [
+        _render_card(f"Picture {k}" if len(answers) > 1 else "Your picture", answer)
+        for k, answer in enumerate(answers, 1)
+    ]
+    return {"title": escape(f"Read: {numbers}"), "answers": "\n".join(cards)}
+
+
+def _render_card(name: str, answer: Mapping[str, Any]) -> str:
+    """Return one picture's answer, or the problem in its place."""
+    if "detail" in answer:
+        body = (
+            '<p class="trouble-title">This could not be read</p>'
+            f'<p class="trouble-advice">{escape(answer["detail"])}</p>'
+        )
+    elif not answer["digits"]:
+        body = (
+            '<p class="trouble-title">No digit here</p><p class="trouble-advice">If there is one: '
+            "plain paper, a thick dark pen and no shadow help.</p>"
+        )
+    else:
+        body = (
+            f'<p class="number">{escape(answer["number"])}</p>'
+            f'<p class="confidence">{_percent(answer["confidence"])} sure</p>'
+            f"{_render_plan(answer)}{_render_digits(answer['digits'])}"
+        )
+    return f'<article class="card"><h2>{escape(name)}</h2>{body}</article>'
+
+
+def _render_plan(answer: Mapping[str, Any]) -> str:
+    """Return a plan of the picture: each digit in its box."""
+    size = answer["image"]
+    places = []
+    for digit in answer["digits"]:
+        x, y, width, height = digit["box"]
+        places.append(
+            f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}"/>'
+            f'<text x="{x + width / 2:g}" y="{y + height / 2:g}" font-size="{height * 0.8:g}">'
+            f"{digit['digit']}</text>"
+        )
+    return (
+        f'<svg class="plan" viewBox="0 0 {size["width"]:g} {size["height"]:g}" role="img" '
+        f'aria-label="Where the digits are">{"".join(places)}</svg>'
+    )
+
+
+def _render_digits(digits: list[dict[str, Any]]) -> str:
+    """Return a table of digits with what speaks for each, and for the next likely."""
+    rows = []
+    for digit in digits:
+        chances = digit["probabilities"]
+        others = sorted((k for k in range(10) if k != digit["digit"]), key=lambda k: -chances[k])
+        rows.append(
+            f'<tr><td><img src="{escape(digit["crop"])}" alt="" width="28" height="28"></td>'
+            f'<th scope="row">{digit["digit"]}</th><td>{_percent(digit["confidence"])}</td>'
+            f"<td>{others[0]}, {_percent(chances[others[0]])}</td></tr>"
+        )
+    return (
+        '<table><thead><tr><th scope="col">What was seen</th><th scope="col">Read as</th>'
+        '<th scope="col">Sure</th><th scope="col">Or else</th></tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table>"
+    )
+
+
+def _percent(chance: float) -> str:
+    return f"{100 * chance:.1f} %"

@@ -1,0 +1,234 @@
+"""Bringing pictures: every way in, what is said on the way, and what is said when it fails."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.page.acts import cards, choose, drop, expect_number, paste
+from tests.page.browser import LOOKS, PATIENCE_MS, Watch
+from tests.processes import PATIENCE_SECONDS
+
+API = "**/recognize.json*"
+
+
+def test_choose(page: Page, data: Path) -> None:
+    """A picture that is chosen is read."""
+    choose(page, data / "7.png")
+
+    expect_number(cards(page), "7")
+    expect(cards(page).locator(".name")).to_have_text("7.png")
+
+
+def test_several(page: Page, watch: Watch, data: Path) -> None:
+    """Several pictures get an answer each, in their order, one that is none its problem."""
+    choose(page, data / "7.png", data / "make.py", data / "photo-3.jpg")
+
+    expect(cards(page)).to_have_count(3)
+    expect_number(cards(page).nth(0), "7")
+    expect(cards(page).nth(1)).to_contain_text("not a picture")
+    expect_number(cards(page).nth(2), "3")
+    watch.forgive("415")
+
+
+def test_same_again(page: Page, data: Path) -> None:
+    """Choosing the same file again reads it again."""
+    for count in (1, 2):
+        choose(page, data / "7.png")
+        expect(page.locator("[data-state=read]")).to_have_count(count)
+
+
+def test_drop(page: Page, data: Path) -> None:
+    """Files dropped anywhere are read, and the page stays."""
+    drop(page, data / "7.png", data / "mnist-7.png")
+
+    expect_number(cards(page).nth(0), "7")
+    expect_number(cards(page).nth(1), "7")
+    expect(page.locator("html")).not_to_have_class(re.compile("is-dragging"))
+
+
+def test_paste(page: Page, data: Path) -> None:
+    """A picture on the clipboard is read when it is pasted."""
+    paste(page, data / "7.png")
+
+    expect_number(cards(page), "7")
+
+
+def test_camera(browser: Browser, home: str, data: Path) -> None:
+    """On a phone there is a button for the camera, whose photo is read, turned upright."""
+    context = browser.new_context(**LOOKS["phone"])
+    page = context.new_page()
+    page.goto(home)
+
+    expect(page.get_by_text("Take a photo")).to_be_visible()
+    assert page.locator("#camera").get_attribute("capture") == "environment"
+    page.locator("#camera").set_input_files(data / "photo-3.jpg")
+    expect_number(cards(page), "3")
+    # The file holds it lying on its side, wider than high.
+    canvas = cards(page).locator("canvas")
+    assert canvas.evaluate("canvas => canvas.width === canvas.height")
+    context.close()
+
+
+@pytest.mark.parametrize("name", ["A drawing", "A photo"])
+def test_sample(page: Page, name: str) -> None:
+    """A sample is read with one click."""
+    page.get_by_role("button", name=name).click()
+
+    expect(cards(page)).to_have_attribute("data-state", "read")
+
+
+def test_nothing(page: Page) -> None:
+    """A blank page gets an answer in words, with what to do."""
+    page.get_by_role("button", name="A blank page").click()
+
+    expect(cards(page).get_by_text("No digit here")).to_be_visible()
+    expect(cards(page).locator(".trouble-advice")).to_contain_text("plain paper")
+
+
+def test_progress(page: Page) -> None:
+    """On a slow line it shows how much has been sent, then the answer."""
+    session = page.context.new_cdp_session(page)
+    session.send("Network.enable")
+    line = {"offline": False, "latency": 0, "downloadThroughput": -1}
+    session.send("Network.emulateNetworkConditions", {**line, "uploadThroughput": 100_000})
+    choose(page, {"name": "large.bmp", "mimeType": "image/bmp", "buffer": bitmap(400, 300)})
+
+    expect(cards(page).locator(".sending-words")).to_have_text(re.compile(r"Sending, [1-9]"))
+    session.send("Network.emulateNetworkConditions", {**line, "uploadThroughput": -1})
+    expect(cards(page)).to_have_attribute("data-state", "nothing")
+
+
+def bitmap(width: int, height: int) -> bytes:
+    """Return a white BMP, which is as large as its pixels are many."""
+    size = 3 * width * height
+    numbers = [54 + size, 0, 54, 40, width, height, 1 + (24 << 16), 0, size, 0, 0, 0, 0]
+    return b"BM" + b"".join(n.to_bytes(4, "little") for n in numbers) + b"\xff" * size
+
+
+def test_empty_file(page: Page, watch: Watch) -> None:
+    """A file without content is refused in plain words."""
+    choose(page, {"name": "empty.png", "mimeType": "image/png", "buffer": b""})
+
+    expect(cards(page)).to_contain_text("This file is empty")
+    watch.forgive("400")
+
+
+def test_damaged(page: Page, watch: Watch, data: Path) -> None:
+    """A damaged picture is refused in plain words, and there is nothing to try again."""
+    broken = (data / "7.png").read_bytes()[:900]
+    choose(page, {"name": "7.png", "mimeType": "image/png", "buffer": broken})
+
+    expect(cards(page)).to_contain_text("This picture is damaged")
+    expect(cards(page).get_by_role("button", name="Try again")).to_be_hidden()
+    watch.forgive("422")
+
+
+def test_no_service(page: Page, watch: Watch, data: Path) -> None:
+    """Without a line it says so, and trying again works once there is one."""
+    page.context.set_offline(True)
+    choose(page, data / "7.png")
+    expect(cards(page)).to_contain_text("No answer came")
+    page.context.set_offline(False)
+    cards(page).get_by_role("button", name="Try again").click()
+
+    expect_number(cards(page), "7")
+    watch.forgive("ERR_INTERNET_DISCONNECTED")
+
+
+def test_busy(page: Page, watch: Watch, data: Path) -> None:
+    """A busy service is said to be busy, and can be tried again."""
+    problem = {"title": "Service Unavailable", "status": 503, "detail": "", "code": "busy"}
+    page.route(API, lambda route: route.fulfill(status=503, json=problem))
+    choose(page, data / "7.png")
+
+    expect(cards(page)).to_contain_text("The service is busy")
+    expect(cards(page).get_by_role("button", name="Try again")).to_be_visible()
+    watch.forgive("503")
+
+
+def test_foreign_reply(page: Page, watch: Watch, data: Path) -> None:
+    """A proxy's page in the place of an answer is no answer."""
+    page.route(API, lambda route: route.fulfill(status=502, body="<h1>Bad Gateway</h1>"))
+    choose(page, data / "7.png")
+
+    expect(cards(page)).to_contain_text("No answer came")
+    watch.forgive("502")
+
+
+def test_remove(page: Page, data: Path) -> None:
+    """A card can be removed, and the focus is not lost with it."""
+    choose(page, data / "7.png")
+    expect_number(cards(page), "7")
+    page.get_by_role("button", name="Remove 7.png").click()
+
+    expect(cards(page)).to_have_count(0)
+    expect(page.get_by_role("heading", name="Answer")).to_be_focused()
+
+
+NASTY = """it's <b>a "7" \\ $HOME.png"""
+
+
+@pytest.fixture
+def nasty(tmp_path: Path, data: Path) -> Path:
+    """The file of a seven, under a name that means something in every language."""
+    path = tmp_path / NASTY
+    path.write_bytes((data / "7.png").read_bytes())
+    return path
+
+
+def test_name(page: Page, nasty: Path) -> None:
+    """The name of a file is text, whatever is in it."""
+    choose(page, nasty)
+
+    expect(cards(page).locator(".name")).to_have_text(NASTY)
+
+
+@pytest.mark.parametrize(
+    ("language", "program", "output"),
+    [("curl", ["sh", "-c"], '{"number":"7"'), ("Python", [sys.executable, "-c"], "7 0.9")],
+)
+def test_take_home(page: Page, nasty: Path, language: str, program: list[str], output: str) -> None:
+    """What is copied runs as it is, and gets the same answer."""
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    choose(page, nasty)
+    cards(page).locator("summary").click()
+    snippet = page.locator(".snippet").filter(has=page.get_by_role("heading", name=language))
+    snippet.get_by_role("button").click()
+    expect(snippet.get_by_role("button")).to_have_text("Copied")
+    copied = page.evaluate("() => navigator.clipboard.readText()")
+
+    printed = subprocess.check_output(
+        [*program, copied], cwd=nasty.parent, text=True, timeout=PATIENCE_SECONDS
+    )
+    assert printed.startswith(output)
+
+
+def test_copy_without_clipboard(page: Page, data: Path) -> None:
+    """Where the browser keeps the clipboard to HTTPS, copying works the old way."""
+    choose(page, data / "7.png")
+    cards(page).locator("summary").click()
+    page.evaluate("() => Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+    page.get_by_role("button", name="Copy").first.click()
+
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+
+
+def test_without_scripts(browser: Browser, home: str, data: Path) -> None:
+    """Without JavaScript a plain form brings pictures, and a page has their answers."""
+    context = browser.new_context(java_script_enabled=False)
+    context.set_default_timeout(PATIENCE_MS)
+    page = context.new_page()
+    page.goto(home)
+    expect(page.locator("#pad")).to_be_hidden()
+    choose(page, data / "7.png", data / "make.py")
+    page.get_by_role("button", name="Read them").click()
+
+    expect(page.locator(".number")).to_have_text("7")
+    expect(cards(page).nth(1)).to_contain_text("Not a picture")
+    page.get_by_role("link", name="Read another picture").click()
+    expect(page.get_by_role("button", name="Read them")).to_be_visible()
+    context.close()

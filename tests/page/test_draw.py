@@ -1,0 +1,190 @@
+"""Drawing: strokes become ink and an answer, which follows what is on the pad."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, Route, expect
+
+from tests.page.acts import cards, draw, expect_number, on_pad, press, rub_out
+from tests.page.strokes import Stroke, write
+
+API = "**/recognize.json*"
+LINE: Stroke = [(100, 160), (200, 160), (300, 160)]
+
+
+def ink(page: Page) -> int:
+    """Return how many pixels of the pad have ink."""
+    count: int = page.evaluate(
+        """() => {
+            const pad = document.getElementById("pad");
+            // Of a copy: browsers complain of reading the same canvas often.
+            const copy = new OffscreenCanvas(pad.width, pad.height).getContext("2d");
+            copy.drawImage(pad, 0, 0);
+            const { data } = copy.getImageData(0, 0, pad.width, pad.height);
+            return data.filter((value, k) => k % 4 === 3 && value > 127).length;
+        }"""
+    )
+    return count
+
+
+@pytest.mark.parametrize("digit", ["3", "7"])
+def test_answer(page: Page, digit: str) -> None:
+    """A digit that is drawn is read, and told to those who listen."""
+    draw(page, digit)
+
+    expect_number(cards(page), digit)
+    expect(cards(page).locator(".confidence")).to_have_text(re.compile(r"^[\d.> ]+ % sure"))
+    expect(page.get_by_role("status")).to_have_text(re.compile(rf"^{digit}, .* sure"))
+
+
+def test_answer_while_drawing(page: Page) -> None:
+    """The answer is there before the pen is lifted."""
+    (stroke,) = write("3", (150, 70, 95, 180))
+    press(page, stroke)
+
+    expect_number(cards(page), "3")
+    page.mouse.up()
+
+
+def test_answer_follows(page: Page) -> None:
+    """What is drawn anew is answered anew, on the same card."""
+    draw(page, "3")
+    expect_number(cards(page), "3")
+    page.get_by_role("button", name="Clear").click()
+    draw(page, "7")
+
+    expect_number(cards(page), "7")
+    expect(cards(page)).to_have_count(1)
+
+
+def test_late_answer(page: Page) -> None:
+    """An answer that comes after a newer one is not shown."""
+    held: list[Route] = []
+
+    def hold_first(route: Route) -> None:
+        route.continue_() if held else held.append(route)
+
+    page.route(API, hold_first)
+    draw(page, "3")
+    expect_number(cards(page), "3")
+    held[0].fulfill(json=answer_of_nine())
+
+    # What comes after it is the proof that it was passed over.
+    expect(page.get_by_role("status")).to_have_text(re.compile("^3, "))
+    expect_number(cards(page), "3")
+
+
+def answer_of_nine() -> dict[str, Any]:
+    return {
+        "number": "9",
+        "confidence": 0.9,
+        "digit": 9,
+        "digits": [],
+        "image": {"width": 400, "height": 320},
+        "model": {},
+    }
+
+
+def test_one_request_at_a_time(page: Page) -> None:
+    """However much is drawn while an answer is due, one request waits until the pen is lifted."""
+    held: list[Route] = []
+    page.route(API, lambda route: held.append(route))
+    (stroke,) = write("3", (150, 70, 95, 180))
+    with page.expect_request(API):
+        press(page, stroke)
+
+    assert len(held) == 1
+    with page.expect_request(API):
+        page.mouse.up()
+
+
+def test_undo(page: Page) -> None:
+    """Undo takes back one stroke, and with the last one its answer."""
+    press(page, LINE)
+    page.mouse.up()
+    one_stroke = ink(page)
+    press(page, [(x, y + 60) for x, y in LINE])
+    page.mouse.up()
+
+    page.get_by_role("button", name="Undo").click()
+    assert ink(page) == one_stroke
+    page.get_by_role("button", name="Undo").click()
+    assert ink(page) == 0
+    expect(cards(page)).to_have_count(0)
+    expect(page.get_by_role("button", name="Undo")).to_be_disabled()
+
+
+def test_clear(page: Page) -> None:
+    """Clear leaves an empty pad and no answer, even if one is on its way."""
+    draw(page, "3")
+    page.get_by_role("button", name="Clear").click()
+
+    assert ink(page) == 0
+    expect(cards(page)).to_have_count(0)
+    expect(page.get_by_text("Write a number here")).to_be_visible()
+
+
+def test_keyboard(page: Page) -> None:
+    """On the pad, Control Z takes back a stroke and Delete all."""
+    for _ in range(2):
+        draw(page, "4")
+    page.locator("#pad").press("ControlOrMeta+z")
+    assert ink(page) > 0
+    page.locator("#pad").press("Delete")
+
+    assert ink(page) == 0
+
+
+def test_eraser(page: Page) -> None:
+    """Where the eraser went there is no ink, and no digit."""
+    draw(page, "3")
+    expect_number(cards(page), "3")
+    rub_out(page)
+
+    assert ink(page) == 0
+    expect(cards(page).get_by_text("No digit yet")).to_be_visible()
+
+
+def test_width(page: Page) -> None:
+    """A wider pen leaves more ink."""
+    press(page, LINE)
+    page.mouse.up()
+    thin = ink(page)
+    page.get_by_role("button", name="Clear").click()
+    page.get_by_label("Width").fill("40")
+    press(page, LINE)
+    page.mouse.up()
+
+    assert ink(page) > 2 * thin
+
+
+def test_pressure(page: Page) -> None:
+    """A pen that is pressed leaves more ink than one that is not."""
+    light = ink_of_pen(page, 0.1)
+    page.get_by_role("button", name="Clear").click()
+
+    assert ink_of_pen(page, 1) > 1.5 * light
+
+
+def ink_of_pen(page: Page, force: float) -> int:
+    session = page.context.new_cdp_session(page)
+    kinds = ["mousePressed", "mouseMoved", "mouseReleased"]
+    for kind, (x, y) in zip(kinds, on_pad(page, LINE), strict=True):
+        pen = {"pointerType": "pen", "button": "left", "buttons": 1, "clickCount": 1}
+        session.send(
+            "Input.dispatchMouseEvent", {"type": kind, "x": x, "y": y, "force": force, **pen}
+        )
+    return ink(page)
+
+
+def test_request(page: Page) -> None:
+    """The drawing is sent as the API's JSON, black on white whatever the page's colors are."""
+    with page.expect_request(API) as request:
+        press(page, LINE)
+    page.mouse.up()
+
+    body = json.loads(request.value.post_data or "")
+    assert body["image"].startswith("data:image/png;base64,")
+    assert request.value.url.endswith("recognize.json?explain=1")

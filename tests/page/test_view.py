@@ -1,0 +1,197 @@
+"""What is seen of an answer: boxes in their places, one digit close up, for everyone."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from server.image import data_uri
+from server.settings import REPOSITORY
+from tests.page.acts import cards, choose, expect_number
+from tests.page.browser import LOOKS, PATIENCE_MS, Watch
+from tests.page.screenshots import STATES, open_page, take
+
+API = "**/recognize.json*"
+SHOTS = REPOSITORY / ".screenshots"
+AXE = REPOSITORY / ".venv" / "node_modules" / "axe-core" / "axe.min.js"
+CROP = data_uri(np.zeros((28, 28), np.uint8))
+
+
+def digit(label: int, confidence: float, box: list[float]) -> dict[str, Any]:
+    """Return a digit as the API writes it, the rest of the chance shared by the others."""
+    others = (1 - confidence) / 10
+    probabilities = [confidence if k == label else others for k in range(10)]
+    return {
+        "digit": label,
+        "confidence": confidence,
+        "probabilities": probabilities,
+        "box": box,
+        "crop": CROP,
+    }
+
+
+TWO_ROWS = {
+    "number": "80\n7",
+    "confidence": 0.42,
+    "digit": None,
+    "digits": [
+        digit(8, 0.9995, [10, 10, 50, 60]),
+        digit(0, 0.61, [100, 12.5, 40, 55]),
+        digit(7, 0.7, [20, 90, 30, 25]),
+    ],
+    "image": {"width": 200, "height": 120},
+    "model": {"name": "digit", "sha256": "0123456789ab"},
+}
+
+
+@pytest.fixture
+def two_rows(page: Page, data: Path) -> Page:
+    """The page with an answer of three digits in two rows, whatever the network thinks."""
+    page.route(API, lambda route: route.fulfill(json=TWO_ROWS))
+    choose(page, data / "blank.png")
+    expect_number(cards(page), "80\n7")
+    return page
+
+
+def test_unsure(two_rows: Page) -> None:
+    """An answer that is likely wrong says so."""
+    expect(cards(two_rows).locator(".confidence")).to_have_text(
+        "42 % sure, so little more than a guess"
+    )
+
+
+def test_box(two_rows: Page) -> None:
+    """Every digit has its box with its reading."""
+    boxes = cards(two_rows).get_by_role("group", name="Digits found").get_by_role("button")
+
+    expect(boxes).to_have_text(["8 99%", "0 61%", "7 70%"])
+
+
+def test_choose_box(two_rows: Page) -> None:
+    """A click on a box shows its own ten chances."""
+    bars = two_rows.locator(".bars li")
+    expect(bars).to_have_count(10)
+    expect(two_rows.locator(".bars .is-answer")).to_have_text("8> 99.9 %")
+    two_rows.get_by_role("button", name="7 70%").click()
+
+    expect(two_rows.locator(".bars .is-answer")).to_have_text("770 %")
+    expect(bars.nth(0)).to_have_text("03 %")
+    expect(two_rows.get_by_text("no digit at all: 3 %")).to_be_visible()
+    pressed = two_rows.locator(".box[aria-pressed=true]")
+    expect(pressed).to_have_text("7 70%")
+
+
+def answer_to(home: str, picture: Path) -> Any:
+    """Return what the service answers to other programs."""
+    return httpx2.post(f"{home}recognize.json", content=picture.read_bytes()).json()
+
+
+@pytest.mark.parametrize("name", ["7.png", "800.png", "photo-3.jpg", "mnist-7.png"])
+def test_box_place(page: Page, home: str, data: Path, name: str) -> None:
+    """Boxes lie on the picture where the service has found the digits."""
+    choose(page, data / name)
+    expect(cards(page)).to_have_attribute("data-state", "read")
+    answer = answer_to(home, data / name)
+    picture = cards(page).locator("canvas").bounding_box()
+    assert picture
+    scale = picture["width"] / answer["image"]["width"]
+    assert picture["height"] == pytest.approx(scale * answer["image"]["height"], abs=1)
+
+    shown = [box.bounding_box() for box in cards(page).locator(".box").all()]
+    assert len(shown) == len(answer["digits"])
+    for frame, (x, y, width, height) in zip(
+        shown, (found["box"] for found in answer["digits"]), strict=True
+    ):
+        assert frame
+        assert list(frame.values()) == pytest.approx(
+            [picture["x"] + scale * x, picture["y"] + scale * y, scale * width, scale * height],
+            abs=1,
+        )
+
+
+def test_crop(page: Page, data: Path) -> None:
+    """The 28 x 28 pixels that the network saw are shown."""
+    choose(page, data / "7.png")
+    crop = page.get_by_role("img", name="The 7 as the network saw it")
+
+    expect(crop).to_be_visible()
+    assert crop.evaluate("crop => [crop.naturalWidth, crop.naturalHeight]") == [28, 28]
+
+
+def test_json(page: Page, home: str, data: Path) -> None:
+    """The JSON is what the same request gets elsewhere, without `explain`."""
+    choose(page, data / "7.png")
+    cards(page).locator("summary").click()
+
+    shown = json.loads(cards(page).locator("code").last.inner_text())
+    assert shown == answer_to(home, data / "7.png")
+
+
+def test_keyboard(page: Page) -> None:
+    """The Tab key reaches all, in order and seen to do so, and Enter works there."""
+    reached = []
+    for _ in range(8):
+        page.keyboard.press("Tab")
+        reached.append(
+            page.evaluate(
+                """() => {
+                    const { activeElement } = document;
+                    const { outlineStyle } = getComputedStyle(
+                        activeElement.closest(".button") ?? activeElement
+                    );
+                    return [activeElement.id || activeElement.textContent, outlineStyle];
+                }"""
+            )
+        )
+
+    names = ["pad", "pen", "eraser", "width", "files", "A drawing", "A photo", "A blank page"]
+    assert reached == [[name, "solid"] for name in names]
+    page.keyboard.press("Enter")
+    expect(cards(page)).to_have_attribute("data-state", "nothing")
+
+
+@pytest.mark.parametrize("width", [320, 375, 768, 1280, 3840])
+def test_width(page: Page, data: Path, width: int) -> None:
+    """Nothing sticks out, from a small phone to a 4k screen."""
+    page.set_viewport_size({"width": width, "height": 900})
+    choose(page, data / "7.png")
+    expect_number(cards(page), "7")
+    cards(page).locator("summary").click()
+
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("state", STATES)
+def test_state(browser: Browser, home: str, look: str, state: str) -> None:
+    """Every state can be photographed in every look, and people with other senses can use it."""
+    context = browser.new_context(**LOOKS[look])
+    context.set_default_timeout(PATIENCE_MS)
+    page = context.new_page()
+    watch = Watch()
+    open_page(page, home)
+    STATES[state](page)
+    take(page, SHOTS / f"{state}-{look}.png")
+
+    watch.over(page, home)
+    # The phone's page is the desk's, narrower.
+    assert look == "phone" or violations(page) == []
+    assert not watch.complaints
+    context.close()
+
+
+def violations(page: Page) -> list[str]:
+    """Return what axe-core finds fault with, or skip where it is not installed."""
+    if not AXE.exists():
+        assert "CI" not in os.environ, "a CI has to install axe-core: make test does"
+        pytest.skip("axe-core is not installed: make test does that, with npm")
+    page.evaluate(AXE.read_text())
+    # Also that of bars in motion: colors are judged at the end of transitions.
+    page.evaluate("() => document.getAnimations().forEach((animation) => animation.finish())")
+    found: list[dict[str, Any]] = page.evaluate("() => axe.run().then((run) => run.violations)")
+    return [f"{fault['id']}: {fault['nodes'][0]['html']}" for fault in found]

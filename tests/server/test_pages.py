@@ -1,0 +1,172 @@
+"""The page as it is served: small, kept by browsers, safe; and answers where no script runs."""
+
+import gzip
+import re
+from pathlib import Path
+
+import httpx2
+import pytest
+from starlette.testclient import TestClient
+
+from server.pages import PAGE
+from tests.drawings import seven
+
+FILES = sorted(
+    path.relative_to(PAGE).as_posix()
+    for path in PAGE.rglob("*.*")
+    if path.name not in ("index.html", "answer.html")
+)
+# What all of the page may weigh on its way, compressed.
+MOST_BYTES = 60_000
+
+
+def folder(client: TestClient) -> str:
+    """Return where the page's files are."""
+    found = re.search(r'href="(page/\w+)/style.css"', client.get("/").text)
+    assert found
+    return found[1]
+
+
+def test_page(client: TestClient) -> None:
+    """The page is there, and asked about again each time."""
+    response = client.get("/")
+
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    assert response.headers["cache-control"] == "no-cache"
+    assert "$" not in response.text
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_file(client: TestClient, name: str) -> None:
+    """A file comes as it is, to be kept forever."""
+    response = client.get(f"/{folder(client)}/{name}")
+
+    assert response.content == (PAGE / name).read_bytes()
+    assert response.headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert "charset" in response.headers["content-type"] or name.endswith(("png", "jpg", "svg"))
+
+
+def test_files_are_linked(client: TestClient) -> None:
+    """All that the page links to is there."""
+    links = re.findall(r'(?:href|src|data-sample)="(page/[^"]+)"', client.get("/").text)
+
+    assert {client.get(f"/{link}").status_code for link in links} == {200}
+
+
+def test_other_version(client: TestClient) -> None:
+    """A page of another version gets this one's files, but not to be kept."""
+    response = client.get("/page/0123456789abcdef/style.css")
+
+    assert response.status_code == 200
+    assert response.headers["cache-control"] == "no-cache"
+
+
+@pytest.mark.parametrize("name", ["nothing.css", "../pages.py", "%2e%2e/pages.py", "answer.html"])
+def test_no_file(client: TestClient, name: str) -> None:
+    """Nothing but the page's files is served."""
+    response = client.get(f"/{folder(client)}/{name}")
+
+    assert response.status_code == 404
+    assert response.json()["code"] == "not_found"
+
+
+def test_unchanged(client: TestClient) -> None:
+    """Who has it is told so, without a body."""
+    first = client.get("/")
+    second = client.get("/", headers={"if-none-match": first.headers["etag"]})
+
+    assert second.status_code == 304
+    assert second.content == b""
+    assert second.headers["etag"] == first.headers["etag"]
+
+
+def test_compression(client: TestClient) -> None:
+    """Text comes compressed for those who can read that, and plain for others."""
+    compressed = client.get("/", headers={"accept-encoding": "gzip"})
+    plain = client.get("/", headers={"accept-encoding": "identity"})
+
+    assert compressed.headers["content-encoding"] == "gzip"
+    assert "content-encoding" not in plain.headers
+    assert compressed.text == plain.text
+    assert compressed.headers["vary"] == plain.headers["vary"] == "Accept-Encoding"
+
+
+def test_size(client: TestClient) -> None:
+    """All of the page together is small."""
+    paths = ["", *(f"{folder(client)}/{name}" for name in FILES)]
+    responses = [client.get(f"/{path}", headers={"accept-encoding": "gzip"}) for path in paths]
+
+    assert sum(int(response.headers["content-length"]) for response in responses) <= MOST_BYTES
+
+
+def test_compressed_once(client: TestClient) -> None:
+    """The compressed form has no time in it: every worker sends the same bytes."""
+    with client.stream("GET", "/", headers={"accept-encoding": "gzip"}) as response:
+        raw = b"".join(response.iter_raw())
+
+    assert raw == gzip.compress(gzip.decompress(raw), mtime=0)
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz", "/nothing", "/page/x/main.js"])
+def test_security_headers(client: TestClient, path: str) -> None:
+    """Every answer keeps browsers from running, sniffing or framing what is not ours."""
+    headers = client.get(path).headers
+
+    policy = headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert "http" not in policy
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+
+
+def test_method(client: TestClient) -> None:
+    """The page is got or posted to."""
+    response = client.delete("/")
+
+    assert response.status_code == 405
+    assert set(response.headers["allow"].split(", ")) == {"GET", "HEAD", "POST"}
+
+
+def post(client: TestClient, *pictures: bytes) -> httpx2.Response:
+    return client.post("/", files=[("images", ("picture", data)) for data in pictures])
+
+
+def test_form(client: TestClient) -> None:
+    """A picture in a form gets a page with the number, its place and what the network saw."""
+    response = post(client, seven())
+
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    assert '<p class="number">7</p>' in response.text
+    assert "<title>Read: 7</title>" in response.text
+    assert '<svg class="plan" viewBox="0 0 200 160"' in response.text
+    assert 'src="data:image/png;base64,' in response.text
+
+
+def test_form_batch(client: TestClient, data: Path) -> None:
+    """Several get an answer each: a number, nothing, or what is wrong."""
+    response = post(client, seven(), (data / "blank.png").read_bytes(), b"no picture")
+
+    assert response.status_code == 200
+    assert "Picture 3" in response.text
+    assert "No digit here" in response.text
+    assert "Not a picture" in response.text
+
+
+def test_form_without_picture(client: TestClient) -> None:
+    """A form without a picture is refused, on a page, with the API's status."""
+    response = client.post("/", data={"note": "<script>"})
+
+    assert response.status_code == 415
+    assert response.headers["content-type"].startswith("text/html")
+    assert "This could not be read" in response.text
+
+
+def test_no_markup_from_outside(client: TestClient) -> None:
+    """What a client sends never becomes part of the page's own text."""
+    response = client.post("/?q=<b>", files={"images": ("<b>.png", b"<b>")})
+
+    assert "<b>" not in response.text
