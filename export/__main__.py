@@ -95,6 +95,21 @@ class Plan:
     work: Path
 
 
+@dataclass(frozen=True)
+class Versions:
+    """What names each result: another one where anything that it depends on is another.
+
+    All are found at the start, so that nobody who edits the code meanwhile gives a result the name
+    of code that did not make it.
+    """
+
+    locator: str
+    cutter: str
+    crops: str
+    held_out: str
+    digits: Mapping[int, str]
+
+
 FULL = Plan(
     locator=LOCATOR_RECIPE,
     digit=DIGIT_RECIPE,
@@ -161,11 +176,20 @@ def run(plan: Plan, mnist: Mnist, test: Callable[[], Split], command: str) -> No
     print(
         f"data      {len(mnist.train):,} pictures to train on, {len(mnist.validation):,} to choose"
     )
-    locator = _train_locator(plan, mnist)
-    cutter = _cutter(plan, locator, mnist)
-    crops = _harvest(plan, cutter, mnist, is_held_out=False)
-    held_out = _harvest(plan, cutter, mnist, is_held_out=True)
-    weights = [_train_digit(plan, mnist, crops, seed) for seed in plan.seeds]
+    versions = _versions(plan, mnist)
+    locator = _train_locator(plan, mnist, versions.locator)
+    cutter = _cutter(plan, locator, versions.cutter)
+    crops = _harvest(mnist.train, plan.scenes, cutter, TRAINING_SEED, _kept(plan, versions.crops))
+    held_out = _harvest(
+        mnist.validation,
+        plan.held_out_scenes,
+        cutter,
+        HELD_OUT_SEED,
+        _kept(plan, versions.held_out),
+    )
+    weights = [
+        _train_digit(plan, mnist, crops, seed, version) for seed, version in versions.digits.items()
+    ]
     judged = test().head(plan.pictures)
     trained = [
         _evaluate(seed, state, (mnist.validation, held_out, judged))
@@ -173,10 +197,8 @@ def run(plan: Plan, mnist: Mnist, test: Callable[[], Split], command: str) -> No
     ]
     report = Report(
         command=command,
-        locator=LocatorReport(
-            locator, _locator_version(plan, mnist), plan.locator, LOCATOR_SEED, THRESHOLD
-        ),
-        version=_digit_version(plan, mnist, plan.seeds[0]),
+        locator=LocatorReport(locator, versions.locator, plan.locator, LOCATOR_SEED, THRESHOLD),
+        version=versions.digits[plan.seeds[0]],
         recipe=plan.digit,
         pictures=(len(mnist.train), len(mnist.validation)),
         crops=(len(crops), len(held_out)),
@@ -188,10 +210,10 @@ def run(plan: Plan, mnist: Mnist, test: Callable[[], Split], command: str) -> No
     _put_in_place(plan, report, written, measured)
 
 
-def _train_locator(plan: Plan, mnist: Mnist) -> Locator:
+def _train_locator(plan: Plan, mnist: Mnist, version: str) -> Locator:
     """Return the locator, set to answer; from the work folder where an earlier run finished it."""
     glyphs = Glyphs(mnist.train.images, mnist.train.labels)
-    path = plan.work / f"locator-{_locator_version(plan, mnist)}.pt"
+    path = plan.work / f"locator-{version}.pt"
     print(f"locate    {_place(path, 'trained on composed scenes')}")
     weights = remember(
         path,
@@ -202,29 +224,29 @@ def _train_locator(plan: Plan, mnist: Mnist) -> Locator:
     return locator.eval()
 
 
-def _cutter(plan: Plan, locator: Locator, mnist: Mnist) -> bytes:
+def _cutter(plan: Plan, locator: Locator, version: str) -> bytes:
     """Return a `locate.onnx` that cuts crops for the classifier; tracing it takes a while."""
-    path = plan.work / f"cutter-{_cutter_version(plan, mnist)}.onnx"
+    path = plan.work / f"cutter-{version}.onnx"
     if not path.exists():
         write_atomically(path, locate_model(locator, HARVESTED, {}))
     return path.read_bytes()
 
 
-def _harvest(plan: Plan, cutter: bytes, mnist: Mnist, is_held_out: bool) -> Split:
-    """Return what the locator cuts from scenes; those held out are made of other digits."""
-    split = mnist.validation if is_held_out else mnist.train
-    count = plan.held_out_scenes if is_held_out else plan.scenes
+def _kept(plan: Plan, version: str) -> Path:
+    return plan.work / f"crops-{version}.pt"
+
+
+def _harvest(split: Split, scenes: int, cutter: bytes, seed: int, path: Path) -> Split:
+    """Return what the locator cuts from scenes that are made of a split's digits."""
     glyphs = Glyphs(split.images, split.labels)
-    path = plan.work / f"crops-{_crops_version(plan, mnist, is_held_out)}.pt"
-    print(f"harvest   {_place(path, f'cut from {count:,} scenes')}")
-    seed = HELD_OUT_SEED if is_held_out else TRAINING_SEED
-    crops = remember(path, lambda checkpoint: harvest(cutter, glyphs, count, seed, checkpoint))
+    print(f"harvest   {_place(path, f'cut from {scenes:,} scenes')}")
+    crops = remember(path, lambda checkpoint: harvest(cutter, glyphs, scenes, seed, checkpoint))
     return split_of(crops)
 
 
-def _train_digit(plan: Plan, mnist: Mnist, crops: Split, seed: int) -> State:
+def _train_digit(plan: Plan, mnist: Mnist, crops: Split, seed: int, version: str) -> State:
     """Return the weights of the classifier of a seed."""
-    path = plan.work / f"digit-seed{seed}-{_digit_version(plan, mnist, seed)}.pt"
+    path = plan.work / f"digit-seed{seed}-{version}.pt"
     print(f"train     seed {seed}, {_place(path, f'on {_device_name()}')}")
     return remember(
         path, lambda checkpoint: train_digit(mnist.train, crops, plan.digit, seed, checkpoint)
@@ -235,45 +257,45 @@ def _place(path: Path, how: str) -> str:
     return f"{'finished by an earlier run' if path.exists() else how}: {path.stem}"
 
 
-def _locator_version(plan: Plan, mnist: Mnist) -> str:
-    """Return the fingerprint of all that the locator's weights depend on."""
-    settings = {
-        "recipe": asdict(plan.locator),
-        "seed": LOCATOR_SEED,
-        "data": checksums(),
-        "pictures": [len(mnist.train), len(mnist.validation)],
-        "torch": torch.__version__,
-        "opencv": cv2.__version__,
+def _versions(plan: Plan, mnist: Mnist) -> Versions:
+    """Return the fingerprints of all that the results depend on, as the code stands now."""
+    locator = fingerprint(
+        _source(train_locator),
+        {
+            "recipe": asdict(plan.locator),
+            "seed": LOCATOR_SEED,
+            "data": checksums(),
+            "pictures": [len(mnist.train), len(mnist.validation)],
+            "torch": torch.__version__,
+            "opencv": cv2.__version__,
+        },
+    )
+    cutter = fingerprint(_source(locate_model), {"locator": locator, "threshold": HARVESTED})
+    crops, held_out = (
+        fingerprint(
+            _source(harvest),
+            {
+                "cutter": cutter,
+                "scenes": [plan.scenes, plan.held_out_scenes],
+                "is_held_out": is_held_out,
+                "onnxruntime": onnxruntime.__version__,
+            },
+        )
+        for is_held_out in (False, True)
+    )
+    digits = {
+        seed: fingerprint(
+            _source(train_digit),
+            {
+                "crops": crops,
+                "recipe": asdict(plan.digit),
+                "seed": seed,
+                "device": device().type,
+            },
+        )
+        for seed in plan.seeds
     }
-    return fingerprint(_source(train_locator), settings)
-
-
-def _cutter_version(plan: Plan, mnist: Mnist) -> str:
-    """Return the fingerprint of all that the file that cuts crops depends on."""
-    settings = {"locator": _locator_version(plan, mnist), "threshold": HARVESTED}
-    return fingerprint(_source(locate_model), settings)
-
-
-def _crops_version(plan: Plan, mnist: Mnist, is_held_out: bool) -> str:
-    """Return the fingerprint of all that a harvest depends on."""
-    settings = {
-        "cutter": _cutter_version(plan, mnist),
-        "scenes": [plan.scenes, plan.held_out_scenes],
-        "is_held_out": is_held_out,
-        "onnxruntime": onnxruntime.__version__,
-    }
-    return fingerprint(_source(harvest), settings)
-
-
-def _digit_version(plan: Plan, mnist: Mnist, seed: int) -> str:
-    """Return the fingerprint of all that the classifier's weights for a seed depend on."""
-    settings = {
-        "crops": _crops_version(plan, mnist, is_held_out=False),
-        "recipe": asdict(plan.digit),
-        "seed": seed,
-        "device": device().type,
-    }
-    return fingerprint(_source(train_digit), settings)
+    return Versions(locator, cutter, crops, held_out, digits)
 
 
 def _source(function: Callable[..., object]) -> Path:
