@@ -25,7 +25,7 @@ OVERLAP: Final = 0.5
 """Of two boxes whose intersection is more than this share of their union one is dropped."""
 
 INSIDE: Final = 0.7
-"""A box with more than this share of it in a likelier one is taken for a part of that digit."""
+"""Of two boxes that have more than this share of the smaller one in common one is dropped."""
 
 SMALLEST_SHARE: Final = 1 / 6
 """A box shorter than this share of the likeliest one's length is a blemish of the paper."""
@@ -84,16 +84,16 @@ def cut(  # noqa: PLR0915 - a graph in the order in which data flows through it
     )
     likely = op.Gather(chosen, 2, axis=1)
 
-    # The loop of a 9 looks like a digit of its own to a finer level: what lies inside of something
-    # likelier goes. The likelier come first, so only rows above the diagonal's column count.
+    # The loop of a 9 looks like a digit of its own to a finer level, and a 1 with the paper around
+    # it like a broad one: of two boxes, one inside the other, the likelier stays. The likelier come
+    # first, so only columns left of the diagonal count.
     from_low, to_high = op.Split(op.Gather(corners, likely), axis=1, num_outputs=2)
     common = op.Clip(
         op.Min(to_high, op.Unsqueeze(to_high, [1])) - op.Max(from_low, op.Unsqueeze(from_low, [1])),
         0.0,
     )
-    part = op.ReduceProd(common, [2], keepdims=0) / op.Unsqueeze(
-        op.ReduceProd(to_high - from_low, [1], keepdims=0), [1]
-    )
+    area = op.ReduceProd(to_high - from_low, [1], keepdims=0)
+    part = op.ReduceProd(common, [2], keepdims=0) / op.Min(area, op.Unsqueeze(area, [1]))
     is_part = op.ReduceMax(op.Trilu(part, -1, upper=0), [1], keepdims=0) > INSIDE
     length = op.ReduceMax(to_high - from_low, [1], keepdims=0)
     is_blemish = length < op.Slice(length, [0], [1]) * SMALLEST_SHARE

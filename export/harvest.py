@@ -28,7 +28,7 @@ from export.sheets import SMALL, Shape
 HIT, MISS = 0.55, 0.45
 """Overlap from which a crop shows a digit, and under which it shows none; else it is left out."""
 
-MISTAKES: Final = 3
+MISTAKES: Final = 2
 """Crops without a digit that one scene may give."""
 
 THRESHOLD: Final = 0.1
@@ -37,16 +37,16 @@ THRESHOLD: Final = 0.1
 SHAPES: Final[dict[Shape, float]] = {
     (192, 192): 0.28,
     (64, 192): 0.21,
-    (96, 160): 0.08,
-    (64, 64): 0.09,
+    (96, 160): 0.07,
+    (64, 64): 0.08,
     (40, 40): 0.06,
     (32, 32): 0.08,
-    (28, 28): 0.15,
+    (28, 28): 0.17,
     (16, 16): 0.05,
 }
 """Heights and widths of the scenes, and the share that has them."""
 
-DAMAGED: Final = 0.4
+DAMAGED: Final = 0.5
 """Share of the scenes no larger than SMALL that are damaged."""
 
 BATCH: Final = 25
@@ -153,9 +153,8 @@ def split_of(state: State) -> Split:
 
 def label_of(box: NDArray[np.float32], scene: Scene) -> int | None:
     """Return what a box (4,) shows, or None where that is a matter of opinion."""
-    height, width = scene.pixels.shape
-    if len(scene.labels) == 1 and box[2] >= width and box[3] >= height:
-        return int(scene.labels[0])
+    if max(scene.pixels.shape) <= SMALL and len(scene.labels) == 1:
+        return int(scene.labels[0]) if _holds(box, scene.boxes[0]) else None
     digits = scene.labels != NO_DIGIT
     # Squares, as crops are: of a thin 1 a pixel more or less is a third of its box.
     overlaps = overlap(_square(box), _square(scene.boxes[digits]))
@@ -163,6 +162,15 @@ def label_of(box: NDArray[np.float32], scene: Scene) -> int | None:
     if best >= HIT:
         return int(scene.labels[digits][overlaps.argmax()])
     return NO_DIGIT if best < MISS else None
+
+
+def _holds(box: NDArray[np.float32], sign: NDArray[np.float32]) -> bool:
+    """Return whether most of a sign (4,) is in the crop that is cut for a box (4,)."""
+    crop = _square(box)
+    crop = np.concatenate([crop[:2] - 0.2 * crop[2:], 1.4 * crop[2:]])
+    low = np.maximum(crop[:2], sign[:2])
+    high = np.minimum(crop[:2] + crop[2:], sign[:2] + sign[2:])
+    return bool(np.prod(np.clip(high - low, 0, None)) >= 0.75 * np.prod(sign[2:]))
 
 
 def _square(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
