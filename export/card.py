@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from export.crops import SMALL
+from export.crops import SMALL, Strictness
 from export.data import SIDE, checksums
 from export.evaluate import Figures
 from export.fonts import FONTS
@@ -36,7 +36,9 @@ LOCATE_OUTPUTS = {
 }
 _COMMON = ["name", "version", "input", "output", "recipe", "data", "seed", "parameters", "torch"]
 DIGIT_METADATA = frozenset([*_COMMON, "labels", "temperature", "figures"])
-LOCATE_METADATA = frozenset([*_COMMON, "working_size", "threshold", "small", "smallest", "fonts"])
+LOCATE_METADATA = frozenset(
+    [*_COMMON, "working_size", "threshold", "nearest", "small", "smallest", "fonts"]
+)
 MOST_FREQUENT = 10
 
 INTENDED_USE = """\
@@ -85,14 +87,19 @@ class LocatorReport:
         version: the fingerprint of recipe, data, seed and code.
         recipe: how it was trained.
         seed: what it was trained from.
-        threshold: score from which a candidate is taken for a digit.
+        strictness: what is taken for a digit.
     """
 
     network: Locator
     version: str
     recipe: Recipe
     seed: int
-    threshold: float
+    strictness: Strictness
+
+
+def best(trained: Sequence[Trained]) -> Trained:
+    """Return the classifier that reads most of the validation pictures; the first of equals."""
+    return max(trained, key=lambda one: one.validation.accuracy)
 
 
 @dataclass(frozen=True)
@@ -106,7 +113,7 @@ class Report:
         recipe: how the classifiers were trained.
         pictures: how many they were trained on, and how many they were chosen by.
         crops: the same of crops.
-        trained: the classifiers; the first is the one in the file.
+        trained: the classifiers; the best one is in the file.
         device: what they were trained on, in words.
     """
 
@@ -122,7 +129,7 @@ class Report:
     @property
     def shipped(self) -> Trained:
         """The classifier in the file."""
-        return self.trained[0]
+        return best(self.trained)
 
 
 @dataclass(frozen=True)
@@ -142,7 +149,7 @@ def locate_metadata(report: LocatorReport) -> dict[str, str]:
         "input": LOCATE_INPUT,
         "output": LOCATE_OUTPUTS,
         "working_size": WORKING_SIZE,
-        "threshold": report.threshold,
+        **report.strictness._asdict(),
         "small": SMALL,
         "smallest": SMALLEST,
         "recipe": asdict(report.recipe),
@@ -322,7 +329,7 @@ def _measured(report: Report, measured: Measurements) -> list[str]:
     height, width = TIMED_PICTURE
     return [
         "Of the classifier, on crops, with the averaged weights after the last step; seed",
-        f"{seeds[0]} is the one in the file.",
+        f"{report.shipped.seed}, the best on validation, is the one in the file.",
         "",
         f"| | {' | '.join(f'seed {seed}' for seed in seeds)} | mean | deviation |",
         f"| --- |{' --- |' * (len(seeds) + 2)}",

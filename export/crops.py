@@ -7,7 +7,7 @@ the classifier is trained on are cut by the very file that is deployed.
 # that it knows; Python's typing has no word for that.
 # mypy: ignore-errors
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import onnx
 from onnxscript import FLOAT, UINT8, script
@@ -46,6 +46,18 @@ MARGIN: Final = 28 / 20
 """Side of a crop over the longer side of the box in it, as in MNIST."""
 
 
+class Strictness(NamedTuple):
+    """What can be set in a file without making it anew.
+
+    Attributes:
+        threshold: score from which a candidate is taken for a digit, whatever else there is.
+        nearest: share of their union that two crops may have in common; 1 lets any two be.
+    """
+
+    threshold: float
+    nearest: float
+
+
 @script(default_opset=op)
 def pad(pixels: UINT8["H", "W", 1]):  # noqa: F821
     """Return pixels (H, W, 1) with their last row and column repeated up to multiples of GRAIN."""
@@ -59,13 +71,15 @@ def cut(  # noqa: PLR0915 - a graph in the order in which data flows through it
     pixels: UINT8["H", "W", 1],  # noqa: F821
     candidates: FLOAT["K", 6],  # noqa: F821
     threshold: FLOAT,
+    nearest: FLOAT,
 ):
     """Return boxes (M, 4), scores (M,) and crops (M, 28, 28) of the digits among candidates.
 
     Args:
         pixels: the picture, uint8.
         candidates: left, top, right, bottom in pixels, logit of being a digit, logit of bright ink.
-        threshold: score from which a candidate is taken for a digit, whatever else there is.
+        threshold: see Strictness.
+        nearest: see Strictness.
     """
     height_width = op.Slice(op.Shape(pixels), [0], [2], [0])
     longest = op.ReduceMax(height_width, [0], keepdims=0)
@@ -97,7 +111,24 @@ def cut(  # noqa: PLR0915 - a graph in the order in which data flows through it
     is_part = op.ReduceMax(op.Trilu(part, -1, upper=0), [1], keepdims=0) > INSIDE
     length = op.ReduceMax(to_high - from_low, [1], keepdims=0)
     is_blemish = length < op.Slice(length, [0], [1]) * SMALLEST_SHARE
-    index = op.Compress(likely, op.Not(op.Or(is_part, is_blemish)), axis=0)
+
+    # Two boxes side by side on one thin 1 have little in common; the squares around them do.
+    middle = (from_low + to_high) / 2.0
+    around = op.Unsqueeze(length, [1]) / 2.0
+    from_left, to_right = middle - around, middle + around
+    shared = op.ReduceProd(
+        op.Clip(
+            op.Min(to_right, op.Unsqueeze(to_right, [1]))
+            - op.Max(from_left, op.Unsqueeze(from_left, [1])),
+            0.0,
+        ),
+        [2],
+        keepdims=0,
+    )
+    squared = length * length
+    alike = shared / (squared + op.Unsqueeze(squared, [1]) - shared)
+    is_double = op.ReduceMax(op.Trilu(alike, -1, upper=0), [1], keepdims=0) > nearest
+    index = op.Compress(likely, op.Not(op.Or(op.Or(is_part, is_double), is_blemish)), axis=0)
     scores = op.Gather(chances, index)
     ink_is_bright = op.Gather(op.Gather(candidates, 5, axis=1), index) > 0.0
     box = op.Gather(corners, index)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from export.checkpoint import Checkpoint, State
+from export.crops import Strictness
 from export.damage import damaged
 from export.data import SIDE, Split
 from export.feed import Scenes, ahead
@@ -31,8 +32,8 @@ HIT, MISS = 0.55, 0.45
 MISTAKES: Final = 2
 """Crops without a digit that one scene may give."""
 
-THRESHOLD: Final = 0.1
-"""Score from which a crop is harvested: lower than in use, for what is hard to tell from digits."""
+LOOSE: Final = Strictness(threshold=0.1, nearest=1.0)
+"""What is harvested: more than is read in use, for what is hard to tell from digits."""
 
 SHAPES: Final[dict[Shape, float]] = {
     (192, 192): 0.28,
@@ -79,7 +80,7 @@ def harvest(content: bytes, glyphs: Glyphs, count: int, seed: int, checkpoint: C
     """Return the crops that a locator cuts from composed scenes, and what they show.
 
     Args:
-        content: of a `locate.onnx`, with THRESHOLD in it.
+        content: of a `locate.onnx`, as strict as LOOSE.
         glyphs: what is put into the scenes.
         count: of scenes.
         seed: another one gives other scenes.

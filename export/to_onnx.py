@@ -20,11 +20,12 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from export import crops
+from export.crops import Strictness
 from export.locator import GRAIN, Locator, Peaks
 
 OPSET = 18
 IR_VERSION = 8
-THRESHOLD, CANDIDATES = "threshold", "candidates"
+CANDIDATES = "candidates"
 
 
 class Calibrated(nn.Module):
@@ -66,16 +67,16 @@ def digit_model(network: nn.Module, temperature: float, metadata: Mapping[str, s
     return finish(graph, metadata)
 
 
-def locate_model(locator: Locator, threshold: float, metadata: Mapping[str, str]) -> bytes:
+def locate_model(locator: Locator, strictness: Strictness, metadata: Mapping[str, str]) -> bytes:
     """Return `locate.onnx`: uint8 `pixels` (H, W, 1) to `boxes`, `scores` and `crops`.
 
     Three graphs in a row: `export.crops.pad`, the network with its candidates as torch traces it,
-    and `export.crops.cut`. The threshold is a tensor of that name in the file, so that whoever
-    wants to find more, or less, can change it there.
+    and `export.crops.cut`. Its strictness is in tensors of their names in the file, so that
+    whoever wants to find more, or less, can change them there.
 
     Args:
         locator: a trained one, on the CPU.
-        threshold: score from which a candidate is taken for a digit.
+        strictness: what is taken for a digit.
         metadata: what the file says about itself.
     """
     network = trace(
@@ -86,28 +87,38 @@ def locate_model(locator: Locator, threshold: float, metadata: Mapping[str, str]
         multiple=GRAIN,
     )
     before, after = _prefixed(crops.padding(), "pad."), _prefixed(crops.cutting(), "cut.")
-    weights = [*network.graph.initializer, _threshold(threshold)]
     nodes = [*before.node, *network.graph.node, *after.node]
-    graph = onnx.helper.make_graph(nodes, "locate", before.input, after.output, weights)
+    # While the graph is optimized, the strictness is an input: of two constants that happen to be
+    # equal the optimizer keeps one, and whoever set the one would set the other.
+    settings = [part for part in after.input if part.name in Strictness._fields]
+    graph = onnx.helper.make_graph(
+        nodes, "locate", [*before.input, *settings], after.output, network.graph.initializer
+    )
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", OPSET)])
     # onnxscript casts every constant to the type beside it when the graph runs; onnxruntime has no
     # kernel for that and says so at each start.
     model = onnxscript.optimizer.optimize(model)
+    del model.graph.input[len(before.input) :]
+    model.graph.initializer.extend(_tensors(strictness).values())
     _shorten_names(model.graph)
     return finish(model, metadata)
 
 
-def relabeled(content: bytes, threshold: float, metadata: Mapping[str, str]) -> bytes:
-    """Return a `locate.onnx` with another threshold and other metadata, as if made with them."""
+def relabeled(content: bytes, strictness: Strictness, metadata: Mapping[str, str]) -> bytes:
+    """Return a `locate.onnx` of another strictness and metadata, as if made with them."""
     model = onnx.load_from_string(content)
+    tensors = _tensors(strictness)
     for weight in model.graph.initializer:
-        if weight.name == THRESHOLD:
-            weight.CopyFrom(_threshold(threshold))
+        if weight.name in tensors:
+            weight.CopyFrom(tensors[weight.name])
     return finish(model, metadata)
 
 
-def _threshold(value: float) -> onnx.TensorProto:
-    return onnx.numpy_helper.from_array(np.array(value, np.float32), THRESHOLD)
+def _tensors(strictness: Strictness) -> dict[str, onnx.TensorProto]:
+    return {
+        name: onnx.numpy_helper.from_array(np.array(value, np.float32), name)
+        for name, value in strictness._asdict().items()
+    }
 
 
 def _fused(locator: Locator) -> Locator:
@@ -132,10 +143,11 @@ def _prefixed(model: onnx.ModelProto, prefix: str) -> onnx.GraphProto:
 def _shorten_names(graph: onnx.GraphProto) -> None:
     """Number what flows between the nodes of a graph; 600 nodes' names are a tenth of a file.
 
-    Inputs, outputs, the threshold and the candidates keep theirs. Numbers go by the order of the
+    Inputs, outputs, the strictness and the candidates keep theirs. Numbers go by the order of the
     nodes, so that the same graph gets the same names, whatever torch counted before.
     """
-    kept = {value.name for value in (*graph.input, *graph.output)} | {"", THRESHOLD, CANDIDATES}
+    kept = {value.name for value in (*graph.input, *graph.output)}
+    kept |= {"", CANDIDATES, *Strictness._fields}
     names = {name: name for name in kept}
     for node in graph.node:
         node.name = ""

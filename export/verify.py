@@ -22,7 +22,6 @@ from export.data import Split
 from export.evaluate import calibration_error, softmax
 from export.glyphs import NO_DIGIT
 from export.harvest import locate, open_locator, overlap
-from export.locator import CANDIDATES as MOST_CANDIDATES
 from export.locator import GRAIN, Locator, Peaks
 from export.scenes import Scene
 from export.to_onnx import CANDIDATES
@@ -38,6 +37,8 @@ PARITY_TOLERANCE: Final = 1e-4
 # Pixels of a box's edges, or units of a logit. Seen with a trained network: 2e-3, for large boxes,
 # as width and height come from logarithms.
 CANDIDATE_TOLERANCE: Final = 0.05
+# Column of the logit in a candidate, and from where on it may become a box.
+LOGIT, LIKELY = 4, -2.8
 # Share of the candidates for which that holds: which of two equal neighbors is a peak, and which
 # is none, is decided by rounding.
 ALIKE: Final = 0.99
@@ -199,11 +200,11 @@ def candidates_of_file(content: bytes, scenes: Sequence[Scene]) -> list[Floats]:
 
 
 def apart(theirs: Floats, ours: Floats) -> Floats:
-    """Return how far each of the likelier half of some candidates is from the nearest of others.
+    """Return how far each likely one of some candidates is from the nearest of others.
 
-    Half: which are the last of the likeliest is decided by rounding.
+    Of the unlikely ones, and of those that a neighbor outdoes, rounding decides which are listed.
     """
-    likelier = theirs[: MOST_CANDIDATES // 2]
+    likelier = theirs[theirs[:, LOGIT] > LIKELY]
     distances: Floats = np.abs(likelier[:, np.newaxis] - ours).max(axis=2)
     return np.asarray(distances.min(axis=1))
 

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import nn
 
 from export.__main__ import Plan
+from export.crops import Strictness
 from export.data import Mnist, Split
 from export.locator import Locator
 from export.to_onnx import locate_model
@@ -28,7 +29,7 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-CUTTER_THRESHOLD = 0.2
+CUTTER_STRICTNESS = Strictness(threshold=0.23, nearest=0.63)
 NO_FLOORS = Floors(accuracy=0.0, calibration_error=1.0, strings=0.0, refused=0.0)
 
 
@@ -87,7 +88,7 @@ def locator() -> Locator:
 @pytest.fixture(scope="session")
 def cutter(locator: Locator) -> bytes:
     """The file of that locator."""
-    return locate_model(locator, CUTTER_THRESHOLD, {})
+    return locate_model(locator, CUTTER_STRICTNESS, {})
 
 
 @pytest.fixture(scope="session")

@@ -36,6 +36,7 @@ def cut(
             "pixels": pixels[..., np.newaxis],
             "candidates": candidates,
             "threshold": np.array(0.3, np.float32),
+            "nearest": np.array(0.6, np.float32),
         },
     )
     return found[0], found[1], found[2]

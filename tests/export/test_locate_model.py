@@ -9,14 +9,15 @@ import pytest
 
 from export.__main__ import LOCATE_CONTRACT
 from export.contract import breaches
+from export.crops import Strictness
 from export.data import Mnist
 from export.glyphs import Glyphs
 from export.harvest import locate, open_locator
 from export.locator import Locator
-from export.to_onnx import IR_VERSION, OPSET, THRESHOLD, locate_model, relabeled
+from export.to_onnx import IR_VERSION, OPSET, locate_model, relabeled
 from export.trial import scenes_of
 from export.verify import apart, candidates_of, candidates_of_file
-from tests.export.conftest import CUTTER_THRESHOLD
+from tests.export.conftest import CUTTER_STRICTNESS
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -29,17 +30,16 @@ def model(cutter: bytes) -> onnx.ModelProto:
 
 def test_the_same_locator_gives_the_same_bytes(locator: Locator, cutter: bytes) -> None:
     """What was exported before does not show in the file."""
-    assert locate_model(locator, CUTTER_THRESHOLD, {}) == cutter
+    assert locate_model(locator, CUTTER_STRICTNESS, {}) == cutter
 
 
 def test_another_threshold_and_metadata_are_put_in(cutter: bytes) -> None:
     """There and back again is where it began."""
-    other = relabeled(cutter, 0.5, {"name": '"locate"'})
-    threshold = {weight.name: weight for weight in onnx.load_from_string(other).graph.initializer}[
-        THRESHOLD
-    ]
-    assert onnx.numpy_helper.to_array(threshold) == np.float32(0.5)
-    assert relabeled(other, CUTTER_THRESHOLD, {}) == cutter
+    other = relabeled(cutter, Strictness(0.55, 0.77), {"name": '"locate"'})
+    weights = {weight.name: weight for weight in onnx.load_from_string(other).graph.initializer}
+    assert onnx.numpy_helper.to_array(weights["threshold"]) == np.float32(0.55)
+    assert onnx.numpy_helper.to_array(weights["nearest"]) == np.float32(0.77)
+    assert relabeled(other, CUTTER_STRICTNESS, {}) == cutter
 
 
 def test_the_network_is_not_changed(locator: Locator, cutter: bytes) -> None:
