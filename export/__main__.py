@@ -412,7 +412,8 @@ def _plan(argv: Sequence[str]) -> Plan:
         type=_positive,
         default=len(FULL.seeds),
         metavar="N",
-        help="train N networks for mean and spread in the card, and ship the best on validation (default: 2)",
+        help="train N classifiers for mean and spread in the card, and ship the best on "
+        "validation (default: 2)",
     )
     parser.add_argument(
         "--quick",

@@ -17,6 +17,7 @@ from export.trial import scenes_of
 from export.verify import verify_digit, verify_locator
 
 METADATA = dict.fromkeys(DIGIT_CONTRACT.metadata, "1")
+from tests.export.conftest import CUTTER_STRICTNESS
 
 
 def network_of(seed: int) -> DigitNetwork:
@@ -71,7 +72,7 @@ def test_half_a_file_is_refused(written: Path, test_split: Split, size: int) -> 
 def labeled(cutter: bytes, path: Path) -> Path:
     """Return a locate.onnx with the metadata that it has to have, on disk."""
     metadata = dict.fromkeys(LOCATE_CONTRACT.metadata, "1")
-    path.write_bytes(relabeled(cutter, 0.3, metadata))
+    path.write_bytes(relabeled(cutter, CUTTER_STRICTNESS, metadata))
     return path
 
 
