@@ -15,9 +15,9 @@ from export.scenes import Scene
 from export.to_onnx import digit_model, relabeled
 from export.trial import scenes_of
 from export.verify import verify_digit, verify_locator
+from tests.export.conftest import CUTTER_STRICTNESS
 
 METADATA = dict.fromkeys(DIGIT_CONTRACT.metadata, "1")
-from tests.export.conftest import CUTTER_STRICTNESS
 
 
 def network_of(seed: int) -> DigitNetwork:
