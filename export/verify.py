@@ -22,6 +22,7 @@ from export.data import Split
 from export.evaluate import calibration_error, softmax
 from export.glyphs import NO_DIGIT
 from export.harvest import locate, open_locator, overlap
+from export.locator import CANDIDATES as MOST_CANDIDATES
 from export.locator import GRAIN, Locator, Peaks
 from export.scenes import Scene
 from export.to_onnx import CANDIDATES
@@ -200,11 +201,12 @@ def candidates_of_file(content: bytes, scenes: Sequence[Scene]) -> list[Floats]:
 
 
 def apart(theirs: Floats, ours: Floats) -> Floats:
-    """Return how far each likely one of some candidates is from the nearest of others.
+    """Return how far each of the likelier half of some candidates is from the nearest of others.
 
-    Of the unlikely ones, and of those that a neighbor outdoes, rounding decides which are listed.
+    Half, and none that cannot become a box: rounding decides which are the last to be listed.
     """
-    likelier = theirs[theirs[:, LOGIT] > LIKELY]
+    half = theirs[: MOST_CANDIDATES // 2]
+    likelier = half[half[:, LOGIT] > LIKELY]
     distances: Floats = np.abs(likelier[:, np.newaxis] - ours).max(axis=2)
     return np.asarray(distances.min(axis=1))
 

@@ -46,17 +46,18 @@ class Locator:
     working_size: int
     _session: onnxruntime.InferenceSession
 
-    def locate(self, pixels: Pixels) -> tuple[NDArray[np.float32], Pixels]:
+    def locate(self, pixels: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float32], Pixels]:
         """Return where digits may be, and the crops to classify.
 
         Args:
             pixels: (height, width, 1), black 0, white 255, dark on light or light on dark.
 
         Returns:
-            boxes (M, 4), x, y, width, height in pixels, and crops (M, 28, 28), ink bright on 0.
+            boxes (M, 4), x, y, width, height in pixels; scores (M,), from 0 to 1; and crops
+            (M, 28, 28), ink bright on 0.
         """
-        boxes, crops = self._session.run(["boxes", "crops"], {"pixels": pixels})
-        return boxes, crops
+        boxes, scores, crops = self._session.run(["boxes", "scores", "crops"], {"pixels": pixels})
+        return boxes, scores, crops
 
 
 @dataclass(frozen=True)

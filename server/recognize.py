@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from server.answer import Answer
 from server.image import Limits, data_uri, decode
@@ -27,13 +28,31 @@ class Recognizer:
             ClientError: the picture cannot be read.
         """
         picture = decode(data, self.limits)
-        boxes, crops = self.models.locator.locate(picture.pixels)
+        boxes, scores, crops = self.models.locator.locate(picture.pixels)
         height, width, _ = picture.pixels.shape
         enlargement = np.array([picture.size[0] / width, picture.size[1] / height], np.float32)
         return Answer.from_probabilities(
-            self.models.classifier.classify(crops),
+            weighed(self.models.classifier.classify(crops), scores),
             boxes * np.tile(enlargement, 2),
             picture.size,
             self.models.classifier.identity,
             [data_uri(crop) for crop in crops] if explain else None,
         )
+
+
+def weighed(probabilities: NDArray[np.float32], scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return what both networks together say of each crop, by Bayes' rule.
+
+    The classifier sees a crop, the locator what is around it: two witnesses of whether there is a
+    digit at all.
+
+    Args:
+        probabilities: (M, 11), the classifier's; the last is of "no digit".
+        scores: (M,), the locator's, of there being a digit.
+
+    Returns:
+        (M, 11): rows sum to 1.
+    """
+    joint = probabilities * scores[:, np.newaxis]
+    joint[:, -1] = probabilities[:, -1] * (1 - scores)
+    return np.asarray(joint / joint.sum(axis=1, keepdims=True), np.float32)

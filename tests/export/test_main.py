@@ -46,7 +46,7 @@ def test_models_and_their_card_come_out(exported: Exported, test_split: Split) -
     """The server loads the models, and nothing unfinished lies beside them."""
     out = exported.plan.out
     models = load_models(out / "locate.onnx", out / "digit.onnx")
-    _, crops = models.locator.locate(test_split.images[0][..., None])
+    _, _, crops = models.locator.locate(test_split.images[0][..., None])
     assert models.classifier.classify(crops).shape == (1, 11)
     assert sorted(path.name for path in out.iterdir()) == ["README.md", "digit.onnx", "locate.onnx"]
 

@@ -50,7 +50,7 @@ SHAPES = st.tuples(st.integers(1, 90), st.integers(1, 90), st.just(1))
 @given(npst.arrays(np.uint8, SHAPES))
 def test_any_pixels(models: Models, pixels: NDArray[np.uint8]) -> None:
     """Whatever the pixels, boxes lie inside them and each has its crop."""
-    boxes, crops = models.locator.locate(pixels)
+    boxes, _, crops = models.locator.locate(pixels)
 
     height, width, _ = pixels.shape
     assert boxes.dtype == np.float32
@@ -67,7 +67,7 @@ def test_small_picture(models: Models, shape: tuple[int, int]) -> None:
     """A picture of at most 32 x 32 pixels is one crop."""
     pixels = np.random.default_rng(2).integers(0, 256, (*shape, 1), np.uint8)
 
-    boxes, _ = models.locator.locate(pixels)
+    boxes, _, _ = models.locator.locate(pixels)
 
     assert len(boxes) == 1
 
