@@ -276,8 +276,8 @@ def _data(report: Report) -> list[str]:
     return [
         f"{train:,} of MNIST's 60,000 training pictures to train on, {validation:,} to choose and",
         "calibrate by (numbers 50,000 to 54,999: a contiguous block, because the pictures come",
-        "writer by writer and the test set's writers are new). The test set was read once, when",
-        "all was chosen. The files are accepted by the SHA-256 of their uncompressed bytes:",
+        "writer by writer and the test set's writers are new). A run reads the test set after",
+        "training; nothing is chosen by it. Files are accepted by the SHA-256 of their contents:",
         "",
         "| file | SHA-256 |",
         "| --- | --- |",
