@@ -12,12 +12,17 @@ from numpy.typing import NDArray
 from export.sheets import Canvas, Shape
 
 
+def draw(ink: Canvas, generator: Generator) -> NDArray[np.uint8]:
+    """Return ink on paper as a drawing program gives it: flat and clean."""
+    level = generator.uniform(0.55, 1.0)
+    return np.asarray(np.clip(255 * (1 - level * ink), 0, 255), np.uint8)
+
+
 def photograph(ink: Canvas, generator: Generator) -> NDArray[np.uint8]:
     """Return ink on paper as a camera, a scanner or a drawing program gives it."""
     shape = ink.shape
-    if generator.random() < 0.3:  # a drawing program: flat and clean
-        level = generator.uniform(0.55, 1.0)
-        return np.asarray(np.clip(255 * (1 - level * ink), 0, 255), np.uint8)
+    if generator.random() < 0.3:
+        return draw(ink, generator)
     dark = generator.uniform(0.25, 0.95)
     paper = 1 - _print(shape, generator)
     flow = 1 - generator.uniform(0, 0.4) * _cloud(shape, max(shape) / 6, generator)
@@ -27,7 +32,11 @@ def photograph(ink: Canvas, generator: Generator) -> NDArray[np.uint8]:
         _spoil(picture, ink, generator)
     if generator.random() < 0.5:
         picture = cv2.GaussianBlur(picture, (0, 0), generator.uniform(0.3, 1.6))
-    picture = picture + _grain(shape, generator.uniform(0, min(0.05, 0.2 * dark)), generator)
+    # Grain that hides ink teaches nothing, except what an empty picture looks like.
+    most = min(0.05, 0.2 * dark)
+    if generator.random() < 0.12:
+        most = 0.25 * dark if ink.any() else 0.4
+    picture = picture + _grain(shape, generator.uniform(0, most), generator)
     pixels = np.clip(picture * 255, 0, 255).astype(np.uint8)
     if generator.random() < 0.4:
         quality = int(generator.integers(25, 95))

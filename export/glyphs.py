@@ -5,7 +5,7 @@ Whatever its source, a glyph is an alpha patch: uint8 (height, width), ink 255 o
 """
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
@@ -34,8 +34,10 @@ class Hand:
     """What the signs of one number share.
 
     Attributes:
-        source: "mnist" as scanned, "restroked" MNIST with another pen, "drawn" or "font".
+        source: "mnist" as scanned, "restroked" MNIST with another pen, "drawn", "displayed" in
+            seven segments or "font".
         pen: width of the stroke over the height of the sign.
+        nib: of a drawn stroke, how thin it is along the pen's edge: 1 for a round pen.
         slant: horizontal shift over height; positive leans to the right.
         aspect: factor on the width.
         looseness: how far drawn points stray, in heights.
@@ -44,6 +46,7 @@ class Hand:
 
     source: str
     pen: float
+    nib: float
     slant: float
     aspect: float
     looseness: float
@@ -54,9 +57,13 @@ def some_hand(generator: Generator) -> Hand:
     """Return a hand at random."""
     return Hand(
         source=str(
-            generator.choice(["mnist", "restroked", "drawn", "font"], p=[0.3, 0.27, 0.28, 0.15])
+            generator.choice(
+                ["mnist", "restroked", "drawn", "font", "displayed"],
+                p=[0.29, 0.25, 0.28, 0.15, 0.03],
+            )
         ),
         pen=float(np.exp(generator.uniform(np.log(0.02), np.log(0.2)))),
+        nib=float(generator.choice([1.0, generator.uniform(0.1, 0.6)], p=[0.75, 0.25])),
         slant=float(generator.normal(0.07, 0.19)),
         aspect=float(np.exp(generator.normal(-0.05, 0.16))),
         looseness=float(generator.uniform(0.01, 0.05)),
@@ -78,6 +85,8 @@ class Glyphs:
             return _slanted(_printed(str(digit), hand.font), hand)
         if hand.source == "drawn":
             return _drawn(_pick(strokes.DIGITS[digit], generator), hand, generator)
+        if hand.source == "displayed":
+            return _drawn(strokes.DISPLAYED[digit], replace(hand, looseness=0.0), generator)
         image = self._images[generator.choice(self._of_digit[digit])]
         alpha = _enlarged(image, generator)
         return _slanted(_restroked(alpha, hand.pen) if hand.source == "restroked" else alpha, hand)
@@ -87,7 +96,7 @@ class Glyphs:
         if generator.random() < 0.35:
             letter = LETTERS[generator.integers(len(LETTERS))]
             return _slanted(_printed(letter, int(generator.integers(len(FONTS)))), hand)
-        if generator.random() < 0.2:
+        if generator.random() < 0.25:
             return _drawn(strokes.scribble(generator), hand, generator)
         return _drawn(_pick(strokes.SIGNS, generator), hand, generator)
 
@@ -121,16 +130,21 @@ def _restroked(alpha: Alpha, pen: float) -> Alpha:
 
 
 def _drawn(form: strokes.Form, hand: Hand, generator: Generator) -> Alpha:
-    """Return a form drawn with a round pen."""
+    """Return a form drawn with a round pen, or a broad one: once for each point of its edge."""
     margin = HEIGHT // 2
     canvas = np.zeros((2 * HEIGHT, 4 * HEIGHT), np.uint8)
     wide = 0.62 * hand.aspect * float(np.exp(generator.normal(0, 0.12)))
-    thickness = max(1, round(hand.pen * HEIGHT))
+    thickness = max(1, round(hand.pen * hand.nib * HEIGHT))
+    edge = (hand.pen * HEIGHT - thickness) / 2
+    turn = generator.normal(-0.5, 0.3)
+    along = np.array([np.cos(turn), np.sin(turn)])
+    offsets = np.linspace(-edge, edge, 1 + int(4 * edge / thickness))
     for curve in strokes.sketch(form, generator, hand.looseness):
         x = (curve[:, 0] * wide - hand.slant * (curve[:, 1] - 0.5)) * HEIGHT + 1.5 * HEIGHT
         points = np.stack([x, curve[:, 1] * HEIGHT + margin], axis=1)
-        fixed_point = np.round(points * 16).astype(np.int32)
-        cv2.polylines(canvas, [fixed_point], False, 255, thickness, cv2.LINE_AA, shift=4)
+        for offset in offsets:
+            fixed_point = np.round((points + offset * along) * 16).astype(np.int32)
+            cv2.polylines(canvas, [fixed_point], False, 255, thickness, cv2.LINE_AA, shift=4)
     return tight(canvas)
 
 

@@ -5,20 +5,18 @@ off, a neighbor's stroke, a sign or a stain taken for a digit, ink taken for pap
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 import numpy as np
 import onnxruntime
 import torch
-from numpy.random import Generator
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from export.checkpoint import Checkpoint, State
 from export.crops import Strictness
-from export.damage import damaged
 from export.data import SIDE, Split
 from export.feed import Scenes, ahead
 from export.glyphs import NO_DIGIT, Glyphs
@@ -46,9 +44,6 @@ SHAPES: Final[dict[Shape, float]] = {
     (16, 16): 0.05,
 }
 """Heights and widths of the scenes, and the share that has them."""
-
-DAMAGED: Final = 0.5
-"""Share of the scenes no larger than SMALL that are damaged."""
 
 BATCH: Final = 25
 """Scenes that are composed and cut at once."""
@@ -118,16 +113,7 @@ class _Cut(Dataset[Split]):
         self._seed = seed
 
     def __getitem__(self, index: int) -> Split:
-        generator = np.random.default_rng([self._seed, index])
-        scenes = (_worn(scene, generator) for scene in self._scenes[index])
-        return crops_of(open_locator(self._content), scenes)
-
-
-def _worn(scene: Scene, generator: Generator) -> Scene:
-    """Return a scene as it is or, where it is small, perhaps damaged."""
-    if max(scene.pixels.shape) > SMALL or generator.random() >= DAMAGED:
-        return scene
-    return replace(scene, pixels=damaged(scene.pixels, generator))
+        return crops_of(open_locator(self._content), self._scenes[index])
 
 
 def crops_of(session: onnxruntime.InferenceSession, scenes: Iterable[Scene]) -> Split:

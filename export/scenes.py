@@ -6,12 +6,16 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from export.camera import photograph
+from export.camera import draw, photograph
+from export.damage import damaged
 from export.glyphs import Glyphs
-from export.sheets import Shape, written
+from export.sheets import SMALL, Shape, written
 
 INVERTED = 0.35
 """Share of the scenes in which ink is brighter than paper."""
+
+DAMAGED = 0.5
+"""Share of the scenes no larger than SMALL that are damaged."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +38,14 @@ class Scene:
 def compose(glyphs: Glyphs, shape: Shape, generator: Generator) -> Scene:
     """Return a scene of (height, width) pixels."""
     sheet = written(shape, glyphs, generator)
-    pixels = photograph(sheet.ink, generator)
+    is_damaged = max(shape) <= SMALL and generator.random() < DAMAGED
+    # One thing at a time: what is faint and damaged nobody can read.
+    pixels = (draw if is_damaged else photograph)(sheet.ink, generator)
     inverted = bool(generator.random() < INVERTED)
+    if inverted:
+        pixels = 255 - pixels
     return Scene(
-        255 - pixels if inverted else pixels,
+        damaged(pixels, generator) if is_damaged else pixels,
         np.array(sheet.boxes, np.float32).reshape(-1, 4),
         np.array(sheet.labels, np.int64),
         inverted,

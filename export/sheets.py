@@ -20,6 +20,10 @@ SMALL: Final = 40
 """Longer side up to which a picture holds one sign, if any."""
 
 
+DIGITS: Final = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1)
+"""What is written, each as often: more 0 and 1 than others, as in amounts and dates."""
+
+
 class Sheet:
     """Ink put down so far, with the boxes of the signs.
 
@@ -84,7 +88,7 @@ def _sign(glyphs: Glyphs, hand: Hand, share: float, generator: Generator) -> tup
     """Return a glyph and its label: a sign that is no digit with probability `share`."""
     if generator.random() < share:
         return glyphs.sign(hand, generator), NO_DIGIT
-    digit = int(generator.integers(10))
+    digit = DIGITS[generator.integers(len(DIGITS))]
     return glyphs.digit(digit, hand, generator), digit
 
 
@@ -154,6 +158,7 @@ def _write(sheet: Sheet, number: _Number, glyphs: Glyphs, generator: Generator) 
     wobble = generator.uniform(0, 0.1)
     strange = generator.choice([0.0, 0.06, 0.3], p=[0.5, 0.35, 0.15])
     marks = generator.choice([0.0, 0.25], p=[0.55, 0.45])
+    joined = generator.choice([0.0, 0.4], p=[0.85, 0.15])
     written = np.full(sheet.height, number.left)
     for _ in range(number.digits):
         alpha, label = _sign(glyphs, number.hand, strange, generator)
@@ -167,6 +172,8 @@ def _write(sheet: Sheet, number: _Number, glyphs: Glyphs, generator: Generator) 
         if not sheet.put(alpha, x, top, label):
             return
         written[top : top + alpha.shape[0]] = x + _right_edge(alpha)
+        if generator.random() < joined:
+            _join(sheet.ink, (x, top), alpha, number, generator)
         if generator.random() < marks:
             at = (written.max(), number.middle + rise)
             written[:] = written.max() + _mark(sheet.ink, at, number, generator)
@@ -195,6 +202,20 @@ def _right_edge(alpha: Alpha) -> NDArray[np.float64]:
     """Return for each row of a patch how far its ink reaches: 0 where there is none."""
     columns = np.arange(1, alpha.shape[1] + 1)
     return np.asarray(((alpha > 90) * columns).max(axis=1), np.float64)
+
+
+def _join(
+    ink: Canvas, at: tuple[float, float], alpha: Alpha, number: _Number, generator: Generator
+) -> None:
+    """Let the pen run on from a sign, as in 000 written in one go."""
+    x, top = at
+    rows = _right_edge(alpha)
+    row = int(generator.integers(len(rows)))
+    start = (int(x + rows[row] - 1), int(top + row))
+    run = generator.uniform(0.1, 0.5), generator.normal(-0.05, 0.12)
+    end = (int(start[0] + run[0] * number.height), int(start[1] + run[1] * number.height))
+    thick = max(1, round(number.hand.pen * number.height))
+    cv2.line(ink, start, end, 1.0, thick, cv2.LINE_AA)
 
 
 def _mark(ink: Canvas, at: tuple[float, float], number: _Number, generator: Generator) -> float:
