@@ -67,3 +67,39 @@ def erase(ink: Tensor, generator: Generator) -> Tensor:
     inside = (across >= left) & (across < left + width)
     inside = inside & (across.mT >= top) & (across.mT < top + height)
     return ink.masked_fill(inside, 0.0)
+
+
+def speckle(ink: Tensor, generator: Generator) -> Tensor:
+    """Return each crop with pixels here and there full of ink or free of it."""
+    chosen = torch.rand(ink.shape, generator=generator) < uniform(len(ink), 0.02, 0.25, generator)
+    return torch.where(chosen, (torch.rand(ink.shape, generator=generator) < 0.5).to(ink), ink)
+
+
+def cover(ink: Tensor, generator: Generator) -> Tensor:
+    """Return each crop with its left and right edges inverted or full of ink.
+
+    Nobody can tell then which of the two tones is ink, so half of them are inverted as a whole.
+    """
+    count = len(ink)
+    across = torch.arange(SIDE).view(1, 1, 1, SIDE)
+    left, right = uniform(count, 0, 0.3 * SIDE, generator), uniform(count, 0, 0.3 * SIDE, generator)
+    beside = (across < left) | (across >= SIDE - right)
+    edge = torch.where(some(count, 0.6, generator), 1 - ink, torch.ones_like(ink))
+    covered = torch.where(beside, edge, ink)
+    return torch.where(some(count, 0.5, generator), 1 - covered, covered)
+
+
+def fog(ink: Tensor, generator: Generator) -> Tensor:
+    """Return each crop behind something bright and uneven."""
+    count = len(ink)
+    field = torch.rand(count, 1, 4, 4, generator=generator)
+    bright = F.interpolate(field, size=(SIDE, SIDE), mode="bicubic", align_corners=True)
+    share = uniform(count, 0.1, 0.5, generator)
+    return (ink * (1 - share) + bright * share).clamp(0, 1)
+
+
+def misplace(ink: Tensor, generator: Generator) -> Tensor:
+    """Return each crop mirrored, or turned by a quarter to either side: most digits are none then."""
+    way = torch.rand(len(ink), 1, 1, 1, generator=generator)
+    turned = torch.where(way < 0.7, ink.rot90(1, (2, 3)), ink.rot90(-1, (2, 3)))
+    return torch.where(way < 0.4, ink.flip(3), turned)

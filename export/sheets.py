@@ -102,7 +102,9 @@ def _single(sheet: Sheet, glyphs: Glyphs, generator: Generator) -> None:
     alpha, label = _sign(glyphs, some_hand(generator), 0.25, generator)
     fill = min(sheet.height / alpha.shape[0], sheet.width / alpha.shape[1])
     smallest = min(fill * 0.9, SMALLEST * 1.3 / max(alpha.shape))
-    alpha = _scaled(alpha, _size(smallest, fill * 0.99, generator))
+    # A small picture is often one sign that someone cut out, as of a post code.
+    is_cut_out = max(sheet.height, sheet.width) <= SMALL and generator.random() < 0.3
+    alpha = _scaled(alpha, _size(fill * 0.8 if is_cut_out else smallest, fill, generator))
     height, width = alpha.shape
     middle = generator.random() < 0.5
     left, top = (0.5, 0.5) if middle else generator.random(2)
