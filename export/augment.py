@@ -5,11 +5,16 @@ it is given and returns a batch of the same form. Whole tensors, because a worke
 more time on Python than the network spends on learning.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
 SIDE = 28
+
+Change = Callable[[Tensor, Generator], Tensor]
+"""What happens to all of a batch."""
 
 
 def uniform(count: int, low: float, high: float, generator: Generator) -> Tensor:
@@ -20,6 +25,12 @@ def uniform(count: int, low: float, high: float, generator: Generator) -> Tensor
 def some(count: int, share: float, generator: Generator) -> Tensor:
     """Return a mask (count, 1, 1, 1) that is true for about `share` of a batch."""
     return torch.rand(count, 1, 1, 1, generator=generator) < share
+
+
+def sometimes(change: Change, share: float, ink: Tensor, generator: Generator) -> Tensor:
+    """Return a batch of which about a share is changed."""
+    chosen = some(len(ink), share, generator).flatten()
+    return ink.index_put((chosen,), change(ink[chosen], generator))
 
 
 def warp(ink: Tensor, strength: float, generator: Generator) -> Tensor:
@@ -69,27 +80,44 @@ def erase(ink: Tensor, generator: Generator) -> Tensor:
     return ink.masked_fill(inside, 0.0)
 
 
-def speckle(ink: Tensor, generator: Generator) -> Tensor:
+def enlarge(ink: Tensor, generator: Generator) -> Tensor:
+    """Return each crop as large as its digit: cut out without any paper around it."""
+    scale = uniform(len(ink), 1 / 1.45, 1 / 1.2, generator).view(-1, 1, 1)
+    grid = F.affine_grid(scale * torch.eye(2, 3), list(ink.shape), align_corners=False)
+    return F.grid_sample(ink, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def damage(ink: Tensor, generator: Generator) -> Tensor:
+    """Return a batch of which a third has specks, a third covered edges and a third fog."""
+    return torch.cat(
+        [
+            happen(part, generator)
+            for happen, part in zip((_speckle, _cover, _fog), ink.chunk(3), strict=False)
+        ]
+    )
+
+
+def _speckle(ink: Tensor, generator: Generator) -> Tensor:
     """Return each crop with pixels here and there full of ink or free of it."""
     chosen = torch.rand(ink.shape, generator=generator) < uniform(len(ink), 0.02, 0.25, generator)
     return torch.where(chosen, (torch.rand(ink.shape, generator=generator) < 0.5).to(ink), ink)
 
 
-def cover(ink: Tensor, generator: Generator) -> Tensor:
+def _cover(ink: Tensor, generator: Generator) -> Tensor:
     """Return each crop with its left and right edges inverted or full of ink.
 
     Nobody can tell then which of the two tones is ink, so half of them are inverted as a whole.
     """
     count = len(ink)
     across = torch.arange(SIDE).view(1, 1, 1, SIDE)
-    left, right = uniform(count, 0, 0.3 * SIDE, generator), uniform(count, 0, 0.3 * SIDE, generator)
+    left, right = (uniform(count, 0, 0.3 * SIDE, generator) for _ in range(2))
     beside = (across < left) | (across >= SIDE - right)
     edge = torch.where(some(count, 0.6, generator), 1 - ink, torch.ones_like(ink))
     covered = torch.where(beside, edge, ink)
     return torch.where(some(count, 0.5, generator), 1 - covered, covered)
 
 
-def fog(ink: Tensor, generator: Generator) -> Tensor:
+def _fog(ink: Tensor, generator: Generator) -> Tensor:
     """Return each crop behind something bright and uneven."""
     count = len(ink)
     field = torch.rand(count, 1, 4, 4, generator=generator)
@@ -98,8 +126,7 @@ def fog(ink: Tensor, generator: Generator) -> Tensor:
     return (ink * (1 - share) + bright * share).clamp(0, 1)
 
 
-def misplace(ink: Tensor, generator: Generator) -> Tensor:
-    """Return each crop mirrored, or turned by a quarter to either side: most digits are none then."""
-    way = torch.rand(len(ink), 1, 1, 1, generator=generator)
-    turned = torch.where(way < 0.7, ink.rot90(1, (2, 3)), ink.rot90(-1, (2, 3)))
-    return torch.where(way < 0.4, ink.flip(3), turned)
+def lay_down(ink: Tensor, generator: Generator) -> Tensor:
+    """Return each crop turned by a quarter, to the left or to the right."""
+    left = some(len(ink), 0.5, generator)
+    return torch.where(left, ink.rot90(1, (2, 3)), ink.rot90(-1, (2, 3)))

@@ -1,6 +1,7 @@
 """The recipe of the classifier: MNIST and what the locator cuts out, half and half."""
 
 from collections.abc import Iterator
+from typing import Final
 
 import numpy as np
 import torch
@@ -8,20 +9,24 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
-from export.augment import erase, restroke, some, warp
+from export.augment import damage, enlarge, erase, lay_down, restroke, some, sometimes, warp
 from export.checkpoint import Checkpoint, State
 from export.data import Split
+from export.glyphs import NO_DIGIT
 from export.network import DigitNetwork
 from export.train import Recipe, device, fit, step_seed
 
 # How much of `warp` MNIST's half of a batch gets, and how much the crops, which are warped already.
 MNIST_WARP, CROP_WARP = 0.8, 0.5
-# Shares of MNIST's half of a batch that are written with another pen, and partly wiped out.
-RESTROKED, ERASED = 0.2, 0.2
+# What happens to MNIST's half of a batch, in this order, and to what share of it.
+CHANGES: Final = {restroke: 0.2, enlarge: 0.08, erase: 0.2, damage: 0.25}
+# The share that is mirrored or laid down, and the digits that then no longer look like one.
+MISPLACED = 0.08
+NONE_IF_MIRRORED, NONE_IF_LAID_DOWN = (3, 4, 6, 7, 9), (1, 2, 3, 4, 5, 7)
 # Rows that a network is asked about at once when it is not trained: enough to keep two cores busy.
 EVALUATION_BATCH = 500
 
-DIGIT_RECIPE = Recipe(steps=7_000)
+DIGIT_RECIPE = Recipe(steps=12_000)
 
 
 def train_digit(
@@ -48,12 +53,11 @@ def train_digit(
         generator = Generator().manual_seed(step_seed(seed, step))
         digits, digit_labels = _some_of(split, recipe.batch // 2, generator)
         cut, cut_labels = _some_of(crops, recipe.batch - recipe.batch // 2, generator)
-        ink = torch.cat([_distorted(digits, generator), warp(cut, CROP_WARP, generator)]).clamp(
-            0, 1
-        )
+        digits, digit_labels = _misplaced(digits, digit_labels, generator)
+        ink = torch.cat([_distorted(digits, generator), warp(cut, CROP_WARP, generator)])
         answers = torch.cat([digit_labels, cut_labels]).to(at)
         with torch.autocast(at.type, torch.bfloat16):
-            logits = network(ink.squeeze(1).to(at) * 255.0)
+            logits = network(ink.clamp(0, 1).squeeze(1).to(at) * 255.0)
         return F.cross_entropy(logits.float(), answers, label_smoothing=recipe.smoothing)
 
     return fit(network, loss, recipe, seed, checkpoint)
@@ -66,13 +70,27 @@ def _some_of(split: Split, count: int, generator: Generator) -> tuple[Tensor, Te
     return images, torch.from_numpy(split.labels[chosen]).to(torch.int64)
 
 
+def _misplaced(ink: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Return pictures and labels (N,), a share mirrored or laid down and thereby no digits."""
+    count = len(ink)
+    ways = (
+        (NONE_IF_MIRRORED, ink.flip(3)),
+        (NONE_IF_LAID_DOWN, lay_down(ink, generator)),
+    )
+    for digits, signs in ways:
+        chosen = some(count, MISPLACED / len(ways), generator)
+        chosen = chosen & torch.isin(labels, torch.tensor(digits)).view(-1, 1, 1, 1)
+        ink = torch.where(chosen, signs, ink)
+        labels = labels.masked_fill(chosen.flatten(), NO_DIGIT)
+    return ink, labels
+
+
 def _distorted(ink: Tensor, generator: Generator) -> Tensor:
-    """Return MNIST's digits as other hands and pens would write them."""
+    """Return MNIST's digits as other hands and pens would write them, and time would leave them."""
     ink = warp(ink, MNIST_WARP, generator)
-    chosen = some(len(ink), RESTROKED, generator)
-    ink = torch.where(chosen, restroke(ink, generator), ink)
-    chosen = some(len(ink), ERASED, generator)
-    return torch.where(chosen, erase(ink, generator), ink)
+    for change, share in CHANGES.items():
+        ink = sometimes(change, share, ink, generator)
+    return ink
 
 
 def classifier_of(weights: State) -> DigitNetwork:

@@ -9,8 +9,8 @@ from export.data import Mnist
 from export.fonts import FONTS
 from export.glyphs import HEIGHT, Glyphs, Hand, some_hand, tight
 
-SOURCES = ["mnist", "restroked", "drawn", "font"]
-HAND = Hand("mnist", pen=0.1, slant=0.1, aspect=1.0, looseness=0.02, font=0)
+SOURCES = ["mnist", "restroked", "drawn", "displayed", "font"]
+HAND = Hand("mnist", pen=0.1, nib=1.0, slant=0.1, aspect=1.0, looseness=0.02, font=0)
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +53,15 @@ def test_a_broad_pen_leaves_more_ink(glyphs: Glyphs, source: str) -> None:
         for pen in (0.03, 0.15)
     )
     assert broad.sum() > 2 * fine.sum()
+
+
+def test_a_pen_with_an_edge_draws_thick_and_thin(glyphs: Glyphs) -> None:
+    """Of a 1 the upright is nearly as thick as with a round pen, of a slope along the edge less."""
+    round_pen, edged = (
+        (glyphs.digit(1, replace(HAND, source="drawn", nib=nib), np.random.default_rng(0)) > 128)
+        for nib in (1.0, 0.2)
+    )
+    assert 0.3 * round_pen.sum() < edged.sum() < 0.95 * round_pen.sum()
 
 
 @pytest.mark.parametrize("font", range(len(FONTS)))
