@@ -30,6 +30,8 @@ def some(count: int, share: float, generator: Generator) -> Tensor:
 def sometimes(change: Change, share: float, ink: Tensor, generator: Generator) -> Tensor:
     """Return a batch of which about a share is changed."""
     chosen = some(len(ink), share, generator).flatten()
+    if not chosen.any():  # not every change can do with nothing
+        return ink
     return ink.index_put((chosen,), change(ink[chosen], generator))
 
 

@@ -39,6 +39,9 @@ FAINTEST: Final = 0.06
 UNPLACED: Final = 0.15
 """A small picture is read as it is where no candidate has a better score than this."""
 
+EDGE_IS_PAPER: Final = 6.0
+"""How much it says of a small picture's ink that it is brighter or darker than the edge."""
+
 DIM: Final = 0.35
 """What is left of the ink beside a box: enough to see that a stroke goes on, or whose it is."""
 
@@ -87,7 +90,11 @@ def cut(  # noqa: PLR0915 - a graph in the order in which data flows through it
 
     # A small picture is its best candidate, or as a whole: never more and never less than one.
     corners = op.Slice(candidates, [0], [4], [1])
-    chances = op.Sigmoid(op.Gather(candidates, 4, axis=1))
+    width_height = op.Cast(op.Gather(height_width, [1, 0]), to=1)
+    from_low, to_high = op.Split(corners, axis=1, num_outputs=2)
+    # Where the picture was padded there is nothing.
+    is_outside = op.ReduceMax(from_low + to_high - width_height * 2.0, [1], keepdims=0) > 0.0
+    chances = op.Where(is_outside, 0.0, op.Sigmoid(op.Gather(candidates, 4, axis=1)))
     least = op.Max(op.Min(threshold, op.Gather(chances, 0) * BEST_SHARE), FAINTEST)
     chosen = op.NonMaxSuppression(
         op.Unsqueeze(op.Gather(corners, [1, 0, 3, 2], axis=1), [0]),
@@ -130,7 +137,16 @@ def cut(  # noqa: PLR0915 - a graph in the order in which data flows through it
     is_double = op.ReduceMax(op.Trilu(alike, -1, upper=0), [1], keepdims=0) > nearest
     index = op.Compress(likely, op.Not(op.Or(op.Or(is_part, is_double), is_blemish)), axis=0)
     scores = op.Gather(chances, index)
-    ink_is_bright = op.Gather(op.Gather(candidates, 5, axis=1), index) > 0.0
+
+    # A broad stroke that fills a small picture looks like paper; the picture's edge tells.
+    ink = op.Cast(op.Transpose(pixels, perm=[2, 0, 1]), to=1)
+    rows = op.ReduceMean(op.Gather(ink, [0, -1], axis=1), keepdims=0)
+    columns = op.ReduceMean(op.Gather(ink, [0, -1], axis=2), keepdims=0)
+    mean = op.ReduceMean(ink, keepdims=0)
+    deviation = op.Sqrt(op.Max(op.ReduceMean(ink * ink, keepdims=0) - mean * mean, 0.0))
+    inner = (mean - (rows + columns) / 2.0) / (deviation + 4.0)
+    evidence = op.Where(is_small, inner * EDGE_IS_PAPER, 0.0)
+    ink_is_bright = op.Gather(op.Gather(candidates, 5, axis=1), index) + evidence > 0.0
     box = op.Gather(corners, index)
     low, high = op.Split(box, axis=1, num_outputs=2)
     center = (low + high) / 2.0
@@ -138,7 +154,6 @@ def cut(  # noqa: PLR0915 - a graph in the order in which data flows through it
     side = op.ReduceMax(size, [1], keepdims=1) * MARGIN
 
     # One that lies as MNIST's do, or that shows nothing, is left exactly as it is.
-    width_height = op.Cast(op.Gather(height_width, [1, 0]), to=1)
     whole = op.Cast(longest, to=1)
     shift = op.ReduceMax(op.Abs(center - width_height / 2.0), [1], keepdims=1)
     in_place = op.And(op.Abs(side / whole - 1.0) < 0.15, shift < 0.08 * whole)
@@ -148,7 +163,6 @@ def cut(  # noqa: PLR0915 - a graph in the order in which data flows through it
     side = op.Where(as_is, whole, side)
 
     # Mean of each of 28 x 28 parts of the square, and how much of it lies within the picture.
-    ink = op.Cast(op.Transpose(pixels, perm=[2, 0, 1]), to=1)
     layers = op.Unsqueeze(op.Concat(ink, ink * 0.0 + 1.0, axis=0), [0])
     parts = op.RoiAlign(
         layers,

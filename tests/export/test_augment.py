@@ -49,9 +49,10 @@ def test_sometimes_changes_about_a_share(ink: Tensor) -> None:
     assert 8 <= changed.sum() <= 28
 
 
-def test_sometimes_may_find_nothing_to_change(ink: Tensor) -> None:
+@pytest.mark.parametrize("change", CHANGES)
+def test_sometimes_may_find_nothing_to_change(ink: Tensor, change: Change) -> None:
     """A share of none is none."""
-    assert torch.equal(augment.sometimes(augment.damage, 0.0, ink, generator()), ink)
+    assert torch.equal(augment.sometimes(change, 0.0, ink, generator()), ink)
 
 
 def test_what_is_enlarged_reaches_the_edges(ink: Tensor) -> None:
