@@ -7,15 +7,19 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import uvicorn
 
 from server.app import Readiness, create_app
 from server.image import Limits
+from server.master import Master
 from server.model import UnusableModel, load_models
+from server.protocol import BoundedProtocol
 from server.read import read_files
 from server.recognize import Recognizer
 from server.settings import REPOSITORY, InvalidSettings, Settings, describe_settings, load_settings
@@ -26,6 +30,8 @@ log = logging.getLogger("server")
 _MANY_FILES = 10
 # A stop takes less than 8 seconds in all, drain included; after 10 platforms kill.
 _STOP_SECONDS = 7
+# Connections that wait to be accepted; the kernel allows no more by itself.
+_BACKLOG = 4096
 
 
 def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -68,36 +74,63 @@ def serve(recognizer: Recognizer, settings: Settings) -> int:
     logging.basicConfig(
         stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
     )
-    # uvicorn tells of each step of its start and stop; one line of ours is enough.
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    # uvicorn tells of each step of its start and stop, and of each client that speaks no HTTP.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     readiness = Readiness()
+    # uvicorn accepts whatever makes a protocol of its arguments; its type says classes only.
+    protocol: Any = partial(BoundedProtocol, settings, lambda: readiness.is_draining)
     config = uvicorn.Config(
         create_app(recognizer, settings, readiness),
-        host=settings.host,
-        port=settings.port,
-        http="httptools",
+        http=protocol,
         ws="none",
         log_config=None,
         server_header=False,
         timeout_graceful_shutdown=int(_STOP_SECONDS - settings.drain_seconds),
     )
-    server = _Server(config, readiness, settings.drain_seconds)
-    server.run()
-    return 0
+    try:
+        listener = _listen(settings)
+    except OSError as error:
+        log.error("%s, port %d: %s", settings.host, settings.port, error.strerror)
+        return 1
+
+    def work(on_ready: Callable[[], None]) -> int:
+        _Server(config, readiness, settings.drain_seconds, on_ready).run([listener])
+        return 0
+
+    def say_where() -> None:
+        port = listener.getsockname()[1]
+        log.info("Reading digits on http://localhost:%d (POST /recognize.json)", port)
+
+    if settings.workers > 1:
+        return Master(settings.workers, work).run(say_where)
+    return work(say_where)
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """Return the socket on which all processes wait; before they do, clients queue up on it."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    address = (settings.host, settings.port)
+    return socket.create_server(address, family=family, backlog=_BACKLOG)
 
 
 class _Server(uvicorn.Server):
-    """uvicorn that says where it listens, and stops without losing a request."""
+    """uvicorn that says when it is ready, and stops without losing a request."""
 
-    def __init__(self, config: uvicorn.Config, readiness: Readiness, drain_seconds: float) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        readiness: Readiness,
+        drain_seconds: float,
+        on_ready: Callable[[], None],
+    ) -> None:
         super().__init__(config)
         self._readiness = readiness
         self._drain_seconds = drain_seconds
+        self._on_ready = on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        port = self.servers[0].sockets[0].getsockname()[1]
-        log.info("Reading digits on http://localhost:%d (POST /recognize.json)", port)
+        self._on_ready()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         # uvicorn's own would die of the signal again at the end; a stop that was asked for is no

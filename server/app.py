@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from server.admission import Admission
 from server.errors import (
     ClientError,
     InternalError,
@@ -43,6 +44,7 @@ class State(TypedDict):
 
     recognizer: Recognizer
     worker: Worker
+    admission: Admission
     settings: Settings
     readiness: Readiness
 
@@ -58,10 +60,18 @@ def create_app(recognizer: Recognizer, settings: Settings, readiness: Readiness)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[State]:
-        worker = Worker(settings.max_waiting)
+        worker = Worker()
         await worker.run(_warm_up, recognizer)
         readiness.is_warm = True
-        yield State(recognizer=recognizer, worker=worker, settings=settings, readiness=readiness)
+        # One body of the largest size always finds room.
+        most = max(settings.max_bytes_in_flight, settings.max_body_bytes)
+        yield State(
+            recognizer=recognizer,
+            worker=worker,
+            admission=Admission(settings.max_waiting, most),
+            settings=settings,
+            readiness=readiness,
+        )
         worker.close()
 
     return Starlette(
@@ -92,20 +102,27 @@ def _warm_up(recognizer: Recognizer) -> None:
 async def recognize(request: Request[State]) -> Response:
     """Answer the picture or the pictures that a request brings."""
     state = request.state
-    upload = await read_upload(request, state["settings"])
     explain = request.query_params.get("explain") == "1"
-    with state["worker"].place():
+    async with _admitted(request) as upload:
         if not upload.is_batch:
             return JSONResponse(await _read(upload.pictures[0], explain, state))
         return JSONResponse({"answers": await _read_all(upload, explain, state)})
 
 
+@asynccontextmanager
+async def _admitted(request: Request[State]) -> AsyncIterator[Upload]:
+    """Hold what a request brings, and its place in the queue, until it is answered."""
+    admission = request.state["admission"]
+    with admission.body() as hold:
+        upload = await read_upload(request, request.state["settings"], hold)
+        with admission.place():
+            yield upload
+
+
 async def _answers_for_page(request: Request[State]) -> list[dict[str, Any]]:
     """Return what the page shows where no script runs: all that the network saw."""
-    state = request.state
-    upload = await read_upload(request, state["settings"])
-    with state["worker"].place():
-        return await _read_all(upload, True, state)
+    async with _admitted(request) as upload:
+        return await _read_all(upload, True, request.state)
 
 
 async def _read_all(upload: Upload, explain: bool, state: State) -> list[dict[str, Any]]:

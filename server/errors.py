@@ -2,6 +2,7 @@
 
 Problem
 ├── ClientError            the request has to change before it can succeed
+│   ├── MalformedRequest   400
 │   ├── MalformedForm      400
 │   ├── MalformedJson      400
 │   ├── MalformedBase64    400
@@ -14,7 +15,8 @@ Problem
 │   ├── TooManyPixels      413
 │   ├── UnsupportedFormat  415
 │   ├── UnsupportedCoding  415
-│   └── CorruptImage       422
+│   ├── CorruptImage       422
+│   └── HeaderTooLarge     431
 └── ServerProblem          the same request may succeed later, or elsewhere
     ├── InternalError      500
     ├── Busy               503
@@ -56,6 +58,15 @@ class Problem(Exception):
 
 class ClientError(Problem):
     """The request has to change before it can succeed."""
+
+
+class MalformedRequest(ClientError):
+    """What arrived is no HTTP request; the connection is closed."""
+
+    status = 400
+    title = "Bad Request"
+    code = "malformed_request"
+    headers: ClassVar[dict[str, str]] = {"Connection": "close"}
 
 
 class MalformedForm(ClientError):
@@ -107,7 +118,7 @@ class MethodNotAllowed(ClientError):
 
 
 class TooSlow(ClientError):
-    """The body did not arrive in time; the connection is closed, as its rest may never come."""
+    """A request did not arrive in time; the connection is closed, as its rest may never come."""
 
     status = 408
     title = "Request Timeout"
@@ -162,6 +173,15 @@ class CorruptImage(ClientError):
     status = 422
     title = "Unprocessable Content"
     code = "corrupt_image"
+
+
+class HeaderTooLarge(ClientError):
+    """The request line and the headers have more bytes than are taken; the connection is closed."""
+
+    status = 431
+    title = "Request Header Fields Too Large"
+    code = "header_too_large"
+    headers: ClassVar[dict[str, str]] = {"Connection": "close"}
 
 
 class ServerProblem(Problem):

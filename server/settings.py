@@ -23,9 +23,13 @@ class Settings:
     host: str
     locator: Path
     classifier: Path
+    workers: int
+    max_header_bytes: int
     max_body_bytes: int
+    max_bytes_in_flight: int
     max_pictures: int
     decode_budget_bytes: int
+    header_timeout_seconds: float
     body_timeout_seconds: float
     max_waiting: int
     drain_seconds: float
@@ -108,12 +112,36 @@ SETTINGS = (
         "the network that says which digit a crop shows",
     ),
     Setting(
+        "WEB_CONCURRENCY",
+        "workers",
+        _whole(1, 64),
+        "1",
+        "a whole number from 1 to 64",
+        "how many processes answer requests; further ones share the memory of the networks",
+    ),
+    Setting(
+        "DIGIT_MAX_HEADER_BYTES",
+        "max_header_bytes",
+        _whole(1024, 2**20),
+        str(16 * 2**10),
+        "a whole number from 1024 to 1048576",
+        "the largest request line and headers",
+    ),
+    Setting(
         "DIGIT_MAX_BODY_BYTES",
         "max_body_bytes",
         _whole(1024, 2**30),
         str(16 * 2**20),
         "a whole number from 1024 to 1073741824",
         "the largest request body",
+    ),
+    Setting(
+        "DIGIT_MAX_BYTES_IN_FLIGHT",
+        "max_bytes_in_flight",
+        _whole(2**16, 2**34),
+        str(48 * 2**20),
+        "a whole number from 65536 to 17179869184",
+        "the most bytes of bodies held at a time in one process; what goes beyond is answered 503",
     ),
     Setting(
         "DIGIT_MAX_PICTURES",
@@ -130,6 +158,14 @@ SETTINGS = (
         str(64 * 2**20),
         "a whole number from 65536 to 4294967296",
         "the most memory that decoding one picture may take",
+    ),
+    Setting(
+        "DIGIT_HEADER_TIMEOUT_SECONDS",
+        "header_timeout_seconds",
+        _seconds(0.1, 3600),
+        "10",
+        "a number from 0.1 to 3600",
+        "how long the request line and headers may take to arrive",
     ),
     Setting(
         "DIGIT_BODY_TIMEOUT_SECONDS",

@@ -5,6 +5,7 @@ import base64
 import binascii
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -45,19 +46,27 @@ class Upload:
     is_batch: bool
 
 
-async def read_upload(request: Request[Any], settings: Settings) -> Upload:
+async def read_upload(
+    request: Request[Any], settings: Settings, hold: Callable[[int], None]
+) -> Upload:
     """Return the pictures in a request's body.
 
     What the body is is told by the body itself where it begins as a picture does, by the content
     type otherwise: `curl --data-binary @7.png` calls a PNG a form.
 
+    Args:
+        request: its body has not been read.
+        settings: the limits.
+        hold: called with the count of each piece of the body; may refuse it.
+
     Raises:
+        Busy: `hold` refused a piece.
         ClientError: no picture can be had from the body.
     """
     coding = request.headers.get("content-encoding", "identity")
     if coding.lower() != "identity":
         raise UnsupportedCoding("Bodies are taken without a content-encoding only.")
-    body = await _read_body(request, settings)
+    body = await _read_body(request, settings, hold)
     upload = _parse_body(body, request.headers.get("content-type", ""))
     if len(upload.pictures) > settings.max_pictures:
         raise TooManyPictures(
@@ -67,7 +76,9 @@ async def read_upload(request: Request[Any], settings: Settings) -> Upload:
     return upload
 
 
-async def _read_body(request: Request[Any], settings: Settings) -> bytes:
+async def _read_body(
+    request: Request[Any], settings: Settings, hold: Callable[[int], None]
+) -> bytes:
     too_large = BodyTooLarge(
         f"The body is too large; at most {settings.max_body_bytes} bytes are taken."
     )
@@ -81,6 +92,7 @@ async def _read_body(request: Request[Any], settings: Settings) -> bytes:
                 body += chunk
                 if len(body) > settings.max_body_bytes:
                     raise too_large
+                hold(len(chunk))
     except TimeoutError as error:
         raise TooSlow(
             f"The body took longer to arrive than {settings.body_timeout_seconds:g} seconds."

@@ -1,12 +1,9 @@
-"""The one thread on which pictures are decoded and read, and the bounded queue before it."""
+"""The one thread on which pictures are decoded and read."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
-
-from server.errors import Busy
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -19,25 +16,9 @@ class Worker:
     picture is decoded at any time.
     """
 
-    def __init__(self, max_waiting: int) -> None:
-        """Make a worker that lets in `max_waiting` requests at a time."""
+    def __init__(self) -> None:
+        """Make a worker, whose thread starts with its first function."""
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="recognize")
-        self._free = max_waiting
-
-    @contextmanager
-    def place(self) -> Iterator[None]:
-        """Hold one of the places in the queue, as long as a request needs it.
-
-        Raises:
-            Busy: all are taken.
-        """
-        if not self._free:
-            raise Busy("As many requests as may wait are waiting; try again in a moment.")
-        self._free -= 1
-        try:
-            yield
-        finally:
-            self._free += 1
 
     async def run(
         self,

@@ -105,7 +105,7 @@ def test_port_taken(service: Service) -> None:
     output, _ = process.communicate(timeout=PATIENCE_SECONDS)
 
     assert process.returncode != 0
-    assert "address already in use" in output
+    assert f"port {service.port}: Address already in use" in output
     assert "Traceback" not in output
 
 

@@ -1,11 +1,10 @@
-"""The single thread and its queue."""
+"""The single thread."""
 
 import asyncio
 import threading
 
 import pytest
 
-from server.errors import Busy
 from server.worker import Worker
 
 
@@ -13,7 +12,7 @@ def test_one_thread() -> None:
     """Everything runs on one thread, which is not the event loop's."""
 
     async def run() -> set[int]:
-        worker = Worker(4)
+        worker = Worker()
         idents = await asyncio.gather(*(worker.run(threading.get_ident) for _ in range(8)))
         worker.close()
         return set(idents)
@@ -27,7 +26,7 @@ def test_error_comes_back() -> None:
     """What a function raises is raised where it was awaited."""
 
     async def run() -> None:
-        worker = Worker(1)
+        worker = Worker()
         try:
             await worker.run(int, "x")
         finally:
@@ -35,14 +34,3 @@ def test_error_comes_back() -> None:
 
     with pytest.raises(ValueError, match="invalid literal"):
         asyncio.run(run())
-
-
-def test_full() -> None:
-    """With all places taken one more is refused, until one is free."""
-    worker = Worker(1)
-
-    with worker.place(), pytest.raises(Busy), worker.place():
-        pass
-
-    with worker.place():
-        worker.close()

@@ -1,0 +1,55 @@
+"""What is let in at a time: requests by their number, bodies by their bytes."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from server.errors import Busy
+
+
+class Admission:
+    """Keeps count of what a process holds, so that its memory has a bound.
+
+    Not of connections: most of them wait for nothing, and a slow client would take a good one's
+    place.
+    """
+
+    def __init__(self, max_waiting: int, max_bytes: int) -> None:
+        """Let in `max_waiting` requests, and as many bytes of bodies, at a time."""
+        self._places = max_waiting
+        self._bytes = max_bytes
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Hold one of the places in the queue, as long as a request needs it.
+
+        Raises:
+            Busy: all are taken.
+        """
+        if not self._places:
+            raise Busy("As many requests as may wait are waiting; try again in a moment.")
+        self._places -= 1
+        try:
+            yield
+        finally:
+            self._places += 1
+
+    @contextmanager
+    def body(self) -> Iterator[Callable[[int], None]]:
+        """Give a function that takes a count of bytes as they arrive, and hold them to the end.
+
+        As they arrive, not as they are announced: whoever announces much and sends nothing would
+        keep others out. The function raises Busy when there is no room for them.
+        """
+        held = 0
+
+        def hold(count: int) -> None:
+            nonlocal held
+            if count > self._bytes:
+                raise Busy("As many bytes as may be held are held; try again in a moment.")
+            self._bytes -= count
+            held += count
+
+        try:
+            yield hold
+        finally:
+            self._bytes += held

@@ -1,0 +1,150 @@
+"""Several processes that answer on one socket, and the one that keeps them alive.
+
+They are forked from a process that has loaded the networks, so they share that memory. The master
+answers nothing itself: it waits for signals, which stay blocked until it asks for the next one, so
+none interrupts it and none is lost.
+"""
+
+import gc
+import logging
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+log = logging.getLogger("server")
+
+Work = Callable[[Callable[[], None]], int]
+"""What a process does until SIGTERM: calls the function it is given when it is ready, and returns
+its exit status."""
+
+_SIGNALS = frozenset({signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+
+# A worker needs a quarter of a second; one that takes this long will not be ready at all.
+_READY_SECONDS = 10.0
+# A worker stops within 7 seconds; after 10 platforms kill.
+_STOP_SECONDS = 8.0
+# After a start that failed: the next one may fail as well.
+_PAUSE_SECONDS = 1.0
+
+
+@dataclass
+class Master:
+    """Keeps `count` processes at work.
+
+    Attributes:
+        count: how many.
+        work: what each does.
+    """
+
+    count: int
+    work: Work
+    _working: set[int] = field(default_factory=set)
+    _leaving: set[int] = field(default_factory=set)
+    """Processes that were told to end."""
+
+    def run(self, on_ready: Callable[[], None]) -> int:
+        """Work until SIGTERM or SIGINT; SIGHUP renews the processes one by one.
+
+        Args:
+            on_ready: called once the first process is ready.
+
+        Returns:
+            The exit status.
+        """
+        # What is there is there for good: a collection would write to pages that all share.
+        gc.collect()
+        gc.freeze()
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        if not self._start():
+            return 1
+        on_ready()
+        self._fill()
+        while (number := signal.sigwait(_SIGNALS)) not in {signal.SIGTERM, signal.SIGINT}:
+            if number == signal.SIGHUP:
+                self._renew()
+            self._fill()
+        self._stop()
+        return 0
+
+    def _start(self) -> bool:
+        """Start a process; return whether it became ready."""
+        reading, writing = os.pipe()
+        pid = os.fork()
+        if not pid:
+            os.close(reading)
+            self._become_worker(writing)
+        os.close(writing)
+        with os.fdopen(reading, "rb") as pipe:
+            # It becomes readable when the worker writes to it, or ends and thereby closes it.
+            is_ready = bool(select.select([pipe], [], [], _READY_SECONDS)[0] and pipe.read(1))
+        if is_ready:
+            self._working.add(pid)
+        else:
+            os.kill(pid, signal.SIGKILL)
+            self._leaving.add(pid)
+        return is_ready
+
+    def _become_worker(self, writing: int) -> NoReturn:
+        """Work, and end without a way back into the master's code."""
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # meant for the master
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+
+        def say_ready() -> None:
+            os.write(writing, b"1")
+            os.close(writing)
+
+        status = 1
+        try:
+            status = self.work(say_ready)
+        finally:
+            logging.shutdown()
+            os._exit(status)
+
+    def _fill(self) -> None:
+        """Start a process in the place of each that has ended."""
+        for pid in self._reap() & self._working:
+            log.warning("Process %d ended; another one takes its place", pid)
+            self._working.remove(pid)
+        while len(self._working) < self.count:
+            if not self._start():
+                time.sleep(_PAUSE_SECONDS)
+                return  # its end is a signal, after which this is tried again
+
+    def _renew(self) -> None:
+        """Start a new process for each old one, and end that when the new one is ready."""
+        for pid in list(self._working):
+            if self._start():
+                os.kill(pid, signal.SIGTERM)
+                self._working.remove(pid)
+                self._leaving.add(pid)
+
+    def _reap(self) -> set[int]:
+        """Return which processes have ended since this was asked last."""
+        ended = set()
+        # There is no child left, or none that has ended.
+        with suppress(ChildProcessError):
+            while pid := os.waitpid(-1, os.WNOHANG)[0]:
+                ended.add(pid)
+        self._leaving -= ended
+        return ended
+
+    def _stop(self) -> None:
+        """End all processes: as they like at first, then at once."""
+        for pid in self._working - self._reap():
+            os.kill(pid, signal.SIGTERM)
+            self._leaving.add(pid)
+        deadline = time.monotonic() + _STOP_SECONDS
+        while self._leaving and (left := deadline - time.monotonic()) > 0:
+            arrived = signal.sigtimedwait(_SIGNALS, left)
+            self._reap()
+            if arrived and arrived.si_signo == signal.SIGINT:
+                break
+        for pid in self._leaving:
+            os.kill(pid, signal.SIGKILL)

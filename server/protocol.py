@@ -1,0 +1,189 @@
+"""HTTP/1.1 on one connection: uvicorn's protocol, bounded in bytes and in time.
+
+llhttp keeps to the syntax, but it reads headers of any size and waits for them forever. What is
+refused here never became a request: it is answered with a problem document, and the connection
+ends, as nobody can tell where on it a next request would begin.
+"""
+
+import json
+from asyncio import TimerHandle, Transport
+from collections.abc import Callable
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from server.errors import HeaderTooLarge, MalformedRequest, Problem, TooSlow
+from server.settings import Settings
+
+# Until then a refused client may still send, so that it gets to read why; a connection that is
+# closed while bytes arrive is reset, and the answer lost.
+_LINGER_SECONDS = 2.0
+# The application answers a slow body itself; this ends what it does not wait for any more.
+_SPARE_SECONDS = 1.0
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """A connection that ends when its client takes too long or sends too much.
+
+    Args:
+        settings: the bounds.
+        is_draining: whether the server is about to stop, so that no answer invites a next request.
+        uvicorn: what uvicorn gives to each of its connections.
+    """
+
+    def __init__(self, settings: Settings, is_draining: Callable[[], bool], **uvicorn: Any) -> None:
+        super().__init__(**uvicorn)
+        self._settings = settings
+        self._is_draining = is_draining
+        self._deadline: TimerHandle | None = None
+        self._problem: Problem | None = None
+        self._is_refused = False
+        self._is_in_body = False
+        # Of the request line and the headers; and since anything was made of what arrives.
+        self._head_bytes = self._unused_bytes = 0
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+        """Begin to wait for the first request."""
+        super().connection_made(transport)
+        self._end_after(self._settings.header_timeout_seconds)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the deadline."""
+        self._wait_no_more()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what arrives, unless it is too much or too late."""
+        if self._is_refused:
+            return
+        self._unused_bytes += len(data)
+        super().data_received(data)
+        if self.transport.is_closing() or self._is_refused:
+            return
+        # A header, a trailer or a chunk's extension without end: the parser would keep all of it.
+        if self._unused_bytes > self._settings.max_header_bytes:
+            self._refuse(self._header_too_large())
+        # Line ends between requests keep no connection open.
+        elif self._deadline is None and self._is_idle():
+            self._end_after(self._settings.header_timeout_seconds)
+
+    def on_message_begin(self) -> None:
+        """Begin a request; it has to be there in time, counted from its first byte."""
+        super().on_message_begin()
+        self._head_bytes = 0
+        if self._deadline is None:
+            self._end_after(self._settings.header_timeout_seconds)
+
+    def on_url(self, url: bytes) -> None:
+        """Take a part of the request line."""
+        self._count_head(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header, or a trailer."""
+        self._count_head(len(name) + len(value))
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Hand the request to the application; its body has to be there in time, too."""
+        super().on_headers_complete()
+        self._is_in_body = True
+        self._unused_bytes = 0
+        self._end_after(self._settings.body_timeout_seconds + _SPARE_SECONDS)
+        if self._is_draining():
+            self.cycle.keep_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body."""
+        super().on_body(body)
+        self._unused_bytes = 0
+
+    def on_message_complete(self) -> None:
+        """End a request's body: however long the answer takes, the client has done its part."""
+        super().on_message_complete()
+        self._is_in_body = False
+        self._unused_bytes = 0
+        self._wait_no_more()
+
+    def shutdown(self) -> None:
+        """Answer what is under way and end; one that was just accepted may still ask."""
+        if self.cycle is None and not self._is_refused:
+            self._end_after(_SPARE_SECONDS)
+        else:
+            super().shutdown()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """End a connection on which no next request came."""
+        self._close()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is not HTTP; uvicorn's own answer is plain text."""
+        self._refuse(
+            self._problem
+            or MalformedRequest("The request does not keep to the syntax of HTTP/1.1.")
+        )
+
+    def _count_head(self, count: int) -> None:
+        self._head_bytes += count
+        if self._head_bytes > self._settings.max_header_bytes:
+            # Raised through the parser, which ends in `send_400_response`.
+            self._problem = self._header_too_large()
+            raise self._problem
+
+    def _header_too_large(self) -> Problem:
+        return HeaderTooLarge(
+            f"The request line and headers are too large; at most "
+            f"{self._settings.max_header_bytes} bytes are taken."
+        )
+
+    def _is_idle(self) -> bool:
+        """Say whether all requests so far are answered."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def _end_after(self, seconds: float) -> None:
+        self._wait_no_more()
+        self._deadline = self.loop.call_later(seconds, self._end)
+
+    def _wait_no_more(self) -> None:
+        if self._deadline:
+            self._deadline.cancel()
+        self._deadline = None
+
+    def _end(self) -> None:
+        """End a connection whose client was too slow."""
+        self._deadline = None
+        if self._is_in_body:  # and answered already, or about to be
+            self._close()
+        else:
+            seconds = self._settings.header_timeout_seconds
+            self._refuse(TooSlow(f"The request took longer to arrive than {seconds:g} seconds."))
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answer what is no request, and end the connection."""
+        self._is_refused = True
+        self._wait_no_more()
+        self.pipeline.clear()
+        if not self._is_idle() and not self._is_in_body:
+            # An earlier request is being answered: that answer comes first, and is the last.
+            self.cycle.keep_alive = False
+            return
+        body = json.dumps(problem.as_document()).encode()
+        headers = [
+            *self.server_state.default_headers,
+            (b"content-type", b"application/problem+json"),
+            (b"content-length", str(len(body)).encode()),
+            (b"connection", b"close"),
+        ]
+        lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
+        self.transport.write(STATUS_LINE[problem.status] + lines + b"\r\n" + body)
+        if self.cycle is not None:
+            self.cycle.disconnected = True  # whoever waits for its body is told
+            self.cycle.message_event.set()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.loop.call_later(_LINGER_SECONDS, self._close)
+
+    def _close(self) -> None:
+        """Close the connection, by force if the client does not take what was sent to it."""
+        self.transport.close()
+        self.loop.call_later(_LINGER_SECONDS, self.transport.abort)

@@ -1,0 +1,187 @@
+"""Several processes on one port, and what happens to them."""
+
+import http.client
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from server.settings import REPOSITORY
+from tests.drawings import seven
+from tests.processes import PATIENCE_SECONDS, Service, serving
+
+SEVEN = seven()
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    """A master with two processes, which take a moment to drain."""
+    with serving({"WEB_CONCURRENCY": "2", "DIGIT_DRAIN_SECONDS": "0.3"}) as service:
+        wait_until(lambda: len(workers(service)) == 2)
+        yield service
+
+
+def wait_until(is_so: object) -> None:
+    assert callable(is_so)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def workers(service: Service) -> set[int]:
+    return children(service.process.pid)
+
+
+def children(master: int) -> set[int]:
+    """Return the processes that a master has started and that live."""
+    task = Path(f"/proc/{master}/task/{master}/children")
+    return {int(pid) for pid in task.read_text().split() if is_alive(int(pid))}
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def ask(service: Service) -> int:
+    link = http.client.HTTPConnection("localhost", service.port, timeout=PATIENCE_SECONDS)
+    link.request("POST", "/recognize.json", SEVEN)
+    status = link.getresponse().status
+    link.close()
+    return status
+
+
+@contextmanager
+def under_load(service: Service) -> Iterator[list[object]]:
+    """Ask without a pause; give a list of all that was answered, or went wrong."""
+    answers: list[object] = []
+    is_over = threading.Event()
+
+    def ask_on() -> None:
+        while not is_over.is_set():
+            try:
+                answers.append(ask(service))
+            except OSError as error:
+                answers.append(error)
+
+    clients = [threading.Thread(target=ask_on) for _ in range(4)]
+    for client in clients:
+        client.start()
+    yield answers
+    is_over.set()
+    for client in clients:
+        client.join()
+
+
+def test_a_process_that_dies_is_replaced(service: Service) -> None:
+    """Within a moment, and the other one answers meanwhile."""
+    before = workers(service)
+    victim = min(before)
+
+    os.kill(victim, signal.SIGKILL)
+
+    assert ask(service) == 200
+    wait_until(lambda: len(workers(service)) == 2)
+    assert victim not in workers(service)
+    assert before & workers(service)
+
+
+def test_renewal_loses_nothing(service: Service) -> None:
+    """SIGHUP replaces all processes one by one, and every request is answered."""
+    before = workers(service)
+
+    with under_load(service) as answers:
+        service.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: len(workers(service)) == 2 and not before & workers(service))
+
+    assert set(answers) == {200}
+
+
+def test_stop(service: Service) -> None:
+    """SIGTERM ends the master and all of its processes; that is no failure."""
+    children = workers(service)
+
+    assert service.stop() == 0
+
+    assert not any(is_alive(pid) for pid in children)
+
+
+def run(work: str) -> subprocess.Popen[str]:
+    """Start a master whose processes do something else than serve."""
+    code = f"""
+import signal, sys, time
+start = time.monotonic()
+from server.master import Master
+def work(say_ready):
+    {work}
+sys.exit(Master(2, work).run(lambda: print("ready", flush=True)))
+"""
+    return subprocess.Popen(
+        [sys.executable, "-c", code], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
+    )
+
+
+def test_a_process_that_cannot_start_ends_the_master() -> None:
+    """It would be no better the next time."""
+    master = run("return 3")
+
+    output, _ = master.communicate(timeout=PATIENCE_SECONDS)
+
+    assert master.returncode == 1
+    assert output == ""
+
+
+def test_a_renewal_that_fails_leaves_the_old_processes() -> None:
+    """Those that answer are not given up for some that do not."""
+    master = run("return 3 if time.monotonic() > start + 2 else (say_ready(), time.sleep(60))")
+    assert master.stdout
+    with master, master.stdout:
+        assert master.stdout.readline() == "ready\n"
+        wait_until(lambda: len(children(master.pid)) == 2)
+        before = children(master.pid)
+        time.sleep(2)
+        master.send_signal(signal.SIGHUP)
+        time.sleep(0.5)
+        assert before <= children(master.pid)
+        master.terminate()
+        assert master.wait(PATIENCE_SECONDS) == 0
+
+
+def test_a_process_that_cannot_be_replaced_is_tried_again() -> None:
+    """The others work on meanwhile."""
+    is_sick = "start + 2 < time.monotonic() < start + 4"
+    master = run(f"return 3 if {is_sick} else (say_ready(), time.sleep(60))")
+    assert master.stdout
+    with master, master.stdout:
+        assert master.stdout.readline() == "ready\n"
+        wait_until(lambda: len(children(master.pid)) == 2)
+        time.sleep(2)
+        os.kill(min(children(master.pid)), signal.SIGKILL)
+        wait_until(lambda: len(children(master.pid)) == 1)
+        wait_until(lambda: len(children(master.pid)) == 2)
+        master.terminate()
+        assert master.wait(PATIENCE_SECONDS) == 0
+
+
+def test_a_second_interrupt_ends_the_stubborn() -> None:
+    """Processes that do not end when they are told to are killed."""
+    master = run("signal.signal(signal.SIGTERM, signal.SIG_IGN); say_ready(); time.sleep(60)")
+    assert master.stdout
+    with master, master.stdout:
+        assert master.stdout.readline() == "ready\n"
+        time.sleep(0.3)
+        master.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+        assert master.poll() is None
+        master.send_signal(signal.SIGINT)
+        assert master.wait(PATIENCE_SECONDS) == 0

@@ -1,0 +1,181 @@
+"""Connections that would break a server without bounds, over real sockets."""
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.drawings import seven
+from tests.processes import PATIENCE_SECONDS, Service, serving
+
+POST = b"POST /recognize.json HTTP/1.1\r\nHost: x\r\n"
+GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
+SEVEN = seven()
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    """A server that is patient for a second."""
+    environ = {"DIGIT_HEADER_TIMEOUT_SECONDS": "1", "DIGIT_BODY_TIMEOUT_SECONDS": "1"}
+    with serving(environ) as service:
+        yield service
+
+
+def exchange(service: Service, *pieces: bytes, pause: float = 0.0) -> bytes:
+    """Send pieces, and return all that comes until the server ends the connection."""
+    with socket.create_connection(("localhost", service.port), PATIENCE_SECONDS) as link:
+        for piece in pieces:
+            link.sendall(piece)
+            time.sleep(pause)
+        return received(link)
+
+
+def received(link: socket.socket) -> bytes:
+    parts = []
+    while part := link.recv(2**16):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def assert_problem(answer: bytes, status: int, code: str) -> None:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert head.startswith(f"HTTP/1.1 {status} ".encode())
+    assert b"content-type: application/problem+json" in head
+    assert b"connection: close" in head
+    assert json.loads(body)["code"] == code
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        GET + b"A: " + b"x" * 20_000 + b"\r\n\r\n",
+        GET + b"A: " + b"x" * 20_000,
+        GET + b"A: b\r\n" * 10_000 + b"\r\n",
+        b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\nA: " + b"x" * 20_000,
+    ],
+    ids=["one header", "without end", "many headers", "path", "trailer"],
+)
+def test_too_large_a_head(service: Service, head: bytes) -> None:
+    """More than 16 kB of request line, headers or trailers are refused, however they come."""
+    pieces = head[:-18_000], head[-18_000:]
+    assert_problem(exchange(service, *pieces, pause=0.1), 431, "header_too_large")
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        POST + b"Content-Length: 4\r\nContent-Length: 5\r\n\r\nabcde",
+        POST + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        POST + b"Content-Length: 18446744073709551617\r\n\r\nabcd",
+        POST + b"Content-Length: -1\r\n\r\nabcd",
+        POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"GET /healthz HTTP/1.1\nHost: x\n\n",
+        b"GET /healthz HTTP/1.1\r\nHost : x\r\n\r\n",
+        b"\x16\x03\x01 this is no HTTP\r\n\r\n",
+    ],
+    ids=[
+        "two lengths",
+        "length and chunked",
+        "a length beyond 2^64",
+        "a negative length",
+        "no chunk",
+        "bare line feeds",
+        "a space before the colon",
+        "TLS",
+    ],
+)
+def test_smuggling(service: Service, request_bytes: bytes) -> None:
+    """What a proxy might read differently gets one answer, and the connection ends."""
+    smuggled = request_bytes + GET + b"\r\n"
+    assert_problem(exchange(service, smuggled), 400, "malformed_request")
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [],
+        [b"GET /hea"],
+        [GET + b"A: b\r\n"],
+        [b"\r\n", b"\r\n", b"\r\n", b"\r\n"],
+        [GET[:20], GET[20:30], GET[30:], b"A: b\r\n"],
+    ],
+    ids=["silent", "no line", "no end", "empty lines", "drop by drop"],
+)
+def test_slow_head(service: Service, pieces: list[bytes]) -> None:
+    """A request that is not there in time is given up, whatever keeps arriving."""
+    start = time.monotonic()
+
+    assert_problem(exchange(service, *pieces, pause=0.4), 408, "too_slow")
+
+    assert time.monotonic() - start < 6
+
+
+@pytest.mark.parametrize(
+    "form",
+    [b"Content-Length: 999\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n5\r\n"],
+    ids=["length", "chunked"],
+)
+def test_slow_body(service: Service, form: bytes) -> None:
+    """So is a body."""
+    assert_problem(exchange(service, POST + form + b"\x89PN"), 408, "too_slow")
+
+
+def test_a_body_that_is_refused_and_never_ends(service: Service) -> None:
+    """After its answer the connection ends, too."""
+    answer = exchange(service, POST + b"Content-Length: 99999999\r\n\r\nabc")
+
+    assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+def test_no_invitation_to_a_body_that_is_too_large(service: Service) -> None:
+    """Whoever asks before sending is told at once, and not to go on."""
+    answer = exchange(service, POST + b"Expect: 100-continue\r\nContent-Length: 99999999\r\n\r\n")
+
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"100 Continue" not in answer
+
+
+def test_empty_lines_keep_no_connection_open(service: Service) -> None:
+    """After an answer, either."""
+    with socket.create_connection(("localhost", service.port), PATIENCE_SECONDS) as link:
+        link.sendall(GET + b"\r\n")
+        assert link.recv(2**16).startswith(b"HTTP/1.1 200 ")
+        link.sendall(b"\r\n")
+        assert_problem(received(link), 408, "too_slow")
+
+
+def test_garbage_after_a_request(service: Service) -> None:
+    """The request is answered, nothing else is."""
+    length = f"Content-Length: {len(SEVEN)}\r\n\r\n".encode()
+
+    answer = exchange(service, POST + length + SEVEN + b"\x00\x00\x00\x00")
+
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+def test_pipelined_requests(service: Service) -> None:
+    """Those that came in one piece are answered in their order."""
+    unknown = GET.replace(b"healthz", b"nothing")
+    last = GET + b"Connection: close\r\n\r\n"
+
+    answer = exchange(service, GET + b"\r\n" + unknown + b"\r\n" + last)
+
+    assert [line[:3] for line in answer.split(b"HTTP/1.1 ")[1:]] == [b"200", b"404", b"200"]
+
+
+def test_slow_connections_disturb_nobody(service: Service) -> None:
+    """While 200 connections wait for nothing, others are answered."""
+    address = ("localhost", service.port)
+    links = [socket.create_connection(address, PATIENCE_SECONDS) for _ in range(200)]
+    for link in links[::2]:
+        link.sendall(GET[:20])
+
+    assert exchange(service, GET + b"Connection: close\r\n\r\n").startswith(b"HTTP/1.1 200 ")
+    for link in links:
+        assert received(link).startswith(b"HTTP/1.1 408 ")
+        link.close()
