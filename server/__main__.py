@@ -85,6 +85,8 @@ def serve(recognizer: Recognizer, settings: Settings) -> int:
         ws="none",
         log_config=None,
         server_header=False,
+        # It may be a fraction; uvicorn's type says whole seconds only.
+        timeout_keep_alive=settings.keep_alive_seconds,  # type: ignore[arg-type]
         timeout_graceful_shutdown=int(_STOP_SECONDS - settings.drain_seconds),
     )
     try:

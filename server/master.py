@@ -74,10 +74,7 @@ class Master:
     def _start(self) -> bool:
         """Start a process; return whether it became ready."""
         reading, writing = os.pipe()
-        pid = os.fork()
-        if not pid:
-            os.close(reading)
-            self._become_worker(writing)
+        pid = os.fork() or self._become_worker(writing)
         os.close(writing)
         with os.fdopen(reading, "rb") as pipe:
             # It becomes readable when the worker writes to it, or ends and thereby closes it.

@@ -179,8 +179,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.cycle is not None:
             self.cycle.disconnected = True  # whoever waits for its body is told
             self.cycle.message_event.set()
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
+        self.transport.write_eof()
         self.loop.call_later(_LINGER_SECONDS, self._close)
 
     def _close(self) -> None:

@@ -31,6 +31,7 @@ class Settings:
     decode_budget_bytes: int
     header_timeout_seconds: float
     body_timeout_seconds: float
+    keep_alive_seconds: float
     max_waiting: int
     drain_seconds: float
 
@@ -174,6 +175,14 @@ SETTINGS = (
         "15",
         "a number from 0.1 to 3600",
         "how long a request body may take to arrive",
+    ),
+    Setting(
+        "DIGIT_KEEP_ALIVE_SECONDS",
+        "keep_alive_seconds",
+        _seconds(0.1, 3600),
+        "5",
+        "a number from 0.1 to 3600",
+        "how long a connection stays open for a next request; behind a proxy longer than there",
     ),
     Setting(
         "DIGIT_MAX_WAITING",

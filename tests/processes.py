@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from server.settings import REPOSITORY
 
 PATIENCE_SECONDS = 30
+STOP_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,11 @@ def serving(environ: Mapping[str, str] | None = None) -> Iterator[Service]:
         assert found, first_line + process.stdout.read()
         yield Service(process, int(found[1]))
     finally:
-        process.kill() if process.poll() is None else None
-        process.wait()
+        # As platforms end it, so that it can also write down which of its lines were run.
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
         process.stdout.close() if process.stdout else None

@@ -14,9 +14,20 @@ MODULES = sorted(path.stem for path in SERVER.glob("*.py") if path.stem != "__in
 
 # What each module imports of ours, and of others beside the standard library.
 OURS = {
-    "__main__": {"app", "image", "model", "read", "recognize", "settings"},
+    "__main__": {
+        "app",
+        "image",
+        "master",
+        "model",
+        "protocol",
+        "read",
+        "recognize",
+        "settings",
+    },
+    "admission": {"errors"},
     "answer": set(),
     "app": {
+        "admission",
         "errors",
         "image",
         "pages",
@@ -29,14 +40,16 @@ OURS = {
     "errors": set(),
     "header": set(),
     "image": {"errors", "header"},
+    "master": set(),
     "model": set(),
     "pages": {"errors"},
+    "protocol": {"errors", "settings"},
     "read": {"errors", "recognize"},
     "recognize": {"answer", "image", "model"},
     "security": set(),
     "settings": set(),
     "uploads": {"errors", "header", "settings"},
-    "worker": {"errors"},
+    "worker": set(),
 }
 OTHERS = {
     "__main__": {"uvicorn"},
@@ -45,6 +58,7 @@ OTHERS = {
     "image": {"PIL", "numpy"},
     "model": {"numpy", "onnxruntime"},
     "pages": {"starlette"},
+    "protocol": {"uvicorn"},
     "recognize": {"numpy"},
     "security": {"starlette"},
     "uploads": {"python_multipart", "starlette"},

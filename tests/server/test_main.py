@@ -86,6 +86,21 @@ def test_drain() -> None:
         assert service.process.wait(8) == 0
 
 
+def test_a_connection_that_was_just_accepted_may_still_ask() -> None:
+    """Its request was under way when the stop began."""
+    with serving() as service, socket.create_connection(("localhost", service.port)) as link:
+        time.sleep(0.2)
+        service.process.terminate()
+        time.sleep(0.3)
+        link.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+
+        answer = link.recv(4096)
+
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert b"connection: close" in answer
+        assert service.process.wait(8) == 0
+
+
 def test_impatient_stop() -> None:
     """A second Ctrl+C does not wait for a request whose body never ends."""
     with serving() as service, socket.create_connection(("localhost", service.port)) as link:

@@ -18,7 +18,11 @@ SEVEN = seven()
 @pytest.fixture(scope="module")
 def service() -> Iterator[Service]:
     """A server that is patient for a second."""
-    environ = {"DIGIT_HEADER_TIMEOUT_SECONDS": "1", "DIGIT_BODY_TIMEOUT_SECONDS": "1"}
+    environ = {
+        "DIGIT_HEADER_TIMEOUT_SECONDS": "1",
+        "DIGIT_BODY_TIMEOUT_SECONDS": "1",
+        "DIGIT_KEEP_ALIVE_SECONDS": "0.5",
+    }
     with serving(environ) as service:
         yield service
 
@@ -125,8 +129,10 @@ def test_slow_body(service: Service, form: bytes) -> None:
 
 
 def test_a_body_that_is_refused_and_never_ends(service: Service) -> None:
-    """After its answer the connection ends, too."""
-    answer = exchange(service, POST + b"Content-Length: 99999999\r\n\r\nabc")
+    """After its answer the connection ends, too, although bytes keep arriving."""
+    head = POST + b"Content-Length: 99999999\r\n\r\n"
+
+    answer = exchange(service, head, *[b"abc"] * 5, pause=0.3)
 
     assert answer.startswith(b"HTTP/1.1 413 ")
 
@@ -146,6 +152,14 @@ def test_empty_lines_keep_no_connection_open(service: Service) -> None:
         assert link.recv(2**16).startswith(b"HTTP/1.1 200 ")
         link.sendall(b"\r\n")
         assert_problem(received(link), 408, "too_slow")
+
+
+def test_a_connection_without_a_next_request_ends(service: Service) -> None:
+    """Without a word, as nothing was asked."""
+    answer = exchange(service, GET + b"\r\n")
+
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert b"connection: close" not in answer
 
 
 def test_garbage_after_a_request(service: Service) -> None:
