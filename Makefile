@@ -12,7 +12,7 @@ run: .venv/server.stamp
 
 test: .venv/tests.stamp
 	.venv/bin/python -m coverage erase
-	.venv/bin/python -m coverage run -m pytest --quiet tests
+	.venv/bin/python -m coverage run -m pytest --quiet --numprocesses 2 --dist loadfile tests
 	.venv/bin/python -m coverage combine --quiet && .venv/bin/python -m coverage report
 
 lint: .venv/tests.stamp

@@ -14,7 +14,7 @@ from export.data import Mnist
 from export.glyphs import Glyphs
 from export.harvest import locate, open_locator
 from export.locator import Locator
-from export.to_onnx import IR_VERSION, OPSET, locate_model, relabeled
+from export.to_onnx import IR_VERSION, OPSET, relabeled
 from export.trial import scenes_of
 from export.verify import apart, candidates_of, candidates_of_file
 from tests.export.conftest import CUTTER_STRICTNESS
@@ -26,11 +26,6 @@ REPOSITORY = Path(__file__).parents[2]
 def model(cutter: bytes) -> onnx.ModelProto:
     """Return the file, parsed."""
     return onnx.load_from_string(cutter)
-
-
-def test_the_same_locator_gives_the_same_bytes(locator: Locator, cutter: bytes) -> None:
-    """What was exported before does not show in the file."""
-    assert locate_model(locator, CUTTER_STRICTNESS, {}) == cutter
 
 
 def test_another_threshold_and_metadata_are_put_in(cutter: bytes) -> None:

@@ -103,7 +103,10 @@ def test_an_interrupted_export_ends_in_the_same_file(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Ctrl-C in each stage, and the same command again, give the bytes of an undisturbed run."""
+    """Ctrl-C in each stage, and the same command again, give the bytes of an undisturbed run.
+
+    So the same weights give the same files, too, whatever was exported before in the process.
+    """
     disturbed = replace(exported.plan, out=tmp_path / "models", work=tmp_path / "work")
     save = Checkpoint.save
     stopped = set[str]()
