@@ -107,3 +107,12 @@ def test_settings(setting: Setting) -> None:
 def test_errors(problem: type) -> None:
     """Every error stands in its table with its status."""
     assert f"| {vars(problem)['status']} | `{vars(problem)['code']}` |" in README
+
+
+def test_security() -> None:
+    """Whatever SECURITY.md names as a defense or its test is there."""
+    text = (REPOSITORY / "SECURITY.md").read_text()
+    paths = set(re.findall(r"`((?:server|tests)/[\w/]+\.py)`", text))
+
+    assert len(paths) > 10
+    assert all((REPOSITORY / path).exists() for path in paths)
