@@ -38,8 +38,9 @@ PARITY_TOLERANCE: Final = 1e-4
 # Pixels of a box's edges, or units of a logit. Seen with a trained network: 2e-3, for large boxes,
 # as width and height come from logarithms.
 CANDIDATE_TOLERANCE: Final = 0.05
-# Column of the logit in a candidate, and from where on it may become a box.
-LOGIT, LIKELY = 4, -2.8
+# Column of the logit in a candidate, and from where on it is compared: a score of a tenth. Below,
+# on an empty sheet, all cells are alike, and rounding decides which are listed.
+LOGIT, LIKELY = 4, -2.2
 # Share of the candidates for which that holds: which of two equal neighbors is a peak, and which
 # is none, is decided by rounding.
 ALIKE: Final = 0.99
@@ -203,7 +204,7 @@ def candidates_of_file(content: bytes, scenes: Sequence[Scene]) -> list[Floats]:
 def apart(theirs: Floats, ours: Floats) -> Floats:
     """Return how far each of the likelier half of some candidates is from the nearest of others.
 
-    Half, and none that cannot become a box: rounding decides which are the last to be listed.
+    Half, and none that is hardly likely: rounding decides which are the last to be listed.
     """
     half = theirs[: MOST_CANDIDATES // 2]
     likelier = half[half[:, LOGIT] > LIKELY]

@@ -111,8 +111,13 @@ def serve(recognizer: Recognizer, settings: Settings) -> int:
 def _listen(settings: Settings) -> socket.socket:
     """Return the socket on which all processes wait; before they do, clients queue up on it."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    address = (settings.host, settings.port)
-    return socket.create_server(address, family=family, backlog=_BACKLOG)
+    # asyncio sends small answers at once (TCP_NODELAY) only where the protocol was named; answers
+    # to requests that follow each other would take 40 ms.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((settings.host, settings.port))
+    listener.listen(_BACKLOG)
+    return listener
 
 
 class _Server(uvicorn.Server):

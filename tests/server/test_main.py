@@ -5,6 +5,7 @@ import json
 import re
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import time
@@ -46,6 +47,20 @@ def test_keep_alive_after_errors(service: Service) -> None:
     assert statuses == [400, 415, 422, 400, 413, 200]
     assert link.sock is at_first
     link.close()
+
+
+def test_answers_are_sent_at_once(service: Service) -> None:
+    """A kernel that waits for more to send would make each request on a connection 40 ms longer."""
+    link = http.client.HTTPConnection("localhost", service.port, timeout=PATIENCE_SECONDS)
+    seconds = []
+    for _ in range(9):
+        start = time.perf_counter()
+        link.request("GET", "/healthz")
+        link.getresponse().read()
+        seconds.append(time.perf_counter() - start)
+    link.close()
+
+    assert statistics.median(seconds) < 0.03
 
 
 def test_garbage(service: Service) -> None:
