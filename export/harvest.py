@@ -20,9 +20,9 @@ from export.crops import Strictness
 from export.data import SIDE, Split
 from export.feed import Scenes, ahead
 from export.glyphs import NO_DIGIT, Glyphs
-from export.progress import Progress
 from export.scenes import Scene
 from export.sheets import SMALL, Shape
+from server.progress import Progress
 
 HIT, MISS = 0.55, 0.45
 """Overlap from which a crop shows a digit, and under which it shows none; else it is left out."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from export.checkpoint import Checkpoint, State
-from export.progress import Progress
+from server.progress import Progress
 
 # Norm at which a step's gradient is cut off: a scene without any digit can give a steep one.
 STEEPEST = 5.0

@@ -15,12 +15,12 @@ from PIL import Image
 from export.contract import refuse
 from export.data import SIDE, Split
 from export.glyphs import NO_DIGIT, Glyphs
-from export.progress import Progress
 from export.scenes import Scene, compose
 from export.sheets import Shape
 from server.errors import ClientError
 from server.image import Limits
 from server.model import load_models
+from server.progress import Progress
 from server.recognize import Recognizer
 
 Pixels = NDArray[np.uint8]

@@ -1,4 +1,4 @@
-"""The command line: `python -m server` serves, `python -m server read FILE...` reads files."""
+"""The command line: `python -m server` serves; `--help` names what else it does."""
 
 import argparse
 import asyncio
@@ -9,45 +9,52 @@ import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import uvicorn
 
 from server.app import Readiness, create_app
-from server.image import Limits
+from server.doctor import diagnose
+from server.health import check_health
+from server.machine import plan_workers, read_machine
 from server.master import Master
-from server.model import UnusableModel, load_models
+from server.model import UnusableModel
+from server.output import CannotWrite
 from server.protocol import BoundedProtocol
-from server.read import read_files
-from server.recognize import Recognizer
-from server.settings import REPOSITORY, InvalidSettings, Settings, describe_settings, load_settings
+from server.read import add_arguments, read
+from server.recognize import Recognizer, load_recognizer
+from server.settings import InvalidSettings, Settings, describe_settings, load_settings
 
 log = logging.getLogger("server")
 
-# A bar for fewer files would be gone before it is seen.
-_MANY_FILES = 10
 # A stop takes less than 8 seconds in all, drain included; after 10 platforms kill.
 _STOP_SECONDS = 7
 # Connections that wait to be accepted; the kernel allows no more by itself.
 _BACKLOG = 4096
+# What a shell says of a program that Ctrl+C ended.
+_INTERRUPTED = 130
 
 
 def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run the command line; return the exit status."""
     arguments = _parse_arguments(argv)
+    if arguments.command == "doctor":
+        return diagnose(read_machine(), environ)
+    if arguments.command == "health":
+        return check_health(environ)
     try:
         settings = load_settings(environ)
-        recognizer = _load_recognizer(settings)
-    except (InvalidSettings, UnusableModel) as error:
+        if arguments.command == "read":
+            return read(arguments, settings)
+        recognizer = load_recognizer(settings)
+    except (InvalidSettings, UnusableModel, CannotWrite) as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    if arguments.command == "read":
-        shows_bar = len(arguments.files) >= _MANY_FILES and sys.stderr.isatty()
-        progress = sys.stderr if shows_bar else None
-        return 1 if read_files(arguments.files, recognizer, sys.stdout, progress) else 0
-    return serve(recognizer, settings)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    workers = plan_workers(read_machine(), settings, environ).workers
+    return serve(recognizer, settings, workers)
 
 
 def _parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
@@ -59,18 +66,14 @@ def _parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     )
     commands = parser.add_subparsers(dest="command", metavar="command")
     commands.add_parser("serve", help="answer POST /recognize.json (the default)")
-    read = commands.add_parser("read", help="print one line of JSON for each picture in a file")
-    read.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    add_arguments(commands.add_parser("read", help="say what is written in pictures on disk"))
+    commands.add_parser("doctor", help="say what to expect of this machine with these settings")
+    commands.add_parser("health", help="ask the server on this machine whether it is ready")
     return parser.parse_args(argv)
 
 
-def _load_recognizer(settings: Settings) -> Recognizer:
-    models = load_models(REPOSITORY / settings.locator, REPOSITORY / settings.classifier)
-    return Recognizer(models, Limits(settings.decode_budget_bytes, models.locator.working_size))
-
-
-def serve(recognizer: Recognizer, settings: Settings) -> int:
-    """Serve until a signal; return the exit status."""
+def serve(recognizer: Recognizer, settings: Settings, workers: int) -> int:
+    """Serve in as many processes until a signal; return the exit status."""
     logging.basicConfig(
         stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
     )
@@ -103,8 +106,8 @@ def serve(recognizer: Recognizer, settings: Settings) -> int:
         port = listener.getsockname()[1]
         log.info("Reading digits on http://localhost:%d (POST /recognize.json)", port)
 
-    if settings.workers > 1:
-        return Master(settings.workers, work).run(say_where)
+    if workers > 1:
+        return Master(workers, work).run(say_where)
     return work(say_where)
 
 

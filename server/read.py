@@ -1,14 +1,27 @@
-"""Pictures on disk to one JSON line each, without HTTP."""
+"""Pictures on disk to one row each, without HTTP: `python -m server read`."""
 
-import json
-from collections.abc import Sequence
+import argparse
+import functools
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, TextIO
+from typing import Any, ClassVar
 
-from server.errors import ClientError
-from server.recognize import Recognizer
+from server.errors import BodyTooLarge, ClientError, InternalError
+from server.files import expand, name_of
+from server.machine import read_machine
+from server.output import FORMATS, Row, open_output
+from server.processes import map_in_processes
+from server.progress import Progress
+from server.recognize import Recognizer, load_recognizer
+from server.settings import Settings
 
-_BAR_WIDTH = 40
+# A progress line for fewer files would be gone before it is seen.
+_MANY_FILES = 10
+# It takes a process about as long to start as to read so many small pictures.
+_FILES_A_PROCESS = 250
 
 
 class UnreadableFile(ClientError):
@@ -20,45 +33,107 @@ class UnreadableFile(ClientError):
     headers: ClassVar[dict[str, str]] = {}
 
 
-def read_files(
-    paths: Sequence[Path], recognizer: Recognizer, out: TextIO, progress: TextIO | None
-) -> int:
-    """Write the answer to each file as a line of JSON, or its problem, and go on to the next.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `read`."""
+    parser.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="a picture, a folder of pictures, or a quoted pattern such as 'scans/**/*.png'",
+    )
+    parser.add_argument("--output", type=Path, metavar="FILE", help="default: standard output")
+    parser.add_argument(
+        "--format", choices=FORMATS, help="default: the output's ending says it, else jsonl"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with an output that was interrupted"
+    )
+    parser.add_argument(
+        "--processes",
+        type=_positive,
+        metavar="N",
+        help="default: what the machine has, if worth it",
+    )
 
-    Args:
-        paths: the pictures.
-        recognizer: what reads them.
-        out: where the lines go.
-        progress: where a progress bar is drawn, if anywhere.
 
-    Returns:
-        How many files could not be read.
+def _positive(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError("must be a whole number above 0")
+    return int(text)
+
+
+def read(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Write a row for each picture that the arguments name; return the exit status.
+
+    It is 1 if any picture could not be read, which stops nothing.
+
+    Raises:
+        UnusableModel: the networks cannot be loaded.
+        CannotWrite: there is nowhere to write to.
     """
-    failures = 0
-    for done, path in enumerate(paths, 1):
-        line: dict[str, Any] = {"file": str(path)}
-        try:
-            line |= recognizer.recognize(_read(path)).as_json()
-        except ClientError as problem:
-            line["problem"] = problem.as_document()
-            failures += 1
-        out.write(json.dumps(line) + "\n")
-        out.flush()
-        if progress:
-            _draw_bar(progress, done, len(paths))
-    if progress:
-        progress.write("\n")
-    return failures
+    _recognizer(settings)
+    output = open_output(arguments.output, arguments.format, arguments.resume)
+    finished = dict(output.finished()) if arguments.output else {}
+    paths = expand(arguments.paths)
+    left = [path for path in paths if name_of(path) not in finished]
+    rows = _rows(left, settings, arguments.processes or _processes_for(len(left)))
+    with _progress(len(paths), len(left)) as progress, closing(output):
+        failures = list(finished.values()).count(False)
+        for done, row in enumerate(rows, len(paths) - len(left) + 1):
+            output.write(row)
+            failures += "problem" in row
+            if progress:
+                progress.update(done, f"{failures:,} unreadable" if failures else "")
+    return 1 if failures else 0
 
 
-def _read(path: Path) -> bytes:
+def _progress(total: int, left: int) -> AbstractContextManager[Progress | None]:
+    return Progress("read", total, done=total - left) if left >= _MANY_FILES else nullcontext()
+
+
+def _processes_for(files: int) -> int:
+    return max(1, min(math.floor(read_machine().cpus), files // _FILES_A_PROCESS))
+
+
+def _rows(paths: Sequence[str], settings: Settings, processes: int) -> Iterator[Row]:
+    if processes == 1:
+        return map(partial(_row, settings), paths)
+    return map_in_processes(partial(_row, settings), paths, processes, _row_of_killer)
+
+
+@functools.cache
+def _recognizer(settings: Settings) -> Recognizer:
+    """Return the recognizer of this process, of which there may be several."""
+    return load_recognizer(settings)
+
+
+def _row(settings: Settings, path: str) -> Row:
+    """Return what is written in the picture of a file, or what is wrong with it."""
+    row: dict[str, Any] = {"file": name_of(path)}
     try:
-        return path.read_bytes()
+        data = _bytes_of(path, settings.max_body_bytes)
+        return row | _recognizer(settings).recognize(data).as_json()
+    except ClientError as problem:
+        return row | {"problem": problem.as_document()}
+    # A fault of ours must not end a run over a million files, and shows in its row.
+    except Exception as error:  # noqa: BLE001
+        fault = InternalError(f"The reader failed: {type(error).__name__}.")
+        return row | {"problem": fault.as_document()}
+
+
+def _row_of_killer(path: str) -> Row:
+    problem = InternalError("The process that read it was killed, for memory perhaps.")
+    return {"file": name_of(path), "problem": problem.as_document()}
+
+
+def _bytes_of(path: str, max_bytes: int) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            data = file.read(max_bytes + 1)
+    except IsADirectoryError as error:
+        raise UnreadableFile("There is no picture in this folder.") from error
     except OSError as error:
         raise UnreadableFile(f"The file cannot be read: {error.strerror}.") from error
-
-
-def _draw_bar(progress: TextIO, done: int, total: int) -> None:
-    filled = _BAR_WIDTH * done // total
-    progress.write(f"\r{'#' * filled}{'.' * (_BAR_WIDTH - filled)} {done}/{total}")
-    progress.flush()
+    if len(data) > max_bytes:
+        raise BodyTooLarge(f"The file is too large; at most {max_bytes} bytes are taken.")
+    return data

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from server.answer import Answer
 from server.image import Limits, data_uri, decode
-from server.model import Models
+from server.model import Models, load_models
+from server.settings import REPOSITORY, Settings
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,16 @@ class Recognizer:
             self.models.classifier.identity,
             [data_uri(crop) for crop in crops] if explain else None,
         )
+
+
+def load_recognizer(settings: Settings) -> Recognizer:
+    """Return the recognizer that the settings ask for.
+
+    Raises:
+        UnusableModel: with one line that says what is wrong with which file.
+    """
+    models = load_models(REPOSITORY / settings.locator, REPOSITORY / settings.classifier)
+    return Recognizer(models, Limits(settings.decode_budget_bytes, models.locator.working_size))
 
 
 def weighed(probabilities: NDArray[np.float32], scores: NDArray[np.float32]) -> NDArray[np.float32]:

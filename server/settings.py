@@ -23,7 +23,7 @@ class Settings:
     host: str
     locator: Path
     classifier: Path
-    workers: int
+    workers: int | None
     max_header_bytes: int
     max_body_bytes: int
     max_bytes_in_flight: int
@@ -56,6 +56,10 @@ def _whole(minimum: int, maximum: int) -> Callable[[str], int]:
         return number
 
     return parse
+
+
+def _count_or_auto(text: str) -> int | None:
+    return None if text == "auto" else _whole(1, 64)(text)
 
 
 def _seconds(minimum: float, maximum: float) -> Callable[[str], float]:
@@ -115,10 +119,10 @@ SETTINGS = (
     Setting(
         "WEB_CONCURRENCY",
         "workers",
-        _whole(1, 64),
-        "1",
-        "a whole number from 1 to 64",
-        "how many processes answer requests; further ones share the memory of the networks",
+        _count_or_auto,
+        "auto",
+        "a whole number from 1 to 64, or auto",
+        "how many processes answer requests; auto is one for each processor, if memory allows",
     ),
     Setting(
         "DIGIT_MAX_HEADER_BYTES",

@@ -47,7 +47,8 @@ def start(environ: Mapping[str, str], *arguments: str) -> subprocess.Popen[str]:
 @contextmanager
 def serving(environ: Mapping[str, str] | None = None) -> Iterator[Service]:
     """Run a server on a free port, without a wait at its end, for as long as a test needs it."""
-    process = start({"PORT": "0", "DIGIT_DRAIN_SECONDS": "0", **(environ or {})})
+    defaults = {"PORT": "0", "WEB_CONCURRENCY": "1", "DIGIT_DRAIN_SECONDS": "0"}
+    process = start({**defaults, **(environ or {})})
     try:
         assert process.stdout
         first_line = process.stdout.readline()

@@ -1,34 +1,164 @@
-"""Files on disk to lines of JSON."""
+"""Files on disk to rows, through the command line."""
 
+import csv
 import io
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
-from server.read import read_files
-from server.recognize import Recognizer
+import pytest
+
+from server import read
+from server.__main__ import main
+from server.settings import REPOSITORY, load_settings
+from tests.processes import PATIENCE_SECONDS
 
 
-def test_lines(recognizer: Recognizer, data: Path) -> None:
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_lines(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Each file has its line, whatever is wrong with others."""
-    paths = [data / "7.png", data / "make.py", data / "none.png", data / "photo-3.jpg"]
-    out = io.StringIO()
+    paths = [data / "7.png", data / "make.py", data / "none.png", data, data / "photo-3.jpg"]
 
-    failures = read_files(paths, recognizer, out, progress=None)
+    status = main(["read", *map(str, paths[:3]), str(paths[4])], {})
 
-    lines = [json.loads(line) for line in out.getvalue().splitlines()]
-    assert [line["file"] for line in lines] == [str(path) for path in paths]
-    assert [line.get("number") for line in lines] == ["7", None, None, "3"]
-    assert lines[1]["problem"]["code"] == "unsupported_format"
-    assert lines[2]["problem"]["code"] == "unreadable_file"
-    assert failures == 2
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["file"] for row in rows] == [str(path) for path in [*paths[:3], paths[4]]]
+    assert [row.get("number") for row in rows] == ["7", None, None, "3"]
+    assert rows[1]["problem"]["code"] == "unsupported_format"
+    assert rows[2]["problem"]["code"] == "unreadable_file"
+    assert status == 1
 
 
-def test_progress(recognizer: Recognizer, data: Path) -> None:
-    """A bar grows to its full length, and leaves the cursor on a new line."""
-    progress = io.StringIO()
+def test_csv_to_standard_output(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A table can be piped too."""
+    main(["read", str(data / "7.png"), "--format", "csv"], {})
 
-    read_files([data / "7.png"] * 2, recognizer, io.StringIO(), progress)
+    assert capsys.readouterr().out.splitlines()[1].startswith(f"{data / '7.png'},7,0.9")
 
-    half, full = progress.getvalue().split("\r")[1:]
-    assert half == "#" * 20 + "." * 20 + " 1/2"
-    assert full == "#" * 40 + " 2/2\n"
+
+def test_status(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All read is success."""
+    assert main(["read", str(data / "7.png")], {}) == 0
+
+
+def test_several_processes(data: Path, tmp_path: Path) -> None:
+    """Several processes write what one does, in the same order."""
+    alone, shared = tmp_path / "1.jsonl", tmp_path / "2.jsonl"
+
+    main(["read", str(data), "--output", str(alone)], {})
+    main(["read", str(data), "--output", str(shared), "--processes", "2"], {})
+
+    assert len(rows_of(alone)) == len(list(data.glob("*.*g")))
+    assert rows_of(shared) == rows_of(alone)
+
+
+def test_resume(data: Path, tmp_path: Path) -> None:
+    """Resumed, only what is missing is read; a failure from before still fails."""
+    path = tmp_path / "x.csv"
+    bad, good = str(data / "none.png"), str(data / "7.png")
+    main(["read", bad, "--output", str(path)], {})
+
+    status = main(["read", bad, good, "--output", str(path), "--resume"], {})
+
+    rows = list(csv.DictReader(io.StringIO(path.read_bytes().decode())))
+    assert [row["number"] for row in rows] == ["", "7"]
+    assert status == 1
+
+
+def test_interrupted(data: Path, tmp_path: Path) -> None:
+    """After Ctrl+C what was read is there, no traceback is, and the rest comes with --resume."""
+    path, folder = tmp_path / "x.csv", tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(600):
+        os.link(data / "mnist-7.png", folder / f"{number:04}.png")
+    command = [sys.executable, "-m", "server", "read", str(folder), "--output", str(path)]
+    process = subprocess.Popen(
+        [*command, "--processes", "2"],
+        cwd=REPOSITORY,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    with process:
+        while not path.exists() or not path.stat().st_size:
+            assert process.poll() is None
+        # As a terminal does, to the whole group.
+        os.killpg(process.pid, signal.SIGINT)
+        _, messages = process.communicate(timeout=PATIENCE_SECONDS)
+
+    assert process.returncode == 130
+    assert "Traceback" not in messages
+    assert main(["read", str(folder), "--output", str(path), "--resume"], {}) == 0
+    names = [row["file"] for row in csv.DictReader(io.StringIO(path.read_bytes().decode()))]
+    assert names == sorted(map(str, folder.iterdir()))
+
+
+def test_progress(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """For many files a line on standard error says how far it is, and how many cannot be read."""
+    missing = [str(tmp_path / f"{number}.png") for number in range(12)]
+
+    main(["read", str(data / "7.png"), *missing], {})
+
+    assert "13/13" in (line := capsys.readouterr().err)
+    assert "12 unreadable" in line
+
+
+def test_folder_without_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder without pictures is a problem, not silence."""
+    main(["read", str(tmp_path)], {})
+
+    assert "no picture in this folder" in capsys.readouterr().out
+
+
+def test_too_large(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file is held to the limit of a request's body."""
+    main(["read", str(data / "photo-3.jpg")], {"DIGIT_MAX_BODY_BYTES": "1024"})
+
+    assert json.loads(capsys.readouterr().out)["problem"]["code"] == "body_too_large"
+
+
+def test_fault(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A fault of the reader ends its row, not the run."""
+    monkeypatch.setattr(read, "_bytes_of", lambda *_: None)
+
+    assert main(["read", str(data / "7.png")], {}) == 1
+    assert json.loads(capsys.readouterr().out)["problem"]["code"] == "internal_error"
+
+
+def test_killed() -> None:
+    """A picture whose process was killed has a row that says so."""
+    row = read._row_of_killer("a.png")
+
+    assert row["file"] == "a.png"
+    assert row["problem"]["code"] == "internal_error"
+
+
+def test_nowhere_to_write(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An output that cannot be is said in a line."""
+    assert main(["read", str(data), "--format", "parquet"], {}) == 1
+    assert capsys.readouterr().err.startswith("Parquet cannot go to standard output")
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "x"])
+def test_bad_number_of_processes(number: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A number of processes that cannot be is refused."""
+    with pytest.raises(SystemExit):
+        main(["read", "x", "--processes", number], {})
+
+    assert "a whole number above 0" in capsys.readouterr().err
+
+
+def test_settings_hold() -> None:
+    """Few files are read by the process that was asked, many by as many as the machine carries."""
+    assert read._processes_for(1) == 1
+    assert 1 <= read._processes_for(10**6) <= (os.cpu_count() or 1)
+    assert load_settings({}).max_body_bytes

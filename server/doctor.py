@@ -1,0 +1,148 @@
+"""What to expect of this machine with these settings, in words: `python -m server doctor`."""
+
+import errno
+import math
+import socket
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from server.machine import (
+    MASTER_BYTES,
+    MIB,
+    WORKER_BYTES,
+    Machine,
+    Plan,
+    plan_workers,
+    platform_of,
+)
+from server.model import UnusableModel
+from server.recognize import load_recognizer
+from server.settings import InvalidSettings, Settings, load_settings
+
+_LOOPBACK = ("127.", "localhost", "::1")
+
+
+class Grade(Enum):
+    """How much a finding weighs."""
+
+    FACT = ""
+    UNWISE = "unwise: "
+    FATAL = "cannot work: "
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that the doctor has to say."""
+
+    grade: Grade
+    text: str
+
+    def __str__(self) -> str:
+        """Return the line that is printed."""
+        return self.grade.value + self.text
+
+
+def diagnose(machine: Machine, environ: Mapping[str, str]) -> int:
+    """Print what there is to say; return the exit status, 1 where the server cannot work."""
+    findings = list(examine(machine, environ))
+    sys.stdout.writelines(f"{finding}\n" for finding in findings)
+    return int(any(finding.grade is Grade.FATAL for finding in findings))
+
+
+def examine(machine: Machine, environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield what there is to say of a server with some environment on some machine.
+
+    Args:
+        machine: as read from the kernel.
+        environ: the settings and the platform's variables.
+    """
+    yield from _describe(machine, platform_of(environ))
+    try:
+        settings = load_settings(environ)
+    except InvalidSettings as error:
+        yield from (Finding(Grade.FATAL, line) for line in str(error).splitlines())
+        return
+    plan = plan_workers(machine, settings, environ)
+    yield from _weigh_workers(plan, machine, environ)
+    yield from _weigh_memory(plan, machine, settings)
+    yield from _try_models(settings)
+    yield from _try_address(settings, platform_of(environ))
+
+
+def _describe(machine: Machine, platform: str | None) -> Iterator[Finding]:
+    limited = "the limit of this container or service" if machine.is_memory_limited else "no limit"
+    yield Finding(Grade.FACT, f"platform: {platform or 'none that is known'}")
+    yield Finding(Grade.FACT, f"memory: {_mib(machine.memory_bytes)}, {limited}")
+    yield Finding(Grade.FACT, f"processors: {machine.cpus:g}")
+
+
+def _weigh_workers(plan: Plan, machine: Machine, environ: Mapping[str, str]) -> Iterator[Finding]:
+    yield Finding(Grade.FACT, f"workers: {plan.workers}, {plan.reason}")
+    if setter := environ.get("WEB_CONCURRENCY_SET_BY"):
+        number = environ.get("WEB_CONCURRENCY", "none")
+        yield Finding(
+            Grade.FACT, f"WEB_CONCURRENCY={number} is a default of {setter} and not followed"
+        )
+    if plan.workers > math.ceil(machine.cpus):
+        yield Finding(
+            Grade.UNWISE,
+            f"{plan.workers} workers on {machine.cpus:g} processors wait for each other and answer "
+            "no more; unset WEB_CONCURRENCY",
+        )
+
+
+def _weigh_memory(plan: Plan, machine: Machine, settings: Settings) -> Iterator[Finding]:
+    at_rest = MASTER_BYTES + plan.workers * WORKER_BYTES
+    at_most = at_rest + plan.workers * settings.decode_budget_bytes
+    yield Finding(
+        Grade.FACT,
+        f"memory to expect: {_mib(at_rest)}, and {_mib(at_most)} while every worker decodes the "
+        "largest picture",
+    )
+    room = (machine.memory_bytes - at_rest) // plan.workers
+    if room < MIB:
+        yield Finding(Grade.FATAL, f"{plan.workers} workers leave no memory to decode pictures in")
+    elif room < settings.decode_budget_bytes:
+        yield Finding(
+            Grade.UNWISE,
+            "large pictures may take more memory than there is, and the kernel kills who does; "
+            f"set DIGIT_DECODE_BUDGET_BYTES to {room // MIB * MIB} or less, or have fewer workers",
+        )
+
+
+def _try_models(settings: Settings) -> Iterator[Finding]:
+    try:
+        identity = load_recognizer(settings).models.classifier.identity
+    except UnusableModel as error:
+        yield Finding(Grade.FATAL, str(error))
+    else:
+        yield Finding(Grade.FACT, f"models: loaded, {identity['name']} {identity['sha256']}")
+
+
+def _try_address(settings: Settings, platform: str | None) -> Iterator[Finding]:
+    if platform and settings.host.startswith(_LOOPBACK):
+        yield Finding(
+            Grade.UNWISE, f"DIGIT_HOST={settings.host} lets in nobody from outside, on {platform}"
+        )
+    address = f"{settings.host}:{settings.port}"
+    try:
+        family, kind, _, _, where = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM
+        )[0]
+        with socket.socket(family, kind) as listener:
+            # As the server does: connections that are closing do not count.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(where)
+    except OSError as error:
+        # The server itself may be what listens there, where this runs beside it.
+        is_taken = error.errno == errno.EADDRINUSE
+        grade = Grade.UNWISE if is_taken else Grade.FATAL
+        yield Finding(grade, f"{address} cannot be listened on: {error.strerror}")
+    else:
+        yield Finding(Grade.FACT, f"address: {address} is free")
+
+
+def _mib(count: int) -> str:
+    return f"{count / MIB:.0f} MiB"

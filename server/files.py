@@ -1,0 +1,43 @@
+"""The pictures that a command line names: files, folders, and patterns that no shell expanded."""
+
+import glob
+import os
+from collections.abc import Iterable, Iterator
+
+# In a folder other files are passed over; a file that is named is tried whatever it is called.
+_ENDINGS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp")
+
+
+def expand(arguments: Iterable[str]) -> list[str]:
+    """Return the paths of the pictures that arguments name, each once, in the arguments' order.
+
+    A folder stands for the pictures in it and below, sorted by name; a pattern ("scans/**/*.png",
+    quoted, as a million names do not fit on a command line) for the files that match. An argument
+    that names no picture stays as it is, for whoever opens it to say so.
+    """
+    return list(dict.fromkeys(path for argument in arguments for path in _expand(argument)))
+
+
+def name_of(path: str) -> str:
+    """Return a path as text that can be written anywhere; a file's name may be any bytes."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _expand(argument: str) -> list[str]:
+    if os.path.isdir(argument):
+        return list(_pictures_in(argument)) or [argument]
+    if os.path.exists(argument) or not glob.has_magic(argument):
+        return [argument]
+    return sorted(filter(os.path.isfile, glob.iglob(argument, recursive=True))) or [argument]
+
+
+def _pictures_in(folder: str) -> Iterator[str]:
+    closed: list[str] = []
+    for parent, folders, files in os.walk(
+        folder, onerror=lambda error: closed.append(error.filename)
+    ):
+        folders.sort()
+        for name in sorted(files):
+            if name.lower().endswith(_ENDINGS):
+                yield os.path.join(parent, name)
+    yield from closed

@@ -1,0 +1,152 @@
+"""What this process is granted: memory, processors, by which platform; and how many workers fit.
+
+A container sees its host's memory and processors and is killed, or held back, at its own: those of
+its control group (cgroup), in version 1 or 2 of the kernel's interface.
+"""
+
+import math
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from server.settings import Settings
+
+MIB = 2**20
+
+# Measured by deploy/memory.py, rounded up: the master with both networks loaded and warm; and what
+# a worker, forked from it, dirties of it and adds while it reads small pictures. What decoding a
+# large one takes comes on top and is bounded by its own setting.
+MASTER_BYTES = 84 * MIB
+WORKER_BYTES = 20 * MIB
+
+# Of the processors of a large machine that nobody divided: more is for its owner to say.
+_MOST_UNASKED = 8
+
+# cgroup v1 writes "no limit" as the largest number of pages; no machine has a pebibyte.
+_UNLIMITED_BYTES = 2**50
+
+# A variable that is there on one platform only.
+_PLATFORMS = {
+    "DYNO": "Heroku",
+    "RENDER": "Render",
+    "FLY_APP_NAME": "Fly.io",
+    "K_SERVICE": "Cloud Run or Knative",
+    "KUBERNETES_SERVICE_HOST": "Kubernetes",
+    "INVOCATION_ID": "systemd",
+}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What this process is granted.
+
+    Attributes:
+        memory_bytes: it is killed for using more.
+        is_memory_limited: that is less than the whole machine's.
+        cpus: processor seconds a second, fractions included.
+    """
+
+    memory_bytes: int
+    is_memory_limited: bool
+    cpus: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many workers to start, and why, in words."""
+
+    workers: int
+    reason: str
+
+
+def read_machine(root: Path = Path("/")) -> Machine:
+    """Return what the kernel grants this process, where it has cgroups, and the whole machine else.
+
+    Args:
+        root: the folder in which proc and sys are.
+    """
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limits = [limit for limit in _memory_limits(root) if limit < min(whole, _UNLIMITED_BYTES)]
+    processors = [float(os.cpu_count() or 1), *_allowed_processors(root), *_cpu_quotas(root)]
+    return Machine(min([whole, *limits]), bool(limits), min(processors))
+
+
+def platform_of(environ: Mapping[str, str]) -> str | None:
+    """Return the name of the platform whose variables an environment has."""
+    return next((name for variable, name in _PLATFORMS.items() if variable in environ), None)
+
+
+def plan_workers(machine: Machine, settings: Settings, environ: Mapping[str, str]) -> Plan:
+    """Return how many workers to start: what its user says, or what the machine carries.
+
+    A number that a platform fills in when its user said nothing, Heroku's for one, was made for
+    servers that share no memory, and is told by WEB_CONCURRENCY_SET_BY.
+
+    Args:
+        machine: as read from the kernel.
+        settings: with what decoding a picture may take, and the workers that were asked for.
+        environ: which says who asked.
+    """
+    if settings.workers and "WEB_CONCURRENCY_SET_BY" not in environ:
+        return Plan(settings.workers, "set by WEB_CONCURRENCY")
+    needed = WORKER_BYTES + settings.decode_budget_bytes
+    fitting = (machine.memory_bytes - MASTER_BYTES) // needed
+    wanted = min(max(1, math.floor(machine.cpus)), _MOST_UNASKED)
+    if fitting < wanted:
+        return Plan(max(1, fitting), "as many as fit into the memory")
+    return Plan(wanted, f"one for each processor, {_MOST_UNASKED} at most")
+
+
+def _memory_limits(root: Path) -> Iterator[int]:
+    for folder in _cgroup_folders(root, "memory"):
+        for name in ("memory.max", "memory.high", "memory.limit_in_bytes"):
+            yield from _numbers(folder / name)
+
+
+def _cpu_quotas(root: Path) -> Iterator[float]:
+    for folder in _cgroup_folders(root, "cpu"):
+        # "100000 50000": microseconds of processor time, and in how many; "max 50000": no quota.
+        version_2 = _numbers(folder / "cpu.max")
+        version_1 = [
+            *_numbers(folder / "cpu.cfs_quota_us"),
+            *_numbers(folder / "cpu.cfs_period_us"),
+        ]
+        for quota in (version_2, version_1):
+            if len(quota) == len(("quota", "period")) and quota[0] > 0:
+                yield quota[0] / quota[1]
+
+
+def _cgroup_folders(root: Path, controller: str) -> Iterator[Path]:
+    """Yield the folders of this process's cgroup and of those around it, whose limits hold too.
+
+    In a container the path may be the host's, of which only the end, or nothing, is to be seen.
+    """
+    for line in _text(root / "proc/self/cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers and controller not in controllers.split(","):
+            continue
+        mount = root / "sys/fs/cgroup" / (controller if controllers else "")
+        inside = Path(path.lstrip("/"))
+        yield from (mount / folder for folder in (inside, *inside.parents))
+
+
+def _allowed_processors(root: Path) -> Iterator[float]:
+    """Yield how many processors this process may run on; a list reads "0-3,8"."""
+    for line in _text(root / "proc/self/status").splitlines():
+        name, _, value = line.partition(":")
+        if name == "Cpus_allowed_list":
+            ends = [part.split("-") for part in value.strip().split(",")]
+            yield float(sum(int(last[-1]) - int(last[0]) + 1 for last in ends))
+
+
+def _numbers(path: Path) -> list[int]:
+    """Return the whole numbers in a file; none where it is not there, or says "max"."""
+    return [int(word) for word in _text(path).split() if word.lstrip("-").isdecimal()]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""

@@ -1,0 +1,224 @@
+"""Where the answers to many pictures go: lines of JSON, CSV, or Parquet; and going on with those.
+
+A row is what `read` says of one picture: {"file", ...the answer's members} or {"file", "problem"}.
+"""
+
+import csv
+import importlib
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol, TextIO
+
+Row = Mapping[str, Any]
+
+FORMATS = ("jsonl", "csv", "parquet")
+# The columns of the tables: a number, how surely, where each digit of it is, or what was wrong.
+COLUMNS = ("file", "number", "confidence", "boxes", "error")
+# Rows a file of a Parquet table; no more of them are lost when the power goes.
+_PART_ROWS = 10_000
+# Longer than any row: where the last whole row ends is looked for in so much of a file's end.
+_TAIL_BYTES = 2**22
+
+
+class CannotWrite(Exception):
+    """The output cannot be written as asked; the message is a line for the user."""
+
+
+class Output(Protocol):
+    """What takes the rows."""
+
+    def finished(self) -> Iterator[tuple[str, bool]]:
+        """Yield of each row that is there from before its file, and whether that could be read."""
+
+    def write(self, row: Row) -> None:
+        """Add a row; tables may keep it until there are more."""
+
+    def close(self) -> None:
+        """Write what was kept."""
+
+
+def open_output(path: Path | None, form: str | None, is_resumed: bool) -> Output:
+    """Return what writes rows to a file.
+
+    Args:
+        path: the file, or for Parquet the folder; standard output where there is none.
+        form: one of `FORMATS`; if none, the path's ending says it, and JSON Lines are the default.
+        is_resumed: go on with a file that is there, instead of refusing to overwrite it.
+
+    Raises:
+        CannotWrite: with the reason.
+    """
+    form = form or (path.suffix.lstrip(".") if path else FORMATS[0])
+    if form not in FORMATS:
+        raise CannotWrite(f"{path}: its ending is none of {', '.join(FORMATS)}; give --format")
+    if path and path.exists() and not is_resumed:
+        raise CannotWrite(f"{path}: is there already; --resume goes on with it")
+    if form == "parquet":
+        return _open_table(path)
+    kind = JsonLines if form == "jsonl" else Csv
+    return kind(_open_text(path, kind) if path else sys.stdout)
+
+
+def flat(row: Row) -> dict[str, Any]:
+    """Return a row as tables have it: a value for each of `COLUMNS`, or None."""
+    digits = row.get("digits")
+    return {
+        "file": row["file"],
+        "number": row.get("number"),
+        "confidence": row.get("confidence"),
+        "boxes": digits if digits is None else [digit["box"] for digit in digits],
+        "error": row["problem"]["code"] if "problem" in row else None,
+    }
+
+
+class JsonLines:
+    """A JSON object a line, with all that is known of the picture."""
+
+    # How a file begins, and what ends a row and is nowhere inside one.
+    opening = '{"file": '
+    terminator = "\n"
+
+    def __init__(self, stream: TextIO) -> None:
+        """Write to a stream after what is in it."""
+        self._stream = stream
+
+    def finished(self) -> Iterator[tuple[str, bool]]:
+        """Yield of each row that is there from before its file, and whether that could be read."""
+        self._stream.seek(0)
+        for line in self._stream:
+            row = json.loads(line)
+            yield row["file"], "problem" not in row
+
+    def write(self, row: Row) -> None:
+        """Write a row, for whoever reads the other end of a pipe at once."""
+        self._stream.write(json.dumps(row) + self.terminator)
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Close a file; standard output is not ours to close."""
+        if self._stream is not sys.stdout:
+            self._stream.close()
+
+
+class Csv:
+    """A table as spreadsheets open it; boxes are JSON in their column."""
+
+    opening = ",".join(COLUMNS)
+    # The rows of a number are parted by a newline alone.
+    terminator = "\r\n"
+
+    def __init__(self, stream: TextIO) -> None:
+        """Write to a stream after what is in it, or first the names of the columns."""
+        self._stream = stream
+        self._writer = csv.DictWriter(stream, COLUMNS, lineterminator=self.terminator)
+        self._is_begun = False
+
+    def finished(self) -> Iterator[tuple[str, bool]]:
+        """Yield of each row that is there from before its file, and whether that could be read."""
+        self._stream.seek(0)
+        reader = csv.DictReader(self._stream)
+        yield from ((row["file"], not row["error"]) for row in reader)
+        self._is_begun = bool(reader.fieldnames)
+
+    def write(self, row: Row) -> None:
+        """Write a row, for whoever reads the other end of a pipe at once."""
+        if not self._is_begun:
+            self._writer.writeheader()
+            self._is_begun = True
+        columns = flat(row)
+        if columns["boxes"] is not None:
+            columns["boxes"] = json.dumps(columns["boxes"])
+        self._writer.writerow(columns)
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Close a file; standard output is not ours to close."""
+        if self._stream is not sys.stdout:
+            self._stream.close()
+
+
+class Table:
+    """A folder of Parquet files, as tables are kept that no single file should hold."""
+
+    def __init__(self, folder: Path, arrow: Any) -> None:
+        """Write to a folder, beside the files that are in it."""
+        self._folder = folder
+        self._arrow = arrow
+        self._schema = arrow.schema(
+            {
+                "file": arrow.string(),
+                "number": arrow.string(),
+                "confidence": arrow.float64(),
+                "boxes": arrow.list_(arrow.list_(arrow.float64())),
+                "error": arrow.string(),
+            }
+        )
+        self._rows: list[dict[str, Any]] = []
+
+    def finished(self) -> Iterator[tuple[str, bool]]:
+        """Yield of each row that is there from before its file, and whether that could be read."""
+        for part in self._parts():
+            rows = self._arrow.parquet.read_table(part, columns=["file", "error"]).to_pylist()
+            yield from ((row["file"], row["error"] is None) for row in rows)
+
+    def write(self, row: Row) -> None:
+        """Keep a row until there are enough for a file."""
+        self._rows.append(flat(row))
+        if len(self._rows) == _PART_ROWS:
+            self.close()
+
+    def close(self) -> None:
+        """Write the rows that were kept to a file, which appears whole or not at all."""
+        if self._rows:
+            part = self._folder / f"part-{len(self._parts()):05}.parquet"
+            # Readers of such folders pass over names that begin with a dot.
+            hidden = self._folder / f".{part.name}"
+            table = self._arrow.Table.from_pylist(self._rows, self._schema)
+            self._arrow.parquet.write_table(table, hidden)
+            hidden.rename(part)
+            self._rows.clear()
+
+    def _parts(self) -> list[Path]:
+        return sorted(self._folder.glob("part-*.parquet"))
+
+
+def _open_table(folder: Path | None) -> Table:
+    if not folder:
+        raise CannotWrite("Parquet cannot go to standard output; give --output")
+    try:
+        # Too large to be part of what is deployed, and needed here only.
+        arrow = importlib.import_module("pyarrow")
+        importlib.import_module("pyarrow.parquet")
+    except ImportError as error:
+        raise CannotWrite(
+            "Parquet needs pyarrow: pip install -r requirements-parquet.txt"
+        ) from error
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CannotWrite(f"{folder}: {error.strerror}") from error
+    return Table(folder, arrow)
+
+
+def _open_text(path: Path, kind: type[JsonLines | Csv]) -> TextIO:
+    """Return a file opened to be read and added to, without the torn row at its end, if any."""
+    try:
+        with path.open("a+b") as file:
+            file.seek(0)
+            if not kind.opening.encode().startswith(file.read(len(kind.opening))):
+                raise CannotWrite(f"{path}: is no output to go on with")
+            file.truncate(_end_of_rows(file, kind.terminator.encode()))
+        return path.open("a+", encoding="utf-8", newline="")
+    except OSError as error:
+        raise CannotWrite(f"{path}: {error.strerror}") from error
+
+
+def _end_of_rows(file: BinaryIO, terminator: bytes) -> int:
+    """Return where the last whole row ends; what is behind was cut off while it was written."""
+    size = file.seek(0, os.SEEK_END)
+    start = file.seek(max(0, size - _TAIL_BYTES))
+    rows, found, _ = file.read().rpartition(terminator)
+    return start + len(rows) + len(found)

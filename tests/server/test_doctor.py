@@ -1,0 +1,100 @@
+"""What the doctor says of machines and settings."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from server.__main__ import main
+from server.doctor import examine
+from server.machine import MIB, Machine
+
+DYNO = Machine(512 * MIB, True, 8)
+
+
+def lines(machine: Machine, environ: dict[str, str]) -> list[str]:
+    """Return the lines for a machine and settings, on a free port if none is set."""
+    return [str(finding) for finding in examine(machine, {"PORT": "0", **environ})]
+
+
+def graded(grade: str, findings: list[str]) -> list[str]:
+    return [line for line in findings if line.startswith(grade)]
+
+
+def test_healthy() -> None:
+    """On a small dyno nothing is wrong, and the platform's default for workers is not followed."""
+    environ = {"DYNO": "web.1", "WEB_CONCURRENCY": "2", "WEB_CONCURRENCY_SET_BY": "heroku/python"}
+
+    found = lines(DYNO, environ)
+
+    assert "platform: Heroku" in found
+    assert "memory: 512 MiB, the limit of this container or service" in found
+    assert "workers: 5, as many as fit into the memory" in found
+    assert "WEB_CONCURRENCY=2 is a default of heroku/python and not followed" in found
+    assert not graded("unwise", found)
+    assert not graded("cannot work", found)
+
+
+def test_large_pictures_in_small_memory() -> None:
+    """Where a large picture would end in a kill, the doctor says which budget would not."""
+    found = lines(Machine(128 * MIB, True, 1), {})
+
+    (line,) = graded("unwise", found)
+    budget = line.split("DIGIT_DECODE_BUDGET_BYTES to ")[1].split()[0]
+    assert lines(Machine(128 * MIB, True, 1), {"DIGIT_DECODE_BUDGET_BYTES": budget})
+    assert not graded(
+        "unwise", lines(Machine(128 * MIB, True, 1), {"DIGIT_DECODE_BUDGET_BYTES": budget})
+    )
+
+
+def test_no_memory() -> None:
+    """Memory that is full at rest is not enough to work."""
+    assert graded("cannot work", lines(Machine(96 * MIB, True, 1), {}))
+
+
+def test_too_many_workers() -> None:
+    """More workers than processors are unwise."""
+    (line,) = graded("unwise", lines(Machine(4096 * MIB, False, 1.5), {"WEB_CONCURRENCY": "3"}))
+
+    assert "3 workers on 1.5 processors" in line
+
+
+def test_nobody_outside() -> None:
+    """On a platform the loopback address is unwise."""
+    (line,) = graded("unwise", lines(DYNO, {"RENDER": "true", "DIGIT_HOST": "127.0.0.1"}))
+
+    assert "Render" in line
+
+
+@pytest.mark.parametrize(
+    ("environ", "words"),
+    [
+        ({"PORT": "x", "DIGIT_TYPO": "1"}, "DIGIT_TYPO"),
+        ({"WEB_CONCURRENCY": "many"}, "WEB_CONCURRENCY='many'"),
+        ({"DIGIT_CLASSIFIER": "none.onnx"}, "none.onnx"),
+        ({"DIGIT_HOST": "no.such.host.invalid"}, "no.such.host.invalid"),
+    ],
+)
+def test_cannot_work(environ: dict[str, str], words: str) -> None:
+    """What ends the start is said before it."""
+    assert any(words in line for line in graded("cannot work", lines(DYNO, environ)))
+
+
+def test_port_taken() -> None:
+    """A port that is taken is unwise only: the doctor may be called to a running server."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        found = lines(DYNO, {"DIGIT_HOST": "127.0.0.1", "PORT": port})
+
+    assert "in use" in graded("unwise", found)[0]
+    assert not graded("cannot work", found)
+
+
+def test_status(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """The command prints a line for each finding, and fails where the server would."""
+    assert main(["doctor"], {"PORT": "0"}) == 0
+    assert "workers: " in capsys.readouterr().out
+    assert main(["doctor"], {"DIGIT_LOCATOR": str(tmp_path / "none")}) == 1
+    assert "cannot work: " in capsys.readouterr().out

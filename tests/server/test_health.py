@@ -1,0 +1,67 @@
+"""The check that containers run, against a real server and against what is none."""
+
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from server.__main__ import main
+from server.settings import REPOSITORY
+from tests.processes import serving
+
+
+def test_ready_and_stopping(capsys: pytest.CaptureFixture[str]) -> None:
+    """A server that serves is ready; one that is stopping is not."""
+    with serving({"DIGIT_DRAIN_SECONDS": "3"}) as service:
+        environ = {"PORT": str(service.port)}
+        assert main(["health"], environ) == 0
+        service.process.terminate()
+        link = socket.create_connection(("127.0.0.1", service.port))
+        link.close()
+        while main(["health"], environ) == 0:
+            pass
+
+    assert "503" in capsys.readouterr().err
+
+
+def test_nobody(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where nobody listens, nobody is healthy."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+
+    assert main(["health"], {"PORT": port, "DIGIT_HOST": "127.0.0.1"}) == 1
+    assert "Nobody answers" in capsys.readouterr().err
+
+
+def test_no_http(capsys: pytest.CaptureFixture[str]) -> None:
+    """Something that answers but speaks no HTTP is not healthy either."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            link, _ = listener.accept()
+            with link:
+                link.recv(1024)
+                link.sendall(b"220 mail.example ESMTP\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        assert main(["health"], {"PORT": str(listener.getsockname()[1])}) == 1
+        thread.join()
+
+
+def test_bad_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    """Settings that cannot be used are said."""
+    assert main(["health"], {"PORT": "x"}) == 1
+    assert "PORT='x'" in capsys.readouterr().err
+
+
+def test_light() -> None:
+    """Run by itself it loads nothing of what serving needs."""
+    code = "import server.health, sys; print(*sys.modules)"
+
+    loaded = subprocess.check_output([sys.executable, "-c", code], text=True, cwd=REPOSITORY)
+
+    assert not {"numpy", "onnxruntime", "starlette", "uvicorn", "PIL"} & set(loaded.split())

@@ -1,0 +1,184 @@
+"""Rows to JSON Lines, CSV and Parquet, and going on with what an interruption left."""
+
+import csv
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet
+import pytest
+
+from server import output
+from server.output import FORMATS, CannotWrite, Output, open_output
+
+ANSWER = {
+    "file": "a, b.png",
+    "number": "12\n3",
+    "confidence": 0.5,
+    "digits": [{"digit": 1, "box": [1.0, 2.0, 3.0, 4.0]}],
+}
+PROBLEM = {"file": "bad.png", "problem": {"code": "corrupt_image"}}
+FLAT: list[dict[str, Any]] = [
+    {
+        "file": "a, b.png",
+        "number": "12\n3",
+        "confidence": 0.5,
+        "boxes": [[1.0, 2.0, 3.0, 4.0]],
+        "error": None,
+    },
+    {
+        "file": "bad.png",
+        "number": None,
+        "confidence": None,
+        "boxes": None,
+        "error": "corrupt_image",
+    },
+]
+
+
+def write(path: Path, *rows: dict[str, Any], resume: bool = False) -> list[tuple[str, bool]]:
+    """Write rows to an output; return what was there before."""
+    sink = open_output(path, None, resume)
+    before = list(sink.finished())
+    for row in rows:
+        sink.write(row)
+    sink.close()
+    return before
+
+
+def test_json_lines(tmp_path: Path) -> None:
+    """A line of JSON has all that is known."""
+    write(tmp_path / "x.jsonl", ANSWER, PROBLEM)
+
+    lines = (tmp_path / "x.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [ANSWER, PROBLEM]
+
+
+def test_csv(tmp_path: Path) -> None:
+    """A CSV has a header and a row each; what is not there is empty."""
+    write(tmp_path / "x.csv", ANSWER, PROBLEM)
+
+    first, second = csv.DictReader(io.StringIO((tmp_path / "x.csv").read_bytes().decode()))
+    assert first == FLAT[0] | {"confidence": "0.5", "boxes": "[[1.0, 2.0, 3.0, 4.0]]", "error": ""}
+    assert second == dict.fromkeys(FLAT[1], "") | {"file": "bad.png", "error": "corrupt_image"}
+
+
+def test_parquet(tmp_path: Path) -> None:
+    """A Parquet table has typed columns."""
+    write(tmp_path / "x.parquet", ANSWER, PROBLEM)
+
+    assert pyarrow.parquet.read_table(tmp_path / "x.parquet").to_pylist() == FLAT
+
+
+def test_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large table is several files that are read as one."""
+    monkeypatch.setattr(output, "_PART_ROWS", 2)
+
+    write(tmp_path / "x.parquet", *[PROBLEM] * 5)
+
+    assert len(list((tmp_path / "x.parquet").iterdir())) == 3
+    assert pyarrow.parquet.read_table(tmp_path / "x.parquet").num_rows == 5
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_resume(form: str, tmp_path: Path) -> None:
+    """An output goes on where it ended, and knows what it has."""
+    path = tmp_path / f"x.{form}"
+    write(path, ANSWER)
+
+    before = write(path, PROBLEM, resume=True)
+    after = write(path, resume=True)
+
+    assert before == [("a, b.png", True)]
+    assert after == [("a, b.png", True), ("bad.png", False)]
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+@pytest.mark.parametrize("cut", [1, 2, 9])
+def test_torn_row(form: str, cut: int, tmp_path: Path) -> None:
+    """A row that was cut off while it was written is written again."""
+    path = tmp_path / f"x.{form}"
+    write(path, ANSWER, PROBLEM)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-cut])
+
+    assert write(path, PROBLEM, resume=True) == [("a, b.png", True)]
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("cut", [0, 5, 36])
+def test_torn_header(cut: int, tmp_path: Path) -> None:
+    """A CSV that was cut off in its header, or right behind it, has one header in the end."""
+    path = tmp_path / "x.csv"
+    write(path, PROBLEM)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:cut])
+
+    write(path, PROBLEM, resume=True)
+
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_new_with_resume(form: str, tmp_path: Path) -> None:
+    """To go on with nothing is to begin."""
+    assert write(tmp_path / f"x.{form}", ANSWER, resume=True) == []
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_nothing_overwritten(form: str, tmp_path: Path) -> None:
+    """An output that is there is not overwritten unasked."""
+    path = tmp_path / f"x.{form}"
+    write(path, ANSWER)
+
+    with pytest.raises(CannotWrite, match="--resume"):
+        write(path)
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+def test_foreign_file(form: str, tmp_path: Path) -> None:
+    """A file that is no output is not cut to be one."""
+    path = tmp_path / f"x.{form}"
+    path.write_text("a diary")
+
+    with pytest.raises(CannotWrite, match="no output"):
+        write(path, resume=True)
+    assert path.read_text() == "a diary"
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_no_place(form: str, tmp_path: Path) -> None:
+    """A place that cannot be written to is said in a line."""
+    (tmp_path / "file").touch()
+
+    with pytest.raises(CannotWrite, match="directory"):
+        open_output(tmp_path / "file" / "below", form, False)
+
+
+def test_unknown_ending(tmp_path: Path) -> None:
+    """An ending that says no format asks for one."""
+    with pytest.raises(CannotWrite, match="--format"):
+        open_output(tmp_path / "x.txt", None, False)
+
+
+def test_parquet_to_standard_output() -> None:
+    """Parquet is no stream."""
+    with pytest.raises(CannotWrite, match="--output"):
+        open_output(None, "parquet", False)
+
+
+def test_no_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where pyarrow is missing, the line says how to get it."""
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+
+    with pytest.raises(CannotWrite, match="pip install"):
+        open_output(tmp_path / "x.parquet", None, False)
+
+
+def test_interface() -> None:
+    """Standard output takes JSON Lines unless told otherwise."""
+    sink: Output = open_output(None, None, False)
+
+    assert type(sink).__name__ == "JsonLines"
