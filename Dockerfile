@@ -1,0 +1,24 @@
+# docker build -t digits . && docker run --read-only --memory 256m -p 8080:8080 digits
+
+FROM python:3.11-slim-bookworm AS packages
+WORKDIR /build
+COPY requirements.txt ./
+COPY deploy/install.sh deploy/
+RUN sh deploy/install.sh /packages
+
+FROM python:3.11-slim-bookworm
+WORKDIR /digits
+COPY --from=packages /packages /packages
+COPY models/*.onnx models/
+COPY server server
+RUN python -m compileall -q server
+# A number, so that Kubernetes can see that it is not root's.
+USER 65532:65532
+ENV PYTHONPATH=/packages \
+    PYTHONUNBUFFERED=1 \
+    PORT=8080
+EXPOSE 8080
+# Not `python -m server health`, which loads what serving needs before it asks.
+HEALTHCHECK --interval=15s --timeout=5s --start-period=10s \
+    CMD ["python", "-m", "server.health"]
+CMD ["python", "-m", "server"]

@@ -1,0 +1,94 @@
+"""Each platform's file, judged by a real tool."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from server.settings import REPOSITORY
+from tests.deploy.tools import judge, tool
+
+DEPLOY = REPOSITORY / "deploy"
+# The tools of tests/requirements.txt, by what is installed beside this Python.
+HERE = "tests/requirements.txt"
+DEBIAN = "Debian's package"
+
+
+def test_dockerfile() -> None:
+    """The Dockerfile keeps to the rules of hadolint."""
+    judge(tool("hadolint", HERE), "Dockerfile")
+
+
+@pytest.mark.parametrize(
+    ("file", "schema"),
+    [
+        ("app.json", "app.json"),
+        ("render.yaml", "render.json"),
+        ("fly.toml", "fly.json"),
+        ("deploy/cloudrun/service.yaml", "cloudrun.json"),
+    ],
+)
+def test_schema(file: str, schema: str) -> None:
+    """A file has only names and values that its platform's reference knows."""
+    check = tool("check-jsonschema", HERE)
+
+    judge(check, "--schemafile", f"tests/deploy/schemas/{schema}", file)
+
+
+def test_compose() -> None:
+    """compose.yaml keeps to the Compose Specification."""
+    judge(tool("check-jsonschema", HERE), "--builtin-schema", "vendor.compose-spec", "compose.yaml")
+
+
+def test_kubernetes() -> None:
+    """Kubernetes takes each resource, and knows every field."""
+    judge(tool("kubernetes-validate", HERE), "--strict", "deploy/kubernetes/digits.yaml")
+
+
+def test_containers(tmp_path: Path) -> None:
+    """Cloud Run takes containers as Kubernetes does, which knows every field of ours."""
+    spec = yaml.safe_load((DEPLOY / "cloudrun/service.yaml").read_text())["spec"]
+    containers = spec["template"]["spec"]["containers"]
+    pod: dict[str, Any] = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "digits"},
+        # Cloud Run names containers itself.
+        "spec": {"containers": [{"name": "unnamed", **container} for container in containers]},
+    }
+    (tmp_path / "pod.json").write_text(json.dumps(pod))
+
+    judge(tool("kubernetes-validate", HERE), "--strict", str(tmp_path / "pod.json"))
+
+
+@pytest.fixture
+def unit(tmp_path: Path) -> str:
+    """The systemd unit, with this checkout and this Python in the place of those it is for."""
+    text = (DEPLOY / "systemd/digits.service").read_text()
+    text = text.replace("/opt/digits/.venv/bin/python", sys.executable)
+    path = tmp_path / "digits.service"
+    path.write_text(text.replace("/opt/digits", str(REPOSITORY)))
+    return str(path)
+
+
+def test_systemd(unit: str) -> None:
+    """Every line of the unit is understood."""
+    judge(tool("systemd-analyze", f"{DEBIAN} systemd"), "verify", "--man=no", unit)
+
+
+def test_sandbox(unit: str) -> None:
+    """The service is exposed by 1.2 of 10 at most, as systemd judges it; a bare one is by 9.6."""
+    analyze = tool("systemd-analyze", f"{DEBIAN} systemd")
+
+    judge(analyze, "security", "--offline=yes", "--threshold=12", unit)
+
+
+def test_one_dependency_file() -> None:
+    """Heroku refuses a repository with files of more than one package manager."""
+    managers = {"requirements.txt", "Pipfile", "Pipfile.lock", "poetry.lock", "uv.lock"}
+
+    assert [name for name in managers if (REPOSITORY / name).exists()] == ["requirements.txt"]
+    assert not (REPOSITORY / "runtime.txt").exists()

@@ -1,0 +1,72 @@
+"""What the Dockerfile puts into an image, put together the same way without an engine."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from server.machine import MIB
+from server.settings import REPOSITORY
+from tests.processes import PATIENCE_SECONDS
+
+DOCKERFILE = (REPOSITORY / "Dockerfile").read_text()
+_INSTALL_SECONDS = 300
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the Dockerfile's stages leave: packages, models and server."""
+    folder = tmp_path_factory.mktemp("image")
+    (install,) = re.findall(r"^RUN (sh deploy/install\.sh) /packages$", DOCKERFILE, re.MULTILINE)
+    # A pip in front, as in the base image; this one's may be any.
+    environ = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    subprocess.run(
+        [*install.split(), str(folder / "packages")],
+        cwd=REPOSITORY,
+        env=environ,
+        check=True,
+        timeout=_INSTALL_SECONDS,
+    )
+    (folder / "digits/models").mkdir(parents=True)
+    for model in REPOSITORY.glob("models/*.onnx"):
+        shutil.copy(model, folder / "digits/models")
+    shutil.copytree(REPOSITORY / "server", folder / "digits/server")
+    return folder
+
+
+def test_it_reads(image: Path, data: Path) -> None:
+    """With nothing but what is in the image a picture is read."""
+    command = ["-I", "-S", "-c", "import sys, runpy; sys.path[:0] = ['.', '../packages']"]
+    command[-1] += "; runpy.run_module('server', run_name='__main__', alter_sys=True)"
+
+    answer = subprocess.check_output(
+        [sys.executable, *command, "read", str(data / "800.png")],
+        cwd=image / "digits",
+        env={"PATH": os.environ["PATH"]},
+        text=True,
+        timeout=PATIENCE_SECONDS,
+    )
+
+    assert '"number": "800"' in answer
+
+
+def test_size(image: Path) -> None:
+    """The packages weigh less than 160 MiB, and none of them is for training."""
+    files = [path for path in (image / "packages").rglob("*") if path.is_file()]
+
+    assert sum(path.stat().st_size for path in files) < 160 * MIB
+    assert not any((image / "packages" / name).exists() for name in ("torch", "onnx", "pip"))
+
+
+def test_ignored() -> None:
+    """What the Dockerfile copies is let through to it, and little else is."""
+    ignored = (REPOSITORY / ".dockerignore").read_text().splitlines()
+    let_through = {line.removeprefix("!") for line in ignored if line.startswith("!")}
+    copied = re.findall(r"^COPY (?!--from)(\S+) ", DOCKERFILE, re.MULTILINE)
+
+    assert "*" in ignored
+    assert let_through == set(copied)

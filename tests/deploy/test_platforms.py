@@ -1,0 +1,129 @@
+"""The service as each platform's file starts it: it answers, fits, and stops when told to."""
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from server.doctor import Grade, examine
+from server.machine import Machine
+from server.settings import REPOSITORY, load_settings
+from tests.deploy.platforms import PLATFORMS, Platform
+from tests.deploy.tools import tool
+from tests.processes import PATIENCE_SECONDS
+
+# This Python stands for the platform's.
+PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+each_platform = pytest.mark.parametrize("platform", PLATFORMS, ids=lambda platform: platform.name)
+
+
+@contextmanager
+def running(platform: Platform) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run what a platform runs, on a free port; give the process and where it answers."""
+    process = subprocess.Popen(
+        platform.command,
+        cwd=REPOSITORY,
+        env={
+            "PATH": PATH,
+            **{name: value for name, value in os.environ.items() if name.startswith("COVERAGE")},
+            "WEB_CONCURRENCY": "1",  # as on the one processor of the smallest machines
+            **platform.environ,
+            "PORT": "0",
+            "DIGIT_DRAIN_SECONDS": "0",
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    with process:
+        assert process.stdout
+        first_line = process.stdout.readline()
+        try:
+            found = re.search(r"http://localhost:(\d+)", first_line)
+            assert found, first_line
+            yield process, f"http://127.0.0.1:{found[1]}"
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def read(url: str, picture: bytes) -> str:
+    request = urllib.request.Request(f"{url}/recognize.json", picture)
+    with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as response:
+        return str(json.load(response)["number"])
+
+
+def largest_picture(budget_bytes: int) -> bytes:
+    """Return a gray PNG that takes all of a decode budget, black on top and white below."""
+    # Grayscale is counted with the copy that is scaled.
+    side = int((budget_bytes // 2) ** 0.5)
+    pixels = np.full((side, side), 255, np.uint8)
+    pixels[: side // 2] = 0
+    encoded = io.BytesIO()
+    Image.fromarray(pixels).save(encoded, "PNG")
+    return encoded.getvalue()
+
+
+def most_memory(pid: int) -> int:
+    """Return the most bytes that a process, and those it started, have had in memory."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    status = Path(f"/proc/{pid}/status").read_text()
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    assert found
+    return int(found[1]) * 1024 + sum(most_memory(int(child)) for child in children)
+
+
+@each_platform
+def test_runs(platform: Platform, data: Path) -> None:
+    """It starts, is ready, reads, keeps to the memory, and stops well when all are told to."""
+    with running(platform) as (process, url):
+        for path in {"/readyz", *platform.checks}:
+            with urllib.request.urlopen(f"{url}{path}", timeout=PATIENCE_SECONDS) as response:
+                assert response.status == 200
+        assert read(url, (data / "photo-3.jpg").read_bytes()) == "3"
+        budget = load_settings(platform.environ).decode_budget_bytes
+        read(url, largest_picture(budget))
+        assert most_memory(process.pid) < platform.memory_bytes
+        # Heroku signals every process of a dyno, others the first; the group has all.
+        os.killpg(process.pid, signal.SIGTERM)
+        assert process.wait(PATIENCE_SECONDS) == 0
+
+
+@each_platform
+def test_doctor(platform: Platform) -> None:
+    """The doctor finds nothing unwise in what the file asks for, on the machine it asks for."""
+    machine = Machine(platform.memory_bytes, is_memory_limited=True, cpus=1)
+
+    findings = examine(machine, platform.environ | {"PORT": "0"})
+
+    assert [str(finding) for finding in findings if finding.grade is not Grade.FACT] == []
+
+
+def test_procfile(data: Path) -> None:
+    """The Procfile runs under honcho, and its signal reaches the server."""
+    with subprocess.Popen(
+        [tool("honcho", "tests/requirements.txt"), "start", "-p", "0"],
+        cwd=REPOSITORY,
+        env={**os.environ, "PATH": PATH, "DIGIT_DRAIN_SECONDS": "0"},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as honcho:
+        assert honcho.stdout
+        lines = iter(honcho.stdout.readline, "")
+        found = next(found for line in lines if (found := re.search(r"localhost:(\d+)", line)))
+        assert read(f"http://127.0.0.1:{found[1]}", (data / "7.png").read_bytes()) == "7"
+        honcho.terminate()
+        last_words, _ = honcho.communicate(timeout=PATIENCE_SECONDS)
+    assert "web.1 stopped (rc=0)" in last_words

@@ -1,0 +1,35 @@
+"""The programs that judge the files of deploy/."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from server.settings import REPOSITORY
+from tests.processes import PATIENCE_SECONDS
+
+
+def tool(name: str, package: str) -> str:
+    """Return the path of a program, or skip the test; a CI has to have it."""
+    path = shutil.which(name, path=f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin")
+    if not path:
+        assert "CI" not in os.environ, f"a CI has to install {package}"
+        pytest.skip(f"{name} is not installed: see {package}")
+    return path
+
+
+def judge(*command: str) -> None:
+    """Run a program that judges files, and show what it says if it finds fault."""
+    verdict = subprocess.run(
+        command,
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+    assert verdict.returncode == 0, verdict.stdout
