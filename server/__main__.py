@@ -14,7 +14,7 @@ from typing import Any
 
 import uvicorn
 
-from server.app import Readiness, create_app
+from server.app import create_app
 from server.doctor import diagnose
 from server.health import check_health
 from server.machine import plan_workers, read_machine
@@ -25,6 +25,8 @@ from server.protocol import BoundedProtocol
 from server.read import add_arguments, read
 from server.recognize import Recognizer, load_recognizer
 from server.settings import InvalidSettings, Settings, describe_settings, load_settings
+from server.state import Readiness
+from server.telemetry import JsonFormatter
 
 log = logging.getLogger("server")
 
@@ -74,19 +76,22 @@ def _parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
 
 def serve(recognizer: Recognizer, settings: Settings, workers: int) -> int:
     """Serve in as many processes until a signal; return the exit status."""
-    logging.basicConfig(
-        stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
-    )
+    handler = logging.StreamHandler(sys.stdout)
+    is_json = settings.log_format == "json"
+    text = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+    handler.setFormatter(JsonFormatter() if is_json else text)
+    logging.basicConfig(handlers=[handler], level=logging.INFO)
     # uvicorn tells of each step of its start and stop, and of each client that speaks no HTTP.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     readiness = Readiness()
     # uvicorn accepts whatever makes a protocol of its arguments; its type says classes only.
     protocol: Any = partial(BoundedProtocol, settings, lambda: readiness.is_draining)
     config = uvicorn.Config(
-        create_app(recognizer, settings, readiness),
+        create_app(recognizer, settings, readiness, workers),
         http=protocol,
         ws="none",
         log_config=None,
+        access_log=False,
         server_header=False,
         # It may be a fraction; uvicorn's type says whole seconds only.
         timeout_keep_alive=settings.keep_alive_seconds,  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from server.errors import Busy
+from server.metrics import Metrics
 
 
 class Admission:
@@ -13,10 +14,11 @@ class Admission:
     place.
     """
 
-    def __init__(self, max_waiting: int, max_bytes: int) -> None:
+    def __init__(self, max_waiting: int, max_bytes: int, metrics: Metrics) -> None:
         """Let in `max_waiting` requests, and as many bytes of bodies, at a time."""
         self._places = max_waiting
         self._bytes = max_bytes
+        self._metrics = metrics
 
     @contextmanager
     def place(self) -> Iterator[None]:
@@ -28,10 +30,12 @@ class Admission:
         if not self._places:
             raise Busy("As many requests as may wait are waiting; try again in a moment.")
         self._places -= 1
+        self._metrics.add("digit_waiting")
         try:
             yield
         finally:
             self._places += 1
+            self._metrics.add("digit_waiting", -1)
 
     @contextmanager
     def body(self) -> Iterator[Callable[[int], None]]:
@@ -48,8 +52,10 @@ class Admission:
                 raise Busy("As many bytes as may be held are held; try again in a moment.")
             self._bytes -= count
             held += count
+            self._metrics.add("digit_bytes_in_flight", count)
 
         try:
             yield hold
         finally:
             self._bytes += held
+            self._metrics.add("digit_bytes_in_flight", -held)

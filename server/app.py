@@ -1,65 +1,63 @@
-"""HTTP, and nothing else: routes, readiness, and errors as problem documents."""
+"""The application: routes, what they share, and what stands before and around them."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from server.admission import Admission
-from server.errors import (
-    ClientError,
-    InternalError,
-    MethodNotAllowed,
-    NotFound,
-    NotReady,
-    Problem,
-)
+from server.errors import ClientError, NotReady, Problem, all_problems
 from server.image import encode_png
+from server.inference import MODELS
+from server.metrics import EXPOSITION_TYPE, Metrics
 from server.pages import page_routes
+from server.problems import answer_fault, answer_http_exception, answer_nobody, answer_problem
 from server.recognize import Recognizer
-from server.security import SecurityHeaders
+from server.security import ApiKeys, SecurityHeaders
 from server.settings import Settings
+from server.state import Readiness, State
+from server.telemetry import Record, Telemetry, series_of
 from server.uploads import Upload, read_upload
+from server.v2 import v2_routes
 from server.worker import Worker
 
-
-@dataclass
-class Readiness:
-    """Whether the service should be sent requests: warm, and not about to stop."""
-
-    is_warm: bool = False
-    is_draining: bool = False
+# What is answered beside problems: a page that a browser has already, a path with a slash too many.
+_OTHER_STATUSES = (200, 304, 307)
 
 
-class State(TypedDict):
-    """What the lifespan hands to the endpoints."""
-
-    recognizer: Recognizer
-    worker: Worker
-    admission: Admission
-    settings: Settings
-    readiness: Readiness
-
-
-def create_app(recognizer: Recognizer, settings: Settings, readiness: Readiness) -> Starlette:
+def create_app(
+    recognizer: Recognizer, settings: Settings, readiness: Readiness, processes: int = 1
+) -> ASGIApp:
     """Return the application around a recognizer.
 
     Args:
         recognizer: loaded before, so that a bad model ends the start, and workers can share it.
         settings: the limits of a request.
         readiness: shared with whoever stops the server.
+        processes: how many will share its metrics.
     """
+    routes = [
+        Route("/recognize.json", recognize, methods=["POST"]),
+        Route("/healthz", healthz),
+        Route("/readyz", readyz),
+        Route("/metrics", metrics_of_all),
+        *v2_routes(),
+        *page_routes(_answers_for_page),
+    ]
+    metrics = _metrics(recognizer, routes, processes)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[State]:
+        metrics.claim()
         worker = Worker()
         await worker.run(_warm_up, recognizer)
         readiness.is_warm = True
@@ -68,28 +66,54 @@ def create_app(recognizer: Recognizer, settings: Settings, readiness: Readiness)
         yield State(
             recognizer=recognizer,
             worker=worker,
-            admission=Admission(settings.max_waiting, most),
+            admission=Admission(settings.max_waiting, most, metrics),
             settings=settings,
             readiness=readiness,
+            metrics=metrics,
+            record=Record(),  # a request gets one of its own
         )
         worker.close()
 
-    return Starlette(
-        routes=[
-            Route("/recognize.json", recognize, methods=["POST"]),
-            Route("/healthz", healthz),
-            Route("/readyz", readyz),
-            *page_routes(_answers_for_page),
-        ],
-        middleware=[Middleware(SecurityHeaders)],
+    middleware = [Middleware(SecurityHeaders)]
+    if settings.allowed_origins:
+        middleware.append(
+            Middleware(
+                CORSMiddleware,
+                allow_origins=settings.allowed_origins,
+                allow_methods=["GET", "POST"],
+                allow_headers=["*"],
+                expose_headers=["*"],
+            )
+        )
+    if settings.api_keys:
+        middleware.append(Middleware(ApiKeys, keys=settings.api_keys))
+    app = Starlette(
+        routes=routes,
+        middleware=middleware,
         exception_handlers={
-            Problem: _answer_problem,
-            HTTPException: _answer_http_exception,
-            ClientDisconnect: _answer_nobody,
-            Exception: _answer_fault,
+            Problem: answer_problem,
+            HTTPException: answer_http_exception,
+            ClientDisconnect: answer_nobody,
+            Exception: answer_fault,
         },
         lifespan=lifespan,
     )
+    # Around everything, so that it sees the answer to a fault too.
+    return Telemetry(app, metrics)
+
+
+def _metrics(recognizer: Recognizer, routes: Iterable[Route], processes: int) -> Metrics:
+    """Return what is counted of a service with these routes."""
+    problems = all_problems()
+    classifier = recognizer.models.classifier
+    info = {"name": classifier.name, "sha256": classifier.sha256, "accuracy": classifier.accuracy}
+    series = series_of(
+        [route.path for route in routes],
+        sorted({problem.status for problem in problems} | {*_OTHER_STATUSES}),
+        [problem.code for problem in problems],
+        MODELS,
+    )
+    return Metrics(series, info, processes)
 
 
 def _warm_up(recognizer: Recognizer) -> None:
@@ -113,8 +137,10 @@ async def recognize(request: Request[State]) -> Response:
 async def _admitted(request: Request[State]) -> AsyncIterator[Upload]:
     """Hold what a request brings, and its place in the queue, until it is answered."""
     admission = request.state["admission"]
+    lap = request.state["record"].stopwatch()
     with admission.body() as hold:
         upload = await read_upload(request, request.state["settings"], hold)
+        lap("read")
         with admission.place():
             yield upload
 
@@ -134,8 +160,14 @@ async def _read(picture: bytes | ClientError, explain: bool, state: State) -> di
     """Return the answer to a picture, or raise what is wrong with it."""
     if isinstance(picture, ClientError):
         raise picture
-    answer = await state["worker"].run(state["recognizer"].recognize, picture, explain)
-    return answer.as_json()
+    record = state["record"]
+    lap = record.stopwatch()
+    answer = await state["worker"].run(state["recognizer"].recognize, picture, explain, lap)
+    document = answer.as_json()
+    lap("encode")
+    record.confidences.append(answer.confidence)
+    record.digits += len(answer.digits)
+    return document
 
 
 async def _read_if_possible(
@@ -145,6 +177,7 @@ async def _read_if_possible(
     try:
         return await _read(picture, explain, state)
     except ClientError as problem:
+        state["record"].refusals.append(problem.code)
         return problem.as_document()
 
 
@@ -155,38 +188,11 @@ async def healthz(_: Request[State]) -> Response:
 
 async def readyz(request: Request[State]) -> Response:
     """Say whether requests should be sent here."""
-    readiness = request.state["readiness"]
-    if readiness.is_draining or not readiness.is_warm:
+    if not request.state["readiness"].is_ready:
         raise NotReady("The service is starting or stopping.")
     return JSONResponse({"status": "ready"})
 
 
-def _problem_response(problem: Problem, headers: Mapping[str, str]) -> Response:
-    return JSONResponse(
-        problem.as_document(), problem.status, headers, media_type="application/problem+json"
-    )
-
-
-def _answer_problem(_: Request, error: Exception) -> Response:
-    assert isinstance(error, Problem)
-    return _problem_response(error, error.headers)
-
-
-def _answer_http_exception(request: Request, error: Exception) -> Response:
-    """Answer what the router raises: an unknown path, or a method that a path does not have."""
-    assert isinstance(error, HTTPException)
-    headers = error.headers or {}
-    if error.status_code == MethodNotAllowed.status:
-        detail = f"{request.method} is not for this path; {headers['Allow']} is."
-        return _problem_response(MethodNotAllowed(detail), headers)
-    return _problem_response(NotFound("There is nothing here; see POST /recognize.json."), headers)
-
-
-def _answer_nobody(_: Request, error: Exception) -> Response:
-    """End the request of a client that has hung up; what is returned reaches nobody."""
-    return Response(status_code=400)
-
-
-def _answer_fault(_: Request, error: Exception) -> Response:
-    """Answer an unexpected error, which uvicorn logs with its traceback."""
-    return _problem_response(InternalError("The service failed; the fault is logged."), {})
+async def metrics_of_all(request: Request[State]) -> Response:
+    """Answer Prometheus, for all processes of the service."""
+    return Response(request.state["metrics"].exposition(), media_type=EXPOSITION_TYPE)

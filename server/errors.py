@@ -6,7 +6,9 @@ Problem
 │   ├── MalformedForm      400
 │   ├── MalformedJson      400
 │   ├── MalformedBase64    400
+│   ├── MalformedTensors   400
 │   ├── NoPicture          400
+│   ├── Unauthorized       401
 │   ├── NotFound           404
 │   ├── MethodNotAllowed   405
 │   ├── TooSlow            408
@@ -93,12 +95,29 @@ class MalformedBase64(ClientError):
     code = "malformed_base64"
 
 
+class MalformedTensors(ClientError):
+    """The body does not keep to the Open Inference Protocol, or the tensors fit no model."""
+
+    status = 400
+    title = "Bad Request"
+    code = "malformed_tensors"
+
+
 class NoPicture(ClientError):
     """The request holds no picture."""
 
     status = 400
     title = "Bad Request"
     code = "no_picture"
+
+
+class Unauthorized(ClientError):
+    """The service wants a key, and the request has none, or another."""
+
+    status = 401
+    title = "Unauthorized"
+    code = "unauthorized"
+    headers: ClassVar[dict[str, str]] = {"WWW-Authenticate": "Bearer"}
 
 
 class NotFound(ClientError):
@@ -212,3 +231,8 @@ class NotReady(ServerProblem):
     title = "Service Unavailable"
     code = "not_ready"
     headers: ClassVar[dict[str, str]] = {"Retry-After": "1"}
+
+
+def all_problems() -> list[type[Problem]]:
+    """Return the classes of all problems that are answered, those of the client first."""
+    return [*ClientError.__subclasses__(), *ServerProblem.__subclasses__()]

@@ -1,6 +1,7 @@
 """An ONNX file to a session, arrays to arrays; the only module that knows onnxruntime."""
 
 import hashlib
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,10 +68,12 @@ class Classifier:
     Attributes:
         name: the file's name without its ending.
         sha256: of the file, in hexadecimal.
+        accuracy: on MNIST's test set, as its file says; empty where it does not.
     """
 
     name: str
     sha256: str
+    accuracy: str
     _session: onnxruntime.InferenceSession
 
     @property
@@ -134,7 +137,16 @@ def load_classifier(path: Path) -> Classifier:
     data = _read(path)
     session = _open(path, data)
     _check(path, session, _CLASSIFIER_INPUTS, _CLASSIFIER_OUTPUTS)
-    return Classifier(path.stem, hashlib.sha256(data).hexdigest(), session)
+    return Classifier(path.stem, hashlib.sha256(data).hexdigest(), _accuracy(session), session)
+
+
+def _accuracy(session: onnxruntime.InferenceSession) -> str:
+    """Return the accuracy that a file states of itself; another's may state none, or otherwise."""
+    try:
+        figures = json.loads(session.get_modelmeta().custom_metadata_map.get("figures", ""))
+    except ValueError:
+        return ""
+    return str(figures.get("test_accuracy", "")) if isinstance(figures, dict) else ""
 
 
 def _read(path: Path) -> bytes:

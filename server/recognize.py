@@ -1,5 +1,6 @@
 """The straight line from a picture's bytes to what is written on it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,22 +19,30 @@ class Recognizer:
     models: Models
     limits: Limits
 
-    def recognize(self, data: bytes, explain: bool = False) -> Answer:
+    def recognize(
+        self, data: bytes, explain: bool = False, lap: Callable[[str], None] = lambda stage: None
+    ) -> Answer:
         """Return the digits written on an encoded picture.
 
         Args:
             data: a whole PNG, JPEG, WebP, GIF or BMP file.
             explain: add to each digit the crop that the network saw.
+            lap: called at the end of each stage with its name.
 
         Raises:
             ClientError: the picture cannot be read.
         """
+        lap("wait")
         picture = decode(data, self.limits)
+        lap("decode")
         boxes, scores, crops = self.models.locator.locate(picture.pixels)
+        lap("locate")
         height, width, _ = picture.pixels.shape
         enlargement = np.array([picture.size[0] / width, picture.size[1] / height], np.float32)
+        probabilities = self.models.classifier.classify(crops)
+        lap("classify")
         return Answer.from_probabilities(
-            weighed(self.models.classifier.classify(crops), scores),
+            weighed(probabilities, scores),
             boxes * np.tile(enlargement, 2),
             picture.size,
             self.models.classifier.identity,

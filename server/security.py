@@ -1,7 +1,14 @@
-"""The headers that keep browsers from doing with our answers what they are not for."""
+"""What keeps browsers from doing with our answers what they are not for, and strangers out."""
 
-from starlette.datastructures import MutableHeaders
+from collections.abc import Sequence
+from hmac import compare_digest
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from server.errors import Unauthorized
+from server.problems import problem_response
 
 _HEADERS = {
     # Everything comes from here; the 28 x 28 crops in answers are data: URIs.
@@ -40,3 +47,37 @@ class SecurityHeaders:
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
+
+
+class ApiKeys:
+    """ASGI middleware that lets in who has a key; health, the page and documents are for all."""
+
+    def __init__(self, app: ASGIApp, keys: Sequence[str]) -> None:
+        self._app = app
+        self._keys = [key.encode() for key in keys]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer that it needs a key."""
+        if scope["type"] == "http" and not _is_open(scope) and not self._has_key(scope):
+            problem = Unauthorized(
+                "This service wants a key: X-API-Key: <key>, or Authorization: Bearer <key>."
+            )
+            await problem_response(Request(scope), problem)(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    def _has_key(self, scope: Scope) -> bool:
+        headers = Headers(scope=scope)
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        given = headers.get("x-api-key") or (token if scheme.lower() == "bearer" else "")
+        # All are compared, each in constant time: how long it takes tells nothing of any.
+        matches = [compare_digest(given.encode("latin-1"), key) for key in self._keys]
+        return any(matches)
+
+
+def _is_open(scope: Scope) -> bool:
+    """Say whether a request reads no picture and tells nothing of others' use."""
+    path: str = scope["path"]
+    is_health = path in {"/healthz", "/readyz"} or path.startswith("/v2/health/")
+    is_page = path in {"/", "/docs", "/openapi.json"} or path.startswith("/page/")
+    return is_health or (is_page and scope["method"] in {"GET", "HEAD"})

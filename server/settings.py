@@ -34,6 +34,9 @@ class Settings:
     keep_alive_seconds: float
     max_waiting: int
     drain_seconds: float
+    log_format: str
+    allowed_origins: tuple[str, ...]
+    api_keys: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,19 @@ def _text(text: str) -> str:
     if not text:
         raise ValueError
     return text
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError
+        return text
+
+    return parse
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(word for part in text.split(",") if (word := part.strip()))
 
 
 def _path(text: str) -> Path:
@@ -203,6 +219,30 @@ SETTINGS = (
         "1",
         "a number from 0 to 5",
         "how long connections are still accepted after SIGTERM, while /readyz answers 503",
+    ),
+    Setting(
+        "LOG_FORMAT",
+        "log_format",
+        _one_of("text", "json"),
+        "text",
+        "text or json",
+        "how each line of the log on standard output is written; one a request",
+    ),
+    Setting(
+        "DIGIT_ALLOWED_ORIGINS",
+        "allowed_origins",
+        _list,
+        "",
+        "origins such as https://example.org, with commas between, or * for all",
+        "whose pages' scripts browsers let read answers (CORS)",
+    ),
+    Setting(
+        "DIGIT_API_KEYS",
+        "api_keys",
+        _list,
+        "",
+        "keys with commas between",
+        "one of them is asked for in X-API-Key or as a bearer token, but for health and the page",
     ),
 )
 

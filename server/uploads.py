@@ -66,7 +66,7 @@ async def read_upload(
     coding = request.headers.get("content-encoding", "identity")
     if coding.lower() != "identity":
         raise UnsupportedCoding("Bodies are taken without a content-encoding only.")
-    body = await _read_body(request, settings, hold)
+    body = await read_body(request, settings, hold)
     upload = _parse_body(body, request.headers.get("content-type", ""))
     if len(upload.pictures) > settings.max_pictures:
         raise TooManyPictures(
@@ -76,9 +76,21 @@ async def read_upload(
     return upload
 
 
-async def _read_body(
+async def read_body(
     request: Request[Any], settings: Settings, hold: Callable[[int], None]
 ) -> bytes:
+    """Return a request's body as it was sent.
+
+    Args:
+        request: its body has not been read.
+        settings: the limits.
+        hold: called with the count of each piece of the body; may refuse it.
+
+    Raises:
+        Busy: `hold` refused a piece.
+        BodyTooLarge: it has more bytes than are taken, or says so.
+        TooSlow: it did not arrive in time.
+    """
     too_large = BodyTooLarge(
         f"The body is too large; at most {settings.max_body_bytes} bytes are taken."
     )
@@ -198,7 +210,7 @@ def _parse_json(body: bytes) -> Upload:
         raise MalformedJson("The body is not JSON.") from error
     match document:
         case {"image": str(text), **rest} if "images" not in rest:
-            return Upload([_from_text(text)], is_batch=False)
+            return Upload([from_text(text)], is_batch=False)
         case {"images": [_, *_] as texts, **rest} if "image" not in rest:
             return Upload([_picture_or_problem(text) for text in texts], is_batch=True)
     raise MalformedJson(
@@ -209,13 +221,18 @@ def _parse_json(body: bytes) -> Upload:
 
 def _picture_or_problem(text: object) -> bytes | ClientError:
     try:
-        return _from_text(text)
+        return from_text(text)
     except ClientError as problem:
         return problem
 
 
-def _from_text(text: object) -> bytes:
-    """Return the bytes that a JSON string holds as base64 or as a data: URI (RFC 2397)."""
+def from_text(text: object) -> bytes:
+    """Return the bytes that a JSON string holds as base64 or as a data: URI (RFC 2397).
+
+    Raises:
+        MalformedJson: it is no string.
+        MalformedBase64: it holds neither.
+    """
     if not isinstance(text, str):
         raise MalformedJson("Each of `images` has to be a string.")
     # Both forms are ASCII; a "?" in the place of anything else is in neither's alphabet.

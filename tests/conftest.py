@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from server.app import Readiness, create_app
+from server.app import create_app
 from server.image import Limits
 from server.model import Models, load_models
 from server.recognize import Recognizer
 from server.settings import REPOSITORY, Settings, load_settings
+from server.state import Readiness
 
 DATA = Path(__file__).parent / "data"
 

@@ -26,18 +26,26 @@ OURS = {
         "read",
         "recognize",
         "settings",
+        "state",
+        "telemetry",
     },
-    "admission": {"errors"},
+    "admission": {"errors", "metrics"},
     "answer": set(),
     "app": {
         "admission",
         "errors",
         "image",
+        "inference",
+        "metrics",
         "pages",
+        "problems",
         "recognize",
         "security",
         "settings",
+        "state",
+        "telemetry",
         "uploads",
+        "v2",
         "worker",
     },
     "doctor": {"machine", "model", "recognize", "settings"},
@@ -46,11 +54,14 @@ OURS = {
     "header": set(),
     "health": {"settings"},
     "image": {"errors", "header"},
+    "inference": {"answer", "errors", "header", "state", "tensors", "uploads"},
     "machine": {"settings"},
     "master": set(),
+    "metrics": set(),
     "model": set(),
     "output": set(),
     "pages": {"errors"},
+    "problems": {"errors"},
     "protocol": {"errors", "settings"},
     "processes": set(),
     "progress": set(),
@@ -65,9 +76,13 @@ OURS = {
         "settings",
     },
     "recognize": {"answer", "image", "model", "settings"},
-    "security": set(),
+    "security": {"errors", "problems"},
     "settings": set(),
+    "state": {"admission", "metrics", "recognize", "settings", "telemetry", "worker"},
+    "telemetry": {"metrics"},
+    "tensors": {"errors"},
     "uploads": {"errors", "header", "settings"},
+    "v2": {"errors", "inference", "state", "tensors", "uploads"},
     "worker": set(),
 }
 OTHERS = {
@@ -75,12 +90,18 @@ OTHERS = {
     "answer": {"numpy"},
     "app": {"numpy", "starlette"},
     "image": {"PIL", "numpy"},
+    "inference": {"numpy"},
+    "metrics": {"prometheus_client"},
     "model": {"numpy", "onnxruntime"},
     "pages": {"starlette"},
+    "problems": {"starlette"},
     "protocol": {"uvicorn"},
     "recognize": {"numpy"},
     "security": {"starlette"},
+    "telemetry": {"starlette"},
+    "tensors": {"numpy"},
     "uploads": {"python_multipart", "starlette"},
+    "v2": {"starlette"},
 }
 
 
@@ -146,6 +167,7 @@ def test_importing_does_nothing(module: str, tmp_path: Path) -> None:
 import sys
 opened = []
 import numpy, PIL.Image, onnxruntime, starlette.applications, python_multipart, uvicorn, asyncio
+import prometheus_client, starlette.middleware.cors
 def watch(event, args):
     if event == "open" and not str(args[0]).endswith((".py", ".pyc", ".so")):
         opened.append(args[0])

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
+from starlette.types import ASGIApp
 
-from server.app import Readiness, create_app
+from server.app import create_app
 from server.recognize import Recognizer
 from server.settings import Settings
+from server.state import Readiness
 from tests.drawings import seven
 
 PROBLEM = "application/problem+json"
@@ -252,6 +255,21 @@ def test_too_many_pictures(small: TestClient) -> None:
     assert "at most 2" in document["detail"]
 
 
+@asynccontextmanager
+async def living(app: ASGIApp) -> AsyncIterator[dict[str, Any]]:
+    """Start and stop an app as a server does; give what it hands to its requests."""
+    state: dict[str, Any] = {}
+    orders: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    reports: asyncio.Queue[Any] = asyncio.Queue()
+    life = asyncio.ensure_future(app({"type": "lifespan", "state": state}, orders.get, reports.put))
+    for order in ("startup", "shutdown"):
+        await orders.put({"type": f"lifespan.{order}"})
+        assert (await reports.get())["type"] == f"lifespan.{order}.complete"
+        if order == "startup":
+            yield state
+    await life
+
+
 async def call(
     recognizer: Recognizer, settings: Settings, receive: AsyncIterator[dict[str, Any]], times: int
 ) -> list[dict[str, Any]]:
@@ -263,16 +281,17 @@ async def call(
             started.append(message)
 
     app = create_app(recognizer, settings, Readiness())
-    async with app.router.lifespan_context(app) as state:
+    async with living(app) as state:
         scope: dict[str, Any] = {
             "type": "http",
             "method": "POST",
             "path": PATH,
             "query_string": b"",
             "headers": [],
-            "state": state,
         }
-        requests = [app(dict(scope), receive.__anext__, send) for _ in range(times)]
+        requests = [
+            app(scope | {"state": dict(state)}, receive.__anext__, send) for _ in range(times)
+        ]
         await asyncio.gather(*requests)
     return started
 

@@ -1,0 +1,190 @@
+"""Tensors to tensors: what the models of the Open Inference Protocol are, and what they answer."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from server.answer import Answer
+from server.errors import MalformedTensors, TooManyPictures
+from server.header import sniff
+from server.state import State
+from server.tensors import BYTES, InferRequest, Tensor, classified
+from server.uploads import from_text
+
+SIDE: Final = 28
+LABELS: Final = (*map(str, range(10)), "no digit")
+
+# Crops that are classified in one job: other requests get their turn in between.
+_JOB: Final = 64
+_SHAPES: Final = "(N, 28, 28), (N, 1, 28, 28) or (N, 784)"
+
+Shape = tuple[int, ...]
+# Name, datatype, and shape, -1 where any size may stand.
+Declared = tuple[str, str, Shape]
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is served under a name.
+
+    Attributes:
+        inputs: what it takes; `digit` takes more than it declares, see `_crops`.
+        outputs: what it gives.
+    """
+
+    inputs: tuple[Declared, ...]
+    outputs: tuple[Declared, ...]
+
+
+_PICTURE_OUTPUTS: Final[tuple[Declared, ...]] = (
+    ("number", BYTES, (-1,)),
+    ("digit", "INT64", (-1,)),
+    ("confidence", "FP32", (-1,)),
+    ("probabilities", "FP32", (-1, len(LABELS))),
+)
+MODELS: Final = {
+    # As Triton's samples want it: a channel, and one output.
+    "digit": Model(
+        (("images", "UINT8", (-1, 1, SIDE, SIDE)),), (("probabilities", "FP32", (-1, 11)),)
+    ),
+    "locate": Model(
+        (("pixels", "UINT8", (-1, -1, 1)),),
+        (
+            ("boxes", "FP32", (-1, 4)),
+            ("scores", "FP32", (-1,)),
+            ("crops", "UINT8", (-1, SIDE, SIDE)),
+        ),
+    ),
+    "recognize": Model((("images", BYTES, (-1,)),), _PICTURE_OUTPUTS),
+}
+
+
+def raw_tensor(body: bytes) -> Tensor:
+    """Return the one tensor that a body without any JSON is: an encoded picture, or crops."""
+    if sniff(body) or not body or len(body) % SIDE**2:
+        return Tensor("images", [body], (1,))
+    crops = np.frombuffer(body, np.uint8).reshape(-1, SIDE, SIDE)
+    return Tensor("images", crops, crops.shape)
+
+
+async def infer(name: str, asked: InferRequest, state: State) -> tuple[list[Tensor], int]:
+    """Return all outputs of a model, and for how many pictures."""
+    if len(asked.inputs) != 1:
+        raise MalformedTensors(f"{name} has one input; {len(asked.inputs)} were sent")
+    (tensor,) = asked.inputs
+    declared = MODELS[name].inputs[0][0]
+    if tensor.name != declared:
+        raise MalformedTensors(f"{name} has no input {tensor.name!r}; it has {declared!r}")
+    if isinstance(tensor.values, list) and name != "locate":
+        return await _read_pictures(tensor.values, state), len(tensor.values)
+    if name == "recognize":
+        raise MalformedTensors("recognize takes encoded pictures, as a tensor of BYTES")
+    run = state["worker"].run
+    models = state["recognizer"].models
+    if name == "locate":
+        pixels = _pixels(tensor, models.locator.working_size)
+        boxes, scores, crops = await run(models.locator.locate, pixels)
+        outputs = [
+            Tensor("boxes", boxes, boxes.shape),
+            Tensor("scores", scores, scores.shape),
+            Tensor("crops", crops, crops.shape),
+        ]
+        return outputs, 1
+    crops = _crops(tensor)
+    jobs = [crops[k : k + _JOB] for k in range(0, max(len(crops), 1), _JOB)]
+    probabilities = np.concatenate([await run(models.classifier.classify, job) for job in jobs])
+    return [Tensor("probabilities", probabilities, probabilities.shape)], len(crops)
+
+
+async def _read_pictures(elements: list[bytes], state: State) -> list[Tensor]:
+    """Return what is written in encoded pictures; one that cannot be read is the client's error."""
+    most = state["settings"].max_pictures
+    if len(elements) > most:
+        raise TooManyPictures(
+            f"There are {len(elements)} pictures; at most {most} are taken in one request."
+        )
+    # In JSON there are no bytes, so there a picture is text.
+    pictures = [one if sniff(one) else from_text(one.decode("latin-1")) for one in elements]
+    recognize = state["recognizer"].recognize
+    answers = [await state["worker"].run(recognize, picture) for picture in pictures]
+    record = state["record"]
+    record.confidences += [answer.confidence for answer in answers]
+    record.digits += sum(len(answer.digits) for answer in answers)
+    count = len(answers)
+    # -1 where there is not exactly one digit.
+    digits = np.array([_only_digit(answer) for answer in answers], np.int64)
+    confidences = np.array([answer.confidence for answer in answers], np.float32)
+    probabilities = np.array([_chances(answer) for answer in answers], np.float32)
+    return [
+        Tensor("number", [answer.number.encode() for answer in answers], (count,)),
+        Tensor("digit", digits, (count,)),
+        Tensor("confidence", confidences, (count,)),
+        Tensor("probabilities", probabilities.reshape(count, len(LABELS)), (count, len(LABELS))),
+    ]
+
+
+def _only_digit(answer: Answer) -> int:
+    return answer.digits[0].digit if len(answer.digits) == 1 else -1
+
+
+def _chances(answer: Answer) -> list[float]:
+    """Return the probabilities of the one digit: all of "no digit" for none, 0 for several."""
+    if len(answer.digits) != 1:
+        return [0.0] * 10 + [float(not answer.digits)]
+    chances = answer.digits[0].probabilities
+    return [*chances, max(0.0, 1 - sum(chances))]
+
+
+def chosen(name: str, asked: InferRequest, outputs: list[Tensor]) -> list[Tensor]:
+    """Return the outputs that are wanted, as values or as classes."""
+    found = {tensor.name: tensor for tensor in outputs}
+    if not asked.outputs:
+        return outputs
+    picked = []
+    for wanted in asked.outputs:
+        if wanted.name not in found:
+            raise MalformedTensors(
+                f"{name} has no output {wanted.name!r}; it has {', '.join(found)}"
+            )
+        tensor = found[wanted.name]
+        if wanted.classes:
+            if tensor.name != "probabilities":
+                raise MalformedTensors("only probabilities can be had as classes")
+            tensor = classified(tensor, wanted.classes, LABELS)
+        picked.append(tensor)
+    return picked
+
+
+def _crops(tensor: Tensor) -> NDArray[np.uint8]:
+    """Return the crops (N, 28, 28) that a tensor holds, uint8."""
+    count, *rest = tensor.shape or (0,)
+    if tuple(rest) not in {(SIDE, SIDE), (1, SIDE, SIDE), (SIDE**2,)}:
+        raise MalformedTensors(f"the shape of images has to be {_SHAPES}, not {tensor.shape}")
+    return _as_bytes(tensor).reshape(count, SIDE, SIDE)
+
+
+def _pixels(tensor: Tensor, most: int) -> NDArray[np.uint8]:
+    """Return the picture (H, W, 1) that a tensor holds, uint8."""
+    *size, channels = tensor.shape or (0,)
+    if isinstance(tensor.values, list) or len(tensor.shape) != len("HWC") or channels != 1:
+        raise MalformedTensors(f"pixels have to be numbers (H, W, 1), not {tensor.shape}")
+    if not all(0 < side <= most for side in size):
+        raise MalformedTensors(f"each side of pixels has to be 1 to {most}, not {tensor.shape}")
+    return _as_bytes(tensor)
+
+
+def _as_bytes(tensor: Tensor) -> NDArray[np.uint8]:
+    """Return a tensor's values from 0 to 255; floating-point ones may also be from 0 to 1."""
+    values = np.asarray(tensor.values)
+    if values.dtype == np.uint8 or not values.size:
+        return values.astype(np.uint8, copy=False)
+    low, high = float(values.min()), float(values.max())
+    # NaN fails this comparison too.
+    if not 0 <= low <= high <= 255:  # noqa: PLR2004 - what a byte holds
+        raise MalformedTensors(f"values of {tensor.name} have to be from 0 to 255")
+    if values.dtype.kind == "f" and high <= 1:
+        values = values * 255.0
+    rounded: NDArray[np.uint8] = np.rint(values).astype(np.uint8)
+    return rounded

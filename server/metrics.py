@@ -1,0 +1,199 @@
+"""What Prometheus asks for, counted in memory that all processes of a service share.
+
+prometheus-client's own way for several processes is files, and this service writes none. So each
+process counts in a row of its own, which nobody else writes to, and whichever is asked adds the
+rows up. prometheus-client writes the answer.
+"""
+
+import mmap
+import os
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+SECONDS: Final = (
+    *(0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05),
+    *(0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0),
+)
+CHANCES: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999, 1.0)
+COUNTER, GAUGE = "counter", "gauge"
+EXPOSITION_TYPE: Final = CONTENT_TYPE_LATEST
+
+_PROC: Final = Path("/proc")
+_PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
+_TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
+
+Labels = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Series:
+    """One metric: its name, and all that its labels may be, known from the start.
+
+    Attributes:
+        name: without the ending that Prometheus wants for a counter.
+        help: what it counts, in words.
+        kind: COUNTER, GAUGE, or the upper bounds of a histogram's buckets.
+        labels: the labels' names.
+        values: each combination of their values.
+    """
+
+    name: str
+    help: str
+    kind: str | tuple[float, ...]
+    labels: Labels = ()
+    values: Sequence[Labels] = ((),)
+
+    @property
+    def width(self) -> int:
+        """Numbers for each combination: a histogram has its buckets, one above all, and a sum."""
+        return 1 if isinstance(self.kind, str) else len(self.kind) + 2
+
+
+class Metrics(Collector):
+    """The numbers behind a list of series."""
+
+    def __init__(self, series: Iterable[Series], info: dict[str, str], processes: int) -> None:
+        """Set everything to 0.
+
+        Args:
+            series: what is counted.
+            info: what names the model.
+            processes: how many count at the same time, at most.
+        """
+        self._series = {one.name: one for one in series}
+        self._info = info
+        self._place: dict[tuple[str, Labels], int] = {}
+        # The first number of a row is the process that counts there.
+        columns = 1
+        for one in self._series.values():
+            for values in one.values:
+                self._place[one.name, values] = columns
+                columns += one.width
+        self._columns = columns
+        # A process that takes over from another is there while that one still ends.
+        self._rows = 2 * processes + 1
+        self._numbers = memoryview(mmap.mmap(-1, 8 * columns * self._rows)).cast("d")
+        self._begin = 0
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+
+    def claim(self) -> None:
+        """Count in a row that no living process has, going on from what a dead one counted."""
+        for begin in range(0, self._columns * self._rows, self._columns):
+            if not _is_alive(int(self._numbers[begin])):
+                self._begin = begin
+                break
+        self._numbers[self._begin] = os.getpid()
+        for one in self._series.values():
+            if one.kind == GAUGE:
+                for values in one.values:
+                    self.set(one.name, 0.0, values)
+
+    def has(self, name: str, values: Labels) -> bool:
+        """Say whether a series has these values for its labels."""
+        return (name, values) in self._place
+
+    def add(self, name: str, amount: float = 1.0, values: Labels = ()) -> None:
+        """Add to a counter or a gauge."""
+        self._numbers[self._begin + self._place[name, values]] += amount
+
+    def set(self, name: str, number: float, values: Labels = ()) -> None:
+        """Set a gauge."""
+        self._numbers[self._begin + self._place[name, values]] = number
+
+    def observe(self, name: str, number: float, values: Labels = ()) -> None:
+        """Add a number to a histogram."""
+        bounds = self._series[name].kind
+        place = self._begin + self._place[name, values]
+        self._numbers[place + bisect_left(bounds, number)] += 1
+        self._numbers[place + len(bounds) + 1] += number
+
+    def total(self, name: str, values: Labels = ()) -> list[float]:
+        """Return the numbers of a series, added up over all processes."""
+        first, width = self._place[name, values], self._series[name].width
+        numbers = self._numbers
+        return [
+            sum(numbers[begin + column] for begin in self._row_starts())
+            for column in range(first, first + width)
+        ]
+
+    def exposition(self) -> bytes:
+        """Return all of it in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+    def describe(self) -> Iterator[Metric]:
+        """Name nothing beforehand: a registry that asked would have this collect."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every series, then what the kernel says of the processes."""
+        yield InfoMetricFamily("digit_model", "The network that answers.", self._info)
+        for one in self._series.values():
+            yield self._family(one)
+        yield from self._processes()
+
+    def _family(self, one: Series) -> Metric:
+        if isinstance(one.kind, str):
+            kind = CounterMetricFamily if one.kind == COUNTER else GaugeMetricFamily
+            family = kind(one.name, one.help, labels=one.labels)
+            for values in one.values:
+                (number,) = self.total(one.name, values)
+                # Of what never happened there are too many combinations.
+                if number or len(one.values) == 1:
+                    family.add_metric(values, number)
+            return family
+        histogram = HistogramMetricFamily(one.name, one.help, labels=one.labels)
+        bounds = [*map(str, one.kind), "+Inf"]
+        for values in one.values:
+            *counts, total = self.total(one.name, values)
+            if any(counts) or len(one.values) == 1:
+                below = [sum(counts[: k + 1]) for k in range(len(counts))]
+                histogram.add_metric(values, list(zip(bounds, below, strict=True)), total)
+        return histogram
+
+    def _processes(self) -> Iterator[Metric]:
+        """Yield memory, time and open files of the living processes, by their row."""
+        memory = GaugeMetricFamily(
+            "digit_process_resident_memory_bytes", "Resident memory.", labels=["process"]
+        )
+        seconds = GaugeMetricFamily(
+            "digit_process_cpu_seconds", "Processor time since its start.", labels=["process"]
+        )
+        files = GaugeMetricFamily(
+            "digit_process_open_fds", "Open file descriptors.", labels=["process"]
+        )
+        for row, begin in enumerate(self._row_starts()):
+            place = _PROC / str(int(self._numbers[begin]))
+            with suppress(OSError):
+                ticks = (place / "stat").read_text().rpartition(")")[2].split()[11:13]
+                pages = (place / "statm").read_text().split()[1]
+                memory.add_metric([str(row)], int(pages) * _PAGE_BYTES)
+                seconds.add_metric([str(row)], sum(map(int, ticks)) / _TICKS_PER_SECOND)
+                files.add_metric([str(row)], len(list((place / "fd").iterdir())))
+        yield from (memory, seconds, files)
+
+    def _row_starts(self) -> range:
+        return range(0, self._columns * self._rows, self._columns)
+
+
+def _is_alive(pid: int) -> bool:
+    """Say whether a process may still count; 0 is nobody."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return pid != 0

@@ -1,0 +1,48 @@
+"""Problems as responses: RFC 9457's documents, or below /v2 what that protocol wants."""
+
+from collections.abc import Mapping
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from server.errors import InternalError, MethodNotAllowed, NotFound, Problem
+
+
+def problem_response(
+    request: Request, problem: Problem, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return the response to a request that met a problem, and note it in the request's record."""
+    request.state["record"].refusals.append(problem.code)
+    headers = problem.headers if headers is None else headers
+    path = request.scope["path"]
+    if path == "/v2" or path.startswith("/v2/"):
+        return JSONResponse({"error": problem.detail}, problem.status, headers)
+    document = problem.as_document()
+    return JSONResponse(document, problem.status, headers, media_type="application/problem+json")
+
+
+def answer_problem(request: Request, error: Exception) -> Response:
+    """Answer what an endpoint raised."""
+    assert isinstance(error, Problem)
+    return problem_response(request, error)
+
+
+def answer_http_exception(request: Request, error: Exception) -> Response:
+    """Answer what the router raises: an unknown path, or a method that a path does not have."""
+    assert isinstance(error, HTTPException)
+    headers = error.headers or {}
+    if error.status_code == MethodNotAllowed.status:
+        detail = f"{request.method} is not for this path; {headers['Allow']} is."
+        return problem_response(request, MethodNotAllowed(detail), headers)
+    return problem_response(request, NotFound("There is nothing here; see POST /recognize.json."))
+
+
+def answer_nobody(_: Request, error: Exception) -> Response:
+    """End the request of a client that has hung up; what is returned reaches nobody."""
+    return Response(status_code=400)
+
+
+def answer_fault(request: Request, error: Exception) -> Response:
+    """Answer an unexpected error, which uvicorn logs with its traceback."""
+    return problem_response(request, InternalError("The service failed; the fault is logged."))

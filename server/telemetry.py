@@ -1,0 +1,222 @@
+"""What is known of each request when it is over: one line in the log, and the metrics.
+
+Neither ever holds anything of a picture.
+"""
+
+import json
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from server.metrics import CHANCES, COUNTER, GAUGE, SECONDS, Metrics, Series
+
+log = logging.getLogger("server.requests")
+
+STAGES: Final = ("read", "wait", "decode", "locate", "classify", "encode")
+"""What the time of a request goes to, in order: its body, its turn, the networks, its answer."""
+
+NO_ROUTE: Final = "none"
+"""In place of a route: of what nothing answers, so that no client can make up labels."""
+
+OTHER: Final = "other"
+"""In place of a status that was not foreseen."""
+
+_NO_RESPONSE: Final = 499
+"""Stands in the log for a client that was gone before its answer; nginx has it so."""
+
+_SANE_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_TRACE: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+"""W3C Trace Context, 3.2: version, trace, parent, flags."""
+
+
+@dataclass
+class Record:
+    """What is noted of a request while it is answered.
+
+    Attributes:
+        stages: seconds of each stage, over all pictures of the request.
+        confidences: of each picture that was read.
+        digits: that were read.
+        refusals: codes of the problems that were answered, in a batch one for each picture.
+    """
+
+    stages: dict[str, float] = field(default_factory=dict)
+    confidences: list[float] = field(default_factory=list)
+    digits: int = 0
+    refusals: list[str] = field(default_factory=list)
+
+    def stopwatch(self) -> Callable[[str], None]:
+        """Return a function that adds the time since its last call, or since now, to a stage."""
+        last = time.perf_counter()
+
+        def lap(stage: str) -> None:
+            nonlocal last
+            now = time.perf_counter()
+            self.stages[stage] = self.stages.get(stage, 0.0) + now - last
+            last = now
+
+        return lap
+
+
+def series_of(
+    routes: Iterable[str], statuses: Iterable[int], codes: Iterable[str], models: Iterable[str]
+) -> list[Series]:
+    """Return what is counted, of a service with these routes, statuses, problems and models."""
+    paths = [*routes, NO_ROUTE]
+    answers = [(path, str(status)) for path in paths for status in (*statuses, _NO_RESPONSE)]
+    answers += [(path, OTHER) for path in paths]
+    return [
+        Series("digit_requests", "Requests answered.", COUNTER, ("route", "status"), answers),
+        Series(
+            "digit_request_seconds",
+            "From a request's headers to the end of its answer.",
+            SECONDS,
+            ("route",),
+            [(path,) for path in paths],
+        ),
+        Series(
+            "digit_stage_seconds",
+            "What the time of recognition goes to.",
+            SECONDS,
+            ("stage",),
+            [(stage,) for stage in STAGES],
+        ),
+        Series(
+            "digit_inference_seconds",
+            "Of each request to a model of the Open Inference Protocol.",
+            SECONDS,
+            ("model", "outcome"),
+            [(model, outcome) for model in models for outcome in ("success", "fail")],
+        ),
+        Series(
+            "digit_inferred",
+            "Pictures and crops that models of that protocol were given.",
+            COUNTER,
+            ("model",),
+            [(model,) for model in models],
+        ),
+        Series("digit_pictures", "Pictures read.", COUNTER),
+        Series("digit_digits", "Digits read in them.", COUNTER),
+        Series("digit_confidence", "Of each picture's whole number.", CHANCES),
+        Series(
+            "digit_refusals", "Problems, by code.", COUNTER, ("code",), [(code,) for code in codes]
+        ),
+        Series("digit_waiting", "Requests that wait for their turn or have it.", GAUGE),
+        Series("digit_bytes_in_flight", "Bytes of bodies that are held.", GAUGE),
+    ]
+
+
+class Telemetry:
+    """ASGI middleware that notes what becomes of each request."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on with a `Record`, and its answer back with the request's id."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start = time.perf_counter()
+        record = scope["state"]["record"] = Record()
+        headers = Headers(scope=scope)
+        name = headers.get("x-request-id", "")
+        if not _SANE_ID.fullmatch(name):
+            name = os.urandom(8).hex()
+        status, sent = _NO_RESPONSE, 0
+
+        async def send_and_count(message: Message) -> None:
+            nonlocal status, sent
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-ID"] = name
+            else:
+                sent += len(message.get("body", b""))
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_and_count)
+        finally:
+            seconds = time.perf_counter() - start
+            self._count(scope, record, status, seconds)
+            _write(scope, record, name, headers, (status, sent, seconds))
+
+    def _count(self, scope: Scope, record: Record, status: int, seconds: float) -> None:
+        metrics = self._metrics
+        path = getattr(scope.get("route"), "path", NO_ROUTE)
+        answered = (path, str(status))
+        if not metrics.has("digit_requests", answered):
+            answered = (path, OTHER)
+        metrics.add("digit_requests", values=answered)
+        metrics.observe("digit_request_seconds", seconds, (path,))
+        for stage, spent in record.stages.items():
+            metrics.observe("digit_stage_seconds", spent, (stage,))
+        if record.confidences:
+            metrics.add("digit_pictures", len(record.confidences))
+            metrics.add("digit_digits", record.digits)
+            for confidence in record.confidences:
+                metrics.observe("digit_confidence", confidence)
+        for code in record.refusals:
+            metrics.add("digit_refusals", values=(code,))
+
+
+def _write(
+    scope: Scope, record: Record, name: str, headers: Headers, end: tuple[int, int, float]
+) -> None:
+    """Log one line; `end` is the status, the bytes of the answer and the seconds it took."""
+    if not log.isEnabledFor(logging.INFO):
+        return
+    status, sent, seconds = end
+    members: dict[str, Any] = {
+        "method": scope["method"],
+        "path": scope["path"],
+        "status": status,
+        "ms": round(seconds * 1e3, 2),
+        "id": name,
+        "received": int(headers.get("content-length", 0)),
+        "sent": sent,
+    }
+    if trace := _TRACE.fullmatch(headers.get("traceparent", "")):
+        members["trace"] = trace[1]
+    if record.confidences:
+        members |= {"pictures": len(record.confidences), "digits": record.digits}
+    if record.refusals:
+        members["refused"] = record.refusals[0]
+    for stage, spent in record.stages.items():
+        members[f"{stage}_ms"] = round(spent * 1e3, 2)
+    log.info("%s", Line(members))
+
+
+class Line(dict[str, Any]):
+    """The members of a line in the log; as text, a path is quoted, as anyone may write into it."""
+
+    def __str__(self) -> str:
+        """Return the line as text: what was asked and answered, then names and values."""
+        told = dict(self)
+        first = f"{told.pop('method')} {json.dumps(told.pop('path'))} {told.pop('status')}"
+        return " ".join([first, *(f"{name}={value}" for name, value in told.items())])
+
+
+class JsonFormatter(logging.Formatter):
+    """Each line of the log as a JSON object."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return a record as one line of JSON."""
+        # A mapping that is the only argument is what logging keeps as the arguments.
+        members = record.args if isinstance(record.args, Line) else {"message": record.getMessage()}
+        document = {
+            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
+            "level": record.levelname,
+            **members,
+        }
+        if record.exc_info:
+            document["exception"] = self.formatException(record.exc_info)
+        return json.dumps(document)

@@ -1,0 +1,300 @@
+"""Tensors on the wire of the Open Inference Protocol (V2, REST): JSON, binary, or both.
+
+Source: the Open Inference Protocol's REST specification, and its binary tensor data extension.
+"""
+
+import json
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from server.errors import MalformedTensors
+
+BYTES: Final = "BYTES"
+
+_TYPES: Final = {
+    "BOOL": np.dtype("?"),
+    **{f"{kind}INT{8 * size}": np.dtype(f"<{kind.lower() or 'i'}{size}")
+       for kind in ("", "U") for size in (1, 2, 4, 8)},
+    **{f"FP{8 * size}": np.dtype(f"<f{size}") for size in (2, 4, 8)},
+}  # fmt: skip
+_NAMES: Final = {dtype: name for name, dtype in _TYPES.items()}
+
+# A shape has few dimensions, and none so long that the product of all would be slow to compute.
+_MOST_DIMENSIONS: Final = 8
+_LONGEST: Final = 2**31
+
+# As Python objects they take ten times the room that they have in the body.
+_MOST_JSON_VALUES: Final = 2**18
+
+_LENGTH: Final = struct.Struct("<I")
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor with its name.
+
+    Attributes:
+        values: an array, or for BYTES the elements in row-major order.
+        shape: of the array, or that the elements are laid out in.
+    """
+
+    name: str
+    values: NDArray[Any] | list[bytes]
+    shape: tuple[int, ...]
+
+    @property
+    def datatype(self) -> str:
+        """The protocol's name of what the tensor holds."""
+        if isinstance(self.values, list):
+            return BYTES
+        return _NAMES[self.values.dtype.newbyteorder("<")]
+
+    def as_binary(self) -> bytes:
+        """Return the values as the binary extension has them: little-endian, elements counted."""
+        if isinstance(self.values, list):
+            return b"".join(_LENGTH.pack(len(one)) + one for one in self.values)
+        return np.ascontiguousarray(self.values, _TYPES[self.datatype]).tobytes()
+
+    def as_json(self) -> list[Any]:
+        """Return the values in row-major order."""
+        if isinstance(self.values, list):
+            return [one.decode("utf-8", "replace") for one in self.values]
+        values: list[Any] = self.values.ravel().tolist()
+        return values
+
+
+@dataclass(frozen=True)
+class WantedOutput:
+    """An output that a request names.
+
+    Attributes:
+        is_binary: how its data is wanted; None where the request leaves it to what all have.
+        classes: of the classification extension: so many of the likeliest, instead of all values.
+    """
+
+    name: str
+    is_binary: bool | None = None
+    classes: int = 0
+
+
+@dataclass(frozen=True)
+class InferRequest:
+    """What an inference request asks for.
+
+    Attributes:
+        outputs: what is wanted; empty for all.
+        is_binary: whether outputs are wanted as binary data where they do not say themselves.
+    """
+
+    inputs: list[Tensor]
+    id: str | None = None
+    outputs: list[WantedOutput] = field(default_factory=list)
+    is_binary: bool = False
+
+    def wants_binary(self, name: str) -> bool:
+        """Return whether an output is wanted as binary data."""
+        for output in self.outputs:
+            if output.name == name and output.is_binary is not None:
+                return output.is_binary
+        return self.is_binary
+
+
+def parse_request(body: bytes, json_length: int | None) -> InferRequest:
+    """Return what the body of an inference request asks for.
+
+    Args:
+        body: without content-encoding.
+        json_length: bytes of it that are JSON, all where None; what follows is binary data.
+
+    Raises:
+        MalformedTensors: it does not keep to the protocol.
+    """
+    end = len(body) if json_length is None else json_length
+    if end > len(body):
+        raise MalformedTensors(f"the JSON should have {end} bytes, the body has {len(body)}")
+    if body.count(b",", 0, end) > _MOST_JSON_VALUES:
+        raise MalformedTensors(
+            f"JSON may hold {_MOST_JSON_VALUES} values; more are taken as binary data"
+        )
+    try:
+        document = json.loads(body[:end])
+    except (ValueError, RecursionError) as error:
+        raise MalformedTensors("the request is not JSON") from error
+    _check(document, dict, "the request", "an object")
+    parameters = _parameters(document)
+    inputs = document.get("inputs")
+    _check(inputs, list, "inputs", "a list of tensors")
+    binary = memoryview(body)[end:]
+    tensors = []
+    for entry in inputs:
+        tensor, used = _parse_input(entry, binary)
+        binary = binary[used:]
+        tensors.append(tensor)
+    if len(binary):
+        raise MalformedTensors(f"{len(binary)} bytes of binary data belong to no input")
+    name = document.get("id")
+    if name is not None:
+        _check(name, str, "id", "a string")
+    outputs = document.get("outputs") or []
+    _check(outputs, list, "outputs", "a list")
+    wanted = [_parse_output(entry) for entry in outputs]
+    return InferRequest(tensors, name, wanted, parameters.get("binary_data_output") is True)
+
+
+def format_response(
+    model: str, request: InferRequest, outputs: Sequence[Tensor]
+) -> tuple[bytes, int | None]:
+    """Return the body of an answer, and how many bytes of it are JSON where not all are."""
+    entries = []
+    parts = []
+    for tensor in outputs:
+        entry: dict[str, Any] = {
+            "name": tensor.name,
+            "datatype": tensor.datatype,
+            "shape": list(tensor.shape),
+        }
+        if request.wants_binary(tensor.name):
+            parts.append(tensor.as_binary())
+            entry["parameters"] = {"binary_data_size": len(parts[-1])}
+        else:
+            entry["data"] = tensor.as_json()
+        entries.append(entry)
+    document: dict[str, Any] = {"model_name": model, "model_version": "1", "outputs": entries}
+    if request.id is not None:
+        document["id"] = request.id
+    head = json.dumps(document).encode()
+    return b"".join([head, *parts]), len(head) if parts else None
+
+
+def classified(tensor: Tensor, count: int, labels: Sequence[str]) -> Tensor:
+    """Return a tensor (N, classes) as its `count` greatest values, each as value:index:label.
+
+    Source: Triton's classification extension.
+    """
+    assert not isinstance(tensor.values, list)
+    rows = tensor.values.reshape(-1, len(labels))
+    count = min(count, len(labels))
+    greatest = np.argsort(-rows, axis=1, kind="stable")[:, :count]
+    values = [
+        f"{row[k]:f}:{k}:{labels[k]}".encode()
+        for row, best in zip(rows, greatest, strict=True)
+        for k in best
+    ]
+    return Tensor(tensor.name, values, (len(rows), count))
+
+
+def _check(value: object, kind: type, name: str, wanted: str) -> None:
+    if not isinstance(value, kind):
+        raise MalformedTensors(f"{name} has to be {wanted}")
+
+
+def _parameters(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    parameters = entry.get("parameters") or {}
+    _check(parameters, dict, "parameters", "an object")
+    found: Mapping[str, Any] = parameters
+    return found
+
+
+def _parse_input(entry: Any, binary: memoryview) -> tuple[Tensor, int]:
+    """Return a tensor, and how much of the binary data was its."""
+    _check(entry, dict, "each input", "an object")
+    name, datatype, shape = (entry.get(key) for key in ("name", "datatype", "shape"))
+    _check(name, str, "an input's name", "a string")
+    _check(datatype, str, f"the datatype of input {name!r}", "a string")
+    if datatype != BYTES and datatype not in _TYPES:
+        raise MalformedTensors(f"the datatype of input {name!r} has to be one of "
+                               f"{', '.join([*_TYPES, BYTES])}")  # fmt: skip
+    is_shape = isinstance(shape, list) and len(shape) <= _MOST_DIMENSIONS
+    if not is_shape or not all(type(n) is int and 0 <= n < _LONGEST for n in shape):
+        raise MalformedTensors(f"the shape of input {name!r} has to be a list of whole numbers")
+    count = prod(shape)
+    size = _parameters(entry).get("binary_data_size")
+    if size is None:
+        values = _from_json(name, datatype, count, entry.get("data"))
+        size = 0
+    elif type(size) is not int or not 0 <= size <= len(binary):
+        raise MalformedTensors(
+            f"binary_data_size of input {name!r} is {size!r}; {len(binary)} bytes are there"
+        )
+    else:
+        values = _from_binary(name, datatype, count, binary[:size])
+    if isinstance(values, np.ndarray):
+        values = values.reshape(shape)
+    return Tensor(name, values, tuple(shape)), size
+
+
+def _from_json(name: str, datatype: str, count: int, data: object) -> NDArray[Any] | list[bytes]:
+    _check(data, list, f"data of input {name!r}", "a list, where there is no binary data")
+    if datatype == BYTES:
+        elements = _flattened(data)
+        if len(elements) != count or not all(isinstance(one, str) for one in elements):
+            raise MalformedTensors(f"data of input {name!r} has to be {count} strings")
+        return [one.encode() for one in elements]
+    try:
+        # Nested or flat: both are allowed. Through float64, so that -1 or 0.5 is told from an
+        # unsigned or whole number, which a cast would quietly make of it.
+        wide = np.asarray(data, np.float64).ravel()
+    except (ValueError, TypeError, OverflowError) as error:
+        raise MalformedTensors(f"data of input {name!r} has to be numbers") from error
+    if len(wide) != count:
+        raise MalformedTensors(f"data of input {name!r} has {len(wide)} values, its shape {count}")
+    with np.errstate(all="ignore"):
+        values = wide.astype(_TYPES[datatype])
+    if values.dtype.kind in "biu" and not np.array_equal(values, wide):
+        raise MalformedTensors(f"data of input {name!r} has to be numbers that are {datatype}")
+    return values
+
+
+def _flattened(data: Any) -> list[Any]:
+    """Return the elements of a list of lists, however deep, without a call for each level."""
+    flat, rest = [], [iter(data)]
+    while rest:
+        for one in rest[-1]:
+            if isinstance(one, list):
+                rest.append(iter(one))
+                break
+            flat.append(one)
+        else:
+            rest.pop()
+    return flat
+
+
+def _from_binary(
+    name: str, datatype: str, count: int, binary: memoryview
+) -> NDArray[Any] | list[bytes]:
+    if datatype != BYTES:
+        wanted = count * _TYPES[datatype].itemsize
+        if len(binary) != wanted:
+            raise MalformedTensors(
+                f"input {name!r} has {len(binary)} bytes of data, its shape needs {wanted}"
+            )
+        return np.frombuffer(binary, _TYPES[datatype])
+    elements = []
+    while binary:
+        head, rest = binary[: _LENGTH.size], binary[_LENGTH.size :]
+        if len(head) < _LENGTH.size or (size := _LENGTH.unpack(head)[0]) > len(rest):
+            raise MalformedTensors(f"an element of input {name!r} ends after the data does")
+        elements.append(bytes(rest[:size]))
+        binary = rest[size:]
+    if len(elements) != count:
+        raise MalformedTensors(f"input {name!r} has {len(elements)} elements, its shape {count}")
+    return elements
+
+
+def _parse_output(entry: Any) -> WantedOutput:
+    _check(entry, dict, "each output", "an object")
+    name = entry.get("name")
+    _check(name, str, "an output's name", "a string")
+    parameters = _parameters(entry)
+    is_binary, classes = parameters.get("binary_data"), parameters.get("classification", 0)
+    if not (is_binary is None or isinstance(is_binary, bool)):
+        raise MalformedTensors(f"binary_data of output {name!r} has to be true or false")
+    if type(classes) is not int or classes < 0:
+        raise MalformedTensors(f"classification of output {name!r} has to be a whole number")
+    return WantedOutput(name, is_binary, classes)

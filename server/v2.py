@@ -1,0 +1,241 @@
+"""The Open Inference Protocol (V2, REST): the networks, and reading whole pictures, as models.
+
+Clients of Triton, KServe and others find `digit` and `locate`, the files in models/ as they are,
+and `recognize`, which takes encoded pictures and is all of them in a row.
+"""
+
+import asyncio
+import json
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from server.errors import (
+    BodyTooLarge,
+    MalformedTensors,
+    NotFound,
+    UnsupportedCoding,
+)
+from server.inference import MODELS, Declared, chosen, infer, raw_tensor
+from server.state import State
+from server.tensors import (
+    BYTES,
+    InferRequest,
+    format_response,
+    parse_request,
+)
+from server.uploads import read_body
+
+VERSION: Final = "1"
+JSON_LENGTH: Final = "inference-header-content-length"
+
+_AS_GZIP_OR_ZLIB: Final = zlib.MAX_WBITS | 32
+
+Endpoint = Callable[[Request[State], str], Awaitable[Response]]
+
+
+def v2_routes() -> list[Route]:
+    """Return the routes of the protocol."""
+    model = "/v2/models/{name}"
+
+    def routes(ending: str, endpoint: Endpoint, methods: Sequence[str] = ("GET",)) -> list[Route]:
+        """Return a model's routes with and without a version."""
+
+        async def answer(request: Request[State]) -> Response:
+            name = request.path_params["name"]
+            if name not in MODELS or request.path_params.get("version", VERSION) != VERSION:
+                raise NotFound(
+                    f"There is no such model; there are {', '.join(MODELS)}, each in version 1."
+                )
+            return await endpoint(request, name)
+
+        paths = (model + ending, model + "/versions/{version}" + ending)
+        return [Route(path, answer, methods=list(methods)) for path in paths]
+
+    return [
+        Route("/v2", _server),
+        Route("/v2/", _server),
+        Route("/v2/health/live", _live),
+        Route("/v2/health/ready", _ready),
+        Route("/v2/repository/index", _index, methods=["POST"]),
+        *routes("", _metadata),
+        *routes("/ready", _model_ready),
+        *routes("/config", _config),
+        *routes("/stats", _stats),
+        *routes("/infer", _infer, ["POST"]),
+    ]
+
+
+async def _server(_: Request[State]) -> Response:
+    extensions = ["binary_tensor_data", "classification", "model_configuration"]
+    extensions += ["model_repository", "statistics"]
+    return JSONResponse({"name": "digit", "version": VERSION, "extensions": extensions})
+
+
+async def _live(_: Request[State]) -> Response:
+    return JSONResponse({"live": True})
+
+
+async def _ready(request: Request[State]) -> Response:
+    # The specification's text says `live` here, and clients read `ready`.
+    is_ready = request.state["readiness"].is_ready
+    return JSONResponse({"ready": is_ready, "live": is_ready}, 200 if is_ready else 503)
+
+
+async def _model_ready(request: Request[State], name: str) -> Response:
+    is_ready = request.state["readiness"].is_ready
+    return JSONResponse({"name": name, "ready": is_ready}, 200 if is_ready else 503)
+
+
+async def _metadata(_: Request[State], name: str) -> Response:
+    return JSONResponse(
+        {
+            "name": name,
+            "versions": [VERSION],
+            "platform": "onnxruntime_onnx",
+            **{
+                kind: [
+                    {"name": tensor, "datatype": datatype, "shape": list(shape)}
+                    for tensor, datatype, shape in declared
+                ]
+                for kind, declared in _declared(name)
+            },
+        }
+    )
+
+
+async def _config(request: Request[State], name: str) -> Response:
+    """Describe a model as Triton's configuration extension does."""
+    # Where a batch may have any size, the first dimension is not named.
+    is_batched = name != "locate"
+    config: dict[str, Any] = {
+        "name": name,
+        "platform": "onnxruntime_onnx",
+        "backend": "onnxruntime",
+        "version_policy": {"latest": {"num_versions": 1}},
+        "max_batch_size": request.state["settings"].max_pictures if is_batched else 0,
+    }
+    for kind, declared in _declared(name):
+        config[kind.removesuffix("s")] = [
+            {
+                "name": tensor,
+                "data_type": f"TYPE_{'STRING' if datatype == BYTES else datatype}",
+                "dims": list(shape[is_batched:]) or [1],
+                **({"format": "FORMAT_NCHW"} if name == "digit" and kind == "inputs" else {}),
+            }
+            for tensor, datatype, shape in declared
+        ]
+    return JSONResponse(config)
+
+
+def _declared(name: str) -> list[tuple[str, tuple[Declared, ...]]]:
+    return [("inputs", MODELS[name].inputs), ("outputs", MODELS[name].outputs)]
+
+
+async def _stats(request: Request[State], name: str) -> Response:
+    """Tell how often a model was asked, by all processes, and for how long it worked."""
+    metrics = request.state["metrics"]
+
+    def spent(outcome: str) -> dict[str, int]:
+        (*counts, seconds) = metrics.total("digit_inference_seconds", (name, outcome))
+        return {"count": int(sum(counts)), "ns": int(seconds * 1e9)}
+
+    (inferred,) = metrics.total("digit_inferred", (name,))
+    stats = {
+        "name": name,
+        "version": VERSION,
+        "inference_count": int(inferred),
+        "execution_count": spent("success")["count"],
+        "inference_stats": {outcome: spent(outcome) for outcome in ("success", "fail")},
+    }
+    return JSONResponse({"model_stats": [stats]})
+
+
+async def _index(request: Request[State]) -> Response:
+    """List the models."""
+    async with _body(request) as body:
+        try:
+            asked = json.loads(body or b"{}")
+        except (ValueError, RecursionError) as error:
+            raise MalformedTensors("the request is not JSON") from error
+    is_ready = request.state["readiness"].is_ready
+    if not isinstance(asked, dict) or (asked.get("ready") and not is_ready):
+        return JSONResponse([])
+    state = "READY" if is_ready else "UNAVAILABLE"
+    return JSONResponse(
+        [{"name": name, "version": VERSION, "state": state, "reason": ""} for name in MODELS]
+    )
+
+
+@asynccontextmanager
+async def _body(request: Request[State]) -> AsyncIterator[bytes]:
+    """Hold a request's body until it is answered."""
+    state = request.state
+    with state["admission"].body() as hold:
+        yield await read_body(request, state["settings"], hold)
+
+
+async def _infer(request: Request[State], name: str) -> Response:
+    """Answer the tensors that a request brings."""
+    state = request.state
+    lap = state["record"].stopwatch()
+    loop = asyncio.get_running_loop()
+    begin, outcome, count = loop.time(), "fail", 0
+    try:
+        async with _body(request) as body:
+            lap("read")
+            with state["admission"].place():
+                run = state["worker"].run
+                asked = await run(_parse, request.headers, body, state["settings"].max_body_bytes)
+                lap("decode")
+                outputs, count = await infer(name, asked, state)
+                lap("classify")
+                wanted = chosen(name, asked, outputs)
+                content, json_length = await run(format_response, name, asked, wanted)
+                lap("encode")
+        outcome = "success"
+    finally:
+        metrics = state["metrics"]
+        metrics.observe("digit_inference_seconds", loop.time() - begin, (name, outcome))
+        metrics.add("digit_inferred", count, (name,))
+    if json_length is None:
+        return Response(content, media_type="application/json")
+    headers = {"Inference-Header-Content-Length": str(json_length)}
+    return Response(content, headers=headers, media_type="application/octet-stream")
+
+
+def _parse(headers: Any, body: bytes, limit: int) -> InferRequest:
+    """Return what a request asks for: its encoding undone, its JSON and binary data parsed."""
+    coding = headers.get("content-encoding", "identity").lower()
+    if coding in {"gzip", "deflate"}:
+        body = _inflated(body, limit)
+    elif coding != "identity":
+        raise UnsupportedCoding("Bodies are taken with gzip, deflate or no content-encoding.")
+    length = headers.get(JSON_LENGTH)
+    if length is None:
+        return parse_request(body, None)
+    # No int() of what may have a million digits.
+    if not length.isdecimal() or len(length) > len(str(limit)):
+        raise MalformedTensors(f"{JSON_LENGTH} has to be a count of bytes")
+    if int(length) == 0:
+        return InferRequest([raw_tensor(body)], is_binary=True)
+    return parse_request(body, int(length))
+
+
+def _inflated(body: bytes, limit: int) -> bytes:
+    """Return a body without its gzip or zlib coding: a small one may hold a large one."""
+    try:
+        coder = zlib.decompressobj(_AS_GZIP_OR_ZLIB)
+        inflated = coder.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise MalformedTensors("the body is not what its content-encoding says") from error
+    if len(inflated) > limit:
+        raise BodyTooLarge(f"The body is too large; at most {limit} bytes are taken.")
+    if not coder.eof:
+        raise MalformedTensors("the compressed body ends too early")
+    return inflated

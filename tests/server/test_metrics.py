@@ -1,0 +1,119 @@
+"""What Prometheus is told, of one process and of several."""
+
+import os
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from starlette.testclient import TestClient
+
+from server.metrics import COUNTER, GAUGE, SECONDS, Metrics, Series
+from tests.drawings import seven
+
+SEVEN = seven()
+SERIES = [
+    Series("asked", "How often.", COUNTER, ("by",), [("a",), ("b",)]),
+    Series("waiting", "How many.", GAUGE),
+    Series("seconds", "How long.", (0.1, 1.0)),
+]
+
+
+def samples(text: bytes) -> dict[str, float]:
+    """Return what Prometheus' own parser finds: each sample's name with its labels, and value."""
+    return {
+        "".join([sample.name, *(f" {k}={v}" for k, v in sorted(sample.labels.items()))]): (
+            sample.value
+        )
+        for family in text_string_to_metric_families(text.decode())
+        for sample in family.samples
+    }
+
+
+def in_child(metrics: Metrics, asked: float) -> None:
+    """Count in a process of its own, and wait for its end."""
+    pid = os.fork()
+    if not pid:
+        metrics.claim()
+        metrics.add("asked", asked, ("a",))
+        metrics.add("waiting", 1)
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_kinds() -> None:
+    """Counters add, gauges are set, and a histogram's buckets hold all up to their bound."""
+    metrics = Metrics(SERIES, {"name": "digit"}, 1)
+    metrics.claim()
+
+    metrics.add("asked", 2, ("b",))
+    metrics.set("waiting", 3)
+    for seconds in (0.05, 0.1, 0.5, 7):
+        metrics.observe("seconds", seconds)
+
+    found = samples(metrics.exposition())
+    assert found["asked_total by=b"] == 2
+    assert "asked_total by=a" not in found
+    assert found["waiting"] == 3
+    assert [found[f"seconds_bucket le={bound}"] for bound in ("0.1", "1.0", "+Inf")] == [2, 3, 4]
+    assert found["seconds_count"] == 4
+    assert found["seconds_sum"] == pytest.approx(7.65)
+    assert found["digit_model_info name=digit"] == 1
+
+
+def test_processes_add_up() -> None:
+    """Whichever process is asked knows what all have counted, those that died too."""
+    metrics = Metrics(SERIES, {}, 2)
+    metrics.claim()
+    metrics.add("asked", 1, ("a",))
+
+    for _ in range(5):
+        in_child(metrics, 10)
+
+    assert samples(metrics.exposition())["asked_total by=a"] == 51
+
+
+def test_what_died_waits_for_nothing() -> None:
+    """A process begins with gauges of 0, whatever the one before it was doing."""
+    metrics = Metrics(SERIES, {}, 1)
+
+    in_child(metrics, 1)
+    metrics.claim()
+
+    assert metrics.total("waiting") == [0]
+    assert metrics.total("asked", ("a",)) == [1]
+
+
+def test_process_figures() -> None:
+    """Memory, processor time and files are those that the kernel tells of this process."""
+    metrics = Metrics([], {}, 1)
+    metrics.claim()
+
+    found = samples(metrics.exposition())
+
+    assert 2**20 < found["digit_process_resident_memory_bytes process=0"] < 2**36
+    assert found["digit_process_cpu_seconds process=0"] > 0
+    assert found["digit_process_open_fds process=0"] >= 3
+
+
+def test_metrics_of_requests(client: TestClient, data: Path) -> None:
+    """Requests, pictures, digits, confidence, stages and refusals are counted."""
+    before = samples(client.get("/metrics").content)
+
+    client.post("/recognize.json", content=(data / "800.png").read_bytes())
+    client.post("/recognize.json", content=b"hello")
+    client.get("/nowhere")
+    after = samples(client.get("/metrics").content)
+
+    def grown(name: str) -> float:
+        return after[name] - before.get(name, 0)
+
+    assert grown("digit_requests_total route=/recognize.json status=200") == 1
+    assert grown("digit_requests_total route=/recognize.json status=415") == 1
+    assert grown("digit_requests_total route=none status=404") == 1
+    assert grown("digit_refusals_total code=unsupported_format") == 1
+    assert grown("digit_pictures_total") == grown("digit_confidence_count") == 1
+    assert grown("digit_digits_total") == 3
+    for stage in ("read", "wait", "decode", "locate", "classify", "encode"):
+        assert grown(f"digit_stage_seconds_count stage={stage}") >= 1
+    assert after["digit_waiting"] == after["digit_bytes_in_flight"] == 0
+    assert set(SECONDS) >= {0.0001, 10.0}

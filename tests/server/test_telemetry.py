@@ -1,0 +1,116 @@
+"""The log: one line a request, which says what happened and nothing of the picture."""
+
+import json
+import logging
+import re
+from collections.abc import Iterator
+
+import pytest
+from starlette.testclient import TestClient
+
+from server.app import create_app
+from server.recognize import Recognizer
+from server.settings import Settings
+from server.state import Readiness
+from server.telemetry import JsonFormatter
+from tests.drawings import seven
+
+SEVEN = seven()
+PATH = "/recognize.json"
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+@pytest.fixture
+def lines(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """What is logged of requests."""
+    with caplog.at_level(logging.INFO, "server.requests"):
+        yield caplog
+
+
+def test_line(client: TestClient, lines: pytest.LogCaptureFixture) -> None:
+    """A line tells what was asked, answered, found, and how long each stage took."""
+    client.post(PATH, content=SEVEN, headers={"X-Request-ID": "abc-1"})
+
+    (line,) = lines.messages
+    assert line.startswith(f'POST "{PATH}" 200 ms=')
+    assert f"id=abc-1 received={len(SEVEN)} sent=" in line
+    assert "pictures=1 digits=1" in line
+    assert re.search(
+        r"read_ms=.* wait_ms=.* decode_ms=.* locate_ms=.* classify_ms=.* encode_ms=", line
+    )
+
+
+def test_json_line(client: TestClient, lines: pytest.LogCaptureFixture) -> None:
+    """As JSON it is one object in one line."""
+    client.post(PATH, content=b"hello")
+
+    (record,) = lines.records
+    document = json.loads(JsonFormatter().format(record))
+    assert document["status"] == 415
+    assert document["refused"] == "unsupported_format"
+    assert document["path"] == PATH
+
+
+def test_json_of_other_lines() -> None:
+    """So is any other line of the log, with its traceback where it has one."""
+    try:
+        raise ValueError("bad")
+    except ValueError as error:
+        known = (ValueError, error, error.__traceback__)
+    record = logging.LogRecord("server", logging.ERROR, "", 0, "it %s", ("failed",), known)
+
+    document = json.loads(JsonFormatter().format(record))
+
+    assert document["message"] == "it failed"
+    assert "ValueError: bad" in document["exception"]
+
+
+def test_id_is_returned(client: TestClient) -> None:
+    """The client's own id comes back; where it has none, or no sane one, it is given one."""
+    own = client.get("/healthz", headers={"X-Request-ID": "a.b_c-1"})
+    none = client.get("/healthz")
+    strange = client.get("/healthz", headers={"X-Request-ID": "x y" + "z" * 100})
+
+    assert own.headers["x-request-id"] == "a.b_c-1"
+    ids = {none.headers["x-request-id"], strange.headers["x-request-id"]}
+    assert len(ids) == 2
+    assert all(re.fullmatch("[0-9a-f]{16}", name) for name in ids)
+
+
+def test_trace(client: TestClient, lines: pytest.LogCaptureFixture) -> None:
+    """The trace that a request belongs to is told; what is no trace is not."""
+    client.get("/healthz", headers={"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"})
+    client.get("/healthz", headers={"traceparent": "00-zz\r-1"})
+
+    first, second = lines.messages
+    assert f"trace={TRACE}" in first
+    assert "trace=" not in second
+
+
+def test_paths_cannot_forge_lines(client: TestClient, lines: pytest.LogCaptureFixture) -> None:
+    """A line break in a path does not begin a line of its own."""
+    client.get("/a%0aPOST%20/recognize.json%20200")
+
+    (line,) = lines.messages
+    assert "\n" not in line
+    assert r"\n" in line
+
+
+def test_fault(
+    recognizer: Recognizer,
+    settings: Settings,
+    lines: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An unexpected error is answered, logged and counted as what it is."""
+    app = create_app(recognizer, settings, Readiness())
+    with TestClient(app, raise_server_exceptions=False) as client:
+        monkeypatch.setattr("server.app.read_upload", None)
+        response = client.post(PATH, content=SEVEN)
+        metrics = client.get("/metrics").text
+
+    assert response.status_code == 500
+    assert response.headers["x-request-id"]
+    assert response.json()["code"] == "internal_error"
+    assert "500" in lines.messages[0]
+    assert 'digit_requests_total{route="/recognize.json",status="500"} 1.0' in metrics
