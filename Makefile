@@ -3,9 +3,10 @@ PYTHON ?= python3
 URL ?= http://localhost:5000
 # Judges how accessible the page is; without npm its tests are skipped, but never in a CI.
 AXE = axe-core@4.14.1
+CLIENTS = tritonclient kserve open-inference-openapi
 PIP_INSTALL = bin/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test lint export score screenshots clean
+.PHONY: run test lint export score conformance screenshots clean
 
 run: .venv/server.stamp
 	.venv/bin/python -m server
@@ -25,6 +26,10 @@ export: .venv-train/train.stamp
 score: .venv/server.stamp
 	.venv/bin/python -m benchmarks.score $(URL) $(SETS) --markdown models/SCORES.md $(if $(MISSES),--misses $(MISSES))
 
+# Other makers' clients of /v2, each in an environment of its own; puts its table into the README.
+conformance: .venv/tests.stamp $(CLIENTS:%=.venv/clients/%.stamp)
+	.venv/bin/python -m tests.conformance
+
 # Those of the page in the README; the tests leave one of each of its states in .screenshots.
 screenshots: .venv/tests.stamp
 	.venv/bin/python -m tests.page.screenshots
@@ -40,6 +45,11 @@ clean:
 .venv/tests.stamp: .venv/server.stamp tests/requirements.txt requirements-train.txt
 	.venv/$(PIP_INSTALL) -r requirements-train.txt -r tests/requirements.txt
 	! command -v npm || npm install --prefix .venv --no-save --no-package-lock --ignore-scripts $(AXE)
+	touch $@
+
+.venv/clients/%.stamp: tests/conformance/%.txt .venv/server.stamp
+	$(PYTHON) -m venv .venv/clients/$*
+	.venv/clients/$*/$(PIP_INSTALL) -r $<
 	touch $@
 
 .venv-train/train.stamp: requirements.txt requirements-train.txt

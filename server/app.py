@@ -19,6 +19,7 @@ from server.errors import ClientError, NotReady, Problem, all_problems
 from server.image import encode_png
 from server.inference import MODELS
 from server.metrics import EXPOSITION_TYPE, Metrics
+from server.openapi import describe
 from server.pages import page_routes
 from server.problems import answer_fault, answer_http_exception, answer_nobody, answer_problem
 from server.recognize import Recognizer
@@ -51,7 +52,7 @@ def create_app(
         Route("/readyz", readyz),
         Route("/metrics", metrics_of_all),
         *v2_routes(),
-        *page_routes(_answers_for_page),
+        *page_routes(_answers_for_page, describe(settings)),
     ]
     metrics = _metrics(recognizer, routes, processes)
 

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from html import escape
@@ -14,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
+from server.docs import render_description
 from server.errors import NotFound, Problem
 
 PAGE = Path(__file__).parent / "page"
@@ -23,6 +25,7 @@ _MEDIA_TYPES = {
     ".html": "text/html; charset=utf-8",
     ".jpg": "image/jpeg",
     ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
     ".png": "image/png",
     ".svg": "image/svg+xml",
 }
@@ -80,11 +83,12 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def page_routes(read_request: ReadRequest) -> list[Route]:
-    """Return the routes of the page.
+def page_routes(read_request: ReadRequest, description: Mapping[str, Any]) -> list[Route]:
+    """Return the routes of the page, and of the documents on the API.
 
     Args:
         read_request: reads the pictures in a request; may raise what is wrong with all of it.
+        description: of the API, as OpenAPI has it.
     """
     files = {
         path.relative_to(PAGE).as_posix(): path
@@ -97,6 +101,9 @@ def page_routes(read_request: ReadRequest) -> list[Route]:
     home = _fill(contents.pop("index.html"), {"assets": f"page/{version}"})
     home_asset = Asset.of(home.encode(), ".html")
     answer_page = contents.pop("answer.html")
+    values = {"assets": f"page/{version}", "description": render_description(description)}
+    docs_asset = Asset.of(_fill(contents.pop("docs.html"), values).encode(), ".html")
+    description_asset = Asset.of(json.dumps(description).encode(), ".json")
     assets = {name: Asset.of(content, files[name].suffix) for name, content in contents.items()}
 
     async def show_home(request: Request[Any]) -> Response:
@@ -122,8 +129,19 @@ def page_routes(read_request: ReadRequest) -> list[Route]:
 
     return [
         Route("/", show_home, methods=["GET", "POST"]),
+        Route("/docs", _shows(docs_asset)),
+        Route("/openapi.json", _shows(description_asset)),
         Route("/page/{version}/{name:path}", show_asset),
     ]
+
+
+def _shows(asset: Asset) -> Callable[[Request[Any]], Awaitable[Response]]:
+    """Return an endpoint that answers one asset."""
+
+    async def show(request: Request[Any]) -> Response:
+        return asset.response(request.headers, _ASK_AGAIN)
+
+    return show
 
 
 def _fill(template: bytes, values: Mapping[str, str]) -> str:

@@ -23,6 +23,7 @@ _TYPES: Final = {
        for kind in ("", "U") for size in (1, 2, 4, 8)},
     **{f"FP{8 * size}": np.dtype(f"<f{size}") for size in (2, 4, 8)},
 }  # fmt: skip
+DATATYPES: Final = (*_TYPES, BYTES)
 _NAMES: Final = {dtype: name for name, dtype in _TYPES.items()}
 
 # A shape has few dimensions, and none so long that the product of all would be slow to compute.
@@ -207,9 +208,9 @@ def _parse_input(entry: Any, binary: memoryview) -> tuple[Tensor, int]:
     name, datatype, shape = (entry.get(key) for key in ("name", "datatype", "shape"))
     _check(name, str, "an input's name", "a string")
     _check(datatype, str, f"the datatype of input {name!r}", "a string")
-    if datatype != BYTES and datatype not in _TYPES:
+    if datatype not in DATATYPES:
         raise MalformedTensors(f"the datatype of input {name!r} has to be one of "
-                               f"{', '.join([*_TYPES, BYTES])}")  # fmt: skip
+                               f"{', '.join(DATATYPES)}")  # fmt: skip
     is_shape = isinstance(shape, list) and len(shape) <= _MOST_DIMENSIONS
     if not is_shape or not all(type(n) is int and 0 <= n < _LONGEST for n in shape):
         raise MalformedTensors(f"the shape of input {name!r} has to be a list of whole numbers")

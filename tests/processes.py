@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Thread
 
 from server.settings import REPOSITORY
 
@@ -49,11 +50,15 @@ def serving(environ: Mapping[str, str] | None = None) -> Iterator[Service]:
     """Run a server on a free port, without a wait at its end, for as long as a test needs it."""
     defaults = {"PORT": "0", "WEB_CONCURRENCY": "1", "DIGIT_DRAIN_SECONDS": "0"}
     process = start({**defaults, **(environ or {})})
+    reader: Thread | None = None
     try:
         assert process.stdout
         first_line = process.stdout.readline()
         found = re.search(r"http://localhost:(\d+)", first_line)
         assert found, first_line + process.stdout.read()
+        # A pipe that nobody reads fills up with the log, and who writes to it then waits.
+        reader = Thread(target=process.stdout.read, daemon=True)
+        reader.start()
         yield Service(process, int(found[1]))
     finally:
         # As platforms end it, so that it can also write down which of its lines were run.
@@ -63,4 +68,7 @@ def serving(environ: Mapping[str, str] | None = None) -> Iterator[Service]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        process.stdout.close() if process.stdout else None
+        if reader:
+            reader.join()
+        assert process.stdout
+        process.stdout.close()

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from threading import Thread
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -31,9 +30,6 @@ def browser() -> Iterator[Browser]:
 def home() -> Iterator[str]:
     """The address of the page."""
     with serving() as service:
-        # Nobody reads the log, which a drawing's many requests make longer than a pipe holds.
-        assert service.process.stdout
-        Thread(target=service.process.stdout.read, daemon=True).start()
         yield f"{service.url}/"
 
 

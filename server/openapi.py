@@ -1,0 +1,559 @@
+"""The description of the service for programs: OpenAPI 3.1, made of what the code knows anyway."""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from server.errors import (
+    BodyTooLarge,
+    Busy,
+    CorruptImage,
+    HeaderTooLarge,
+    InternalError,
+    MalformedBase64,
+    MalformedForm,
+    MalformedJson,
+    MalformedRequest,
+    MalformedTensors,
+    NoPicture,
+    NotFound,
+    NotReady,
+    Problem,
+    TooManyPictures,
+    TooManyPixels,
+    TooSlow,
+    Unauthorized,
+    UnsupportedCoding,
+    UnsupportedFormat,
+    all_problems,
+)
+from server.inference import LABELS, MODELS
+from server.metrics import EXPOSITION_TYPE
+from server.settings import Settings
+from server.tensors import DATATYPES
+
+Members = dict[str, Any]
+Problems = tuple[type[Problem], ...]
+
+_JSON: Final = "application/json"
+_PROBLEM: Final = "application/problem+json"
+_PICTURES: Final = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp")
+
+# What any request may be answered.
+_ANYWHERE: Final[Problems] = (MalformedRequest, TooSlow, HeaderTooLarge, InternalError)
+_READING: Final[Problems] = (
+    BodyTooLarge,
+    TooManyPictures,
+    TooManyPixels,
+    UnsupportedFormat,
+    UnsupportedCoding,
+    CorruptImage,
+    MalformedJson,
+    MalformedBase64,
+    Busy,
+)
+_FORMS: Final[Problems] = (MalformedForm, NoPicture)
+_V2_READING: Final[Problems] = (*_READING, MalformedTensors, NotFound)
+
+_CHANCE: Final = {"type": "number", "minimum": 0, "maximum": 1}
+_COUNT: Final = {"type": "integer", "minimum": 0}
+_TEXT: Final = {"type": "string"}
+
+
+def describe(settings: Settings) -> Members:
+    """Return the OpenAPI document of a service with these settings."""
+    document: Members = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Digits",
+            "version": "1",
+            "summary": "Reads the digits in pictures.",
+            "description": "A picture in, the number on it out: a photo, a scan, a drawing; one "
+            "digit, several or none. Errors are problem documents (RFC 9457), below `/v2` objects "
+            "with `error`. Every answer has `X-Request-ID`: that of the request, or a new one.",
+        },
+        "servers": [{"url": "/"}],
+        "paths": _paths(settings),
+        "components": {"schemas": _schemas(), "headers": _headers()},
+    }
+    if settings.api_keys:
+        schemes = {
+            "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+            "bearer": {"type": "http", "scheme": "bearer"},
+        }
+        document["components"]["securitySchemes"] = schemes
+        document["security"] = [{name: []} for name in schemes]
+    return document
+
+
+def _paths(settings: Settings) -> Members:
+    locked: Problems = (Unauthorized,) if settings.api_keys else ()
+    reading = (*_FORMS, *_READING, *locked)
+    model = {"name": "name", "in": "path", "required": True, "schema": {"enum": list(MODELS)}}
+    version = {"name": "version", "in": "path", "required": True, "schema": {"const": "1"}}
+    paths: Members = {
+        "/recognize.json": {"post": _recognize(settings, reading)},
+        "/": {
+            "get": _get("The page to try it on.", "text/html", _TEXT, is_open=True),
+            "post": {
+                "summary": "Read pictures, answered as a page.",
+                "requestBody": {"required": True, "content": _form_content()},
+                "responses": {
+                    # A browser shows whatever was wrong; the status tells programs.
+                    **{
+                        str(problem.status): {
+                            "description": problem.title,
+                            "content": {"text/html": {"schema": _TEXT}},
+                        }
+                        for problem in reading
+                    },
+                    **_responses("The answers, as a page.", "text/html", _TEXT),
+                    **_problems((*_ANYWHERE[1:], *locked)),
+                },
+            },
+        },
+        "/healthz": {"get": _get("Whether the process lives.", _JSON, _status(), is_open=True)},
+        "/readyz": {
+            "get": _get(
+                "Whether requests should be sent here.", _JSON, _status(), (NotReady,), is_open=True
+            )
+        },
+        "/metrics": {"get": _get("Prometheus' metrics.", EXPOSITION_TYPE, _TEXT, locked)},
+        "/openapi.json": {
+            "get": _get("This description.", _JSON, {"type": "object"}, is_open=True)
+        },
+        "/docs": {"get": _get("This description, for people.", "text/html", _TEXT, is_open=True)},
+        "/v2": {"get": _get_v2("What the server is.", "ServerMetadata", locked)},
+        "/v2/health/live": {"get": _get_v2("Whether the process lives.", "Live", is_open=True)},
+        "/v2/health/ready": {"get": _ready_v2("Whether the server is ready.", "Ready", True)},
+        "/v2/repository/index": {
+            "post": {
+                "summary": "The models, or with `ready` only those that are.",
+                "requestBody": {
+                    "content": {
+                        _JSON: {
+                            "schema": {
+                                "type": "object",
+                                "properties": {"ready": {"type": "boolean"}},
+                            }
+                        }
+                    }
+                },
+                "responses": {
+                    **_responses("The models.", _JSON, _ref("Index")),
+                    **_errors((MalformedTensors, BodyTooLarge, Busy, *locked)),
+                },
+            }
+        },
+    }
+    for prefix, parameters in (
+        ("/v2/models/{name}", [model]),
+        ("/v2/models/{name}/versions/{version}", [model, version]),
+    ):
+        operations = {
+            "": {"get": _get_v2("What a model takes and gives.", "Model", (NotFound, *locked))},
+            "/ready": {"get": _ready_v2("Whether a model is ready.", "ModelReady")},
+            "/config": {
+                "get": _get_v2("The same as Triton tells it.", "Config", (NotFound, *locked))
+            },
+            "/stats": {
+                "get": _get_v2("How often it was asked.", "Statistics", (NotFound, *locked))
+            },
+            "/infer": {"post": _infer((*_V2_READING, *locked))},
+        }
+        for ending, operation in operations.items():
+            paths[prefix + ending] = {"parameters": parameters, **operation}
+    return paths
+
+
+def _recognize(settings: Settings, problems: Problems) -> Members:
+    many = f"at most {settings.max_pictures}"
+    content: Members = _form_content()
+    content[_JSON] = {
+        "schema": _ref("JsonPictures"),
+        "examples": {
+            "one": {"value": {"image": "data:image/png;base64,iVBORw0KGgo="}},
+            "batch": {"value": {"images": ["iVBORw0KGgo=", "iVBORw0KGgo="]}},
+        },
+    }
+    content |= {kind: {"schema": {"type": "string", "format": "binary"}} for kind in _PICTURES}
+    explain = {
+        "name": "explain",
+        "in": "query",
+        "description": "With 1, each digit has `crop`: the 28 x 28 pixels that were read.",
+        "schema": {"enum": ["0", "1"]},
+    }
+    return {
+        "summary": "Read a picture, or several.",
+        "description": "One picture: a form field `image`, the file itself as the body, or JSON "
+        f"with `image`. Several, {many}: form fields `images`, or JSON with `images`. A body has "
+        f"at most {settings.max_body_bytes:,} bytes. A picture in the body is told by its first "
+        "bytes, whatever its content type says.",
+        "parameters": [explain],
+        "requestBody": {"required": True, "content": content},
+        "responses": {
+            **_responses("What is written.", _JSON, _ref("AnswerOrAnswers")),
+            **_problems((*_ANYWHERE, *problems)),
+        },
+    }
+
+
+def _form_content() -> Members:
+    file = {"type": "string", "format": "binary"}
+    return {
+        "multipart/form-data": {
+            "schema": {
+                "oneOf": [
+                    {
+                        "type": "object",
+                        "properties": {"image": file},
+                        "required": ["image"],
+                    },
+                    {
+                        "type": "object",
+                        "properties": {"images": {"type": "array", "items": file, "minItems": 1}},
+                        "required": ["images"],
+                    },
+                ]
+            }
+        }
+    }
+
+
+def _infer(problems: Problems) -> Members:
+    text = "Inference-Header-Content-Length"
+    return {
+        "summary": "Ask a model.",
+        "description": "`digit` takes crops (N, 28, 28), (N, 1, 28, 28) or (N, 784), from 0 to "
+        "255 or, as fractions, from 0 to 1, or encoded pictures as BYTES; `recognize` encoded "
+        "pictures; `locate` pixels (H, W, 1). In JSON encoded pictures are base64. Bodies may be "
+        "compressed with gzip or deflate.",
+        "parameters": [
+            {
+                "name": text,
+                "in": "header",
+                "description": "Bytes of the body that are JSON; binary data follows. With 0 the "
+                "whole body is the tensor: an encoded picture, or crops.",
+                "schema": {"type": "integer", "minimum": 0},
+            }
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {
+                _JSON: {
+                    "schema": _ref("InferenceRequest"),
+                    "example": {
+                        "inputs": [
+                            {
+                                "name": "images",
+                                "datatype": "BYTES",
+                                "shape": [1],
+                                "data": ["iVBORw0KGgo="],
+                            }
+                        ]
+                    },
+                },
+                "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+            },
+        },
+        "responses": {
+            "200": {
+                "description": "The outputs, as JSON or with binary data.",
+                "headers": {
+                    **_request_id(),
+                    text: {
+                        "description": "Bytes of the answer that are JSON.",
+                        "schema": _COUNT,
+                    },
+                },
+                "content": {
+                    _JSON: {"schema": _ref("InferenceResponse")},
+                    "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+                },
+            },
+            **_errors((*_ANYWHERE, *problems)),
+        },
+    }
+
+
+def _get(
+    summary: str, kind: str, schema: Members, problems: Problems = (), is_open: bool = False
+) -> Members:
+    operation: Members = {
+        "summary": summary,
+        "responses": {
+            **_responses("As asked.", kind, schema),
+            **_problems((*_ANYWHERE, *problems)),
+        },
+    }
+    return operation | ({"security": []} if is_open else {})
+
+
+def _get_v2(summary: str, schema: str, problems: Problems = (), is_open: bool = False) -> Members:
+    operation: Members = {
+        "summary": summary,
+        "responses": {
+            **_responses("As asked.", _JSON, _ref(schema)),
+            **_errors((*_ANYWHERE, *problems)),
+        },
+    }
+    return operation | ({"security": []} if is_open else {})
+
+
+def _ready_v2(summary: str, schema: str, is_open: bool = False) -> Members:
+    operation = _get_v2(summary, schema, () if is_open else (NotFound,), is_open)
+    operation["responses"]["503"] = {
+        "description": "It is not.",
+        "headers": _request_id(),
+        "content": {_JSON: {"schema": _ref(schema)}},
+    }
+    return operation
+
+
+def _responses(description: str, kind: str, schema: Members) -> Members:
+    return {
+        "200": {
+            "description": description,
+            "headers": _request_id(),
+            "content": {kind: {"schema": schema}},
+        }
+    }
+
+
+def _request_id() -> Members:
+    return {"X-Request-ID": {"$ref": "#/components/headers/X-Request-ID"}}
+
+
+def _by_status(problems: Iterable[type[Problem]]) -> dict[int, list[type[Problem]]]:
+    found: dict[int, list[type[Problem]]] = {}
+    for problem in dict.fromkeys(problems):
+        found.setdefault(problem.status, []).append(problem)
+    return dict(sorted(found.items()))
+
+
+def _problems(problems: Iterable[type[Problem]]) -> Members:
+    """Return the responses for problems: one for each status, with an example for each code."""
+    return {
+        str(status): {
+            "description": _why(same),
+            "headers": _request_id() | _problem_headers(same),
+            "content": {
+                _PROBLEM: {
+                    "schema": _ref("Problem"),
+                    "examples": {
+                        problem.code: {"value": problem(_first_line(problem)).as_document()}
+                        for problem in same
+                    },
+                }
+            },
+        }
+        for status, same in _by_status(problems).items()
+    }
+
+
+def _errors(problems: Iterable[type[Problem]]) -> Members:
+    """Return the same responses as they are below /v2."""
+    return {
+        str(status): {
+            "description": _why(same),
+            "headers": _request_id() | _problem_headers(same),
+            # What is refused before it was a request has no path, so it has the general form.
+            "content": {
+                _JSON: {
+                    "schema": _ref("Error"),
+                    "examples": {
+                        problem.code: {"value": {"error": _first_line(problem)}} for problem in same
+                    },
+                },
+                **(
+                    {_PROBLEM: {"schema": _ref("Problem")}}
+                    if any(problem in _ANYWHERE for problem in same)
+                    else {}
+                ),
+            },
+        }
+        for status, same in _by_status(problems).items()
+    }
+
+
+def _problem_headers(problems: list[type[Problem]]) -> Members:
+    names = {name for problem in problems for name in problem.headers if name != "Connection"}
+    return {name: {"schema": _TEXT} for name in sorted(names)}
+
+
+def _why(problems: list[type[Problem]]) -> str:
+    return " ".join(f"`{problem.code}`: {_first_line(problem)}" for problem in problems)
+
+
+def _first_line(problem: type[Problem]) -> str:
+    return str(problem.__doc__).partition("\n")[0]
+
+
+def _ref(name: str) -> Members:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _status() -> Members:
+    return _object({"status": {"enum": ["alive", "ready"]}})
+
+
+def _object(properties: Members, optional: Iterable[str] = ()) -> Members:
+    left_out = set(optional)
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": [name for name in properties if name not in left_out],
+    }
+
+
+def _list(items: Members, **limits: int) -> Members:
+    return {"type": "array", "items": items, **limits}
+
+
+def _headers() -> Members:
+    return {
+        "X-Request-ID": {
+            "description": "Names the request in the log.",
+            "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
+        }
+    }
+
+
+def _schemas() -> Members:
+    side = {"type": "number"}
+    digit = _object(
+        {
+            "digit": {"type": "integer", "minimum": 0, "maximum": 9},
+            "confidence": _CHANCE,
+            "probabilities": _list(_CHANCE, minItems=10, maxItems=10),
+            "box": _list(side, minItems=4, maxItems=4)
+            | {"description": "x, y, width, height in pixels of the upright picture."},
+            "crop": {"type": "string", "description": "The pixels that were read, a data: URI."},
+        },
+        ["crop"],
+    )
+    answer = _object(
+        {
+            "number": {
+                "type": "string",
+                "pattern": "^[0-9\\n]*$",
+                "description": "The digits in reading order, rows parted by a line break; empty "
+                "where there is none.",
+            },
+            "confidence": _CHANCE | {"description": "That the whole number is right."},
+            "digit": {
+                "type": ["integer", "null"],
+                "description": "The digit where there is exactly one.",
+            },
+            "digits": _list(_ref("Digit")),
+            "image": _object({"width": _COUNT, "height": _COUNT}),
+            "model": _object({"name": _TEXT, "sha256": _TEXT}),
+        }
+    )
+    answer["examples"] = [
+        {
+            "number": "7",
+            "confidence": 0.999,
+            "digit": 7,
+            "digits": [
+                {
+                    "digit": 7,
+                    "confidence": 0.999,
+                    "probabilities": [0, 0, 0, 0, 0, 0, 0, 0.999, 0, 0],
+                    "box": [8.2, 5.1, 11.0, 18.4],
+                }
+            ],
+            "image": {"width": 28, "height": 28},
+            "model": {"name": "digit", "sha256": "0123456789ab"},
+        }
+    ]
+    problem = _object(
+        {
+            "type": {"const": "about:blank"},
+            "title": _TEXT,
+            "status": {"type": "integer"},
+            "detail": {"type": "string", "description": "What was wrong, and what is accepted."},
+            "code": {"enum": [problem.code for problem in all_problems()]},
+        }
+    )
+    picture = {"type": "string", "description": "Base64, or a data: URI."}
+    return {
+        "Answer": answer,
+        "Digit": digit,
+        "Answers": _object({"answers": _list({"anyOf": [_ref("Answer"), _ref("Problem")]})}),
+        "AnswerOrAnswers": {"anyOf": [_ref("Answer"), _ref("Answers")]},
+        "JsonPictures": {
+            "oneOf": [
+                _object({"image": picture}) | {"not": {"required": ["images"]}},
+                _object({"images": _list(picture, minItems=1)}) | {"not": {"required": ["image"]}},
+            ]
+        },
+        "Problem": problem,
+        **_v2_schemas(),
+    }
+
+
+def _v2_schemas() -> Members:
+    shape = _list({"type": "integer", "minimum": 0}, maxItems=8)
+    parameters = {"type": "object"}
+    tensor = {"name": _TEXT, "datatype": {"enum": list(DATATYPES)}, "shape": shape}
+    declared = tensor | {"shape": _list({"type": "integer", "minimum": -1})}
+    model = {"name": {"enum": list(MODELS)}}
+    duration = _object({"count": _COUNT, "ns": _COUNT})
+    return {
+        "Error": _object({"error": _TEXT}),
+        "ServerMetadata": _object({"name": _TEXT, "version": _TEXT, "extensions": _list(_TEXT)}),
+        "Live": _object({"live": {"type": "boolean"}}),
+        "Ready": _object({"ready": {"type": "boolean"}, "live": {"type": "boolean"}}),
+        "ModelReady": _object(model | {"ready": {"type": "boolean"}}),
+        "Model": _object(
+            model
+            | {"versions": _list(_TEXT), "platform": _TEXT}
+            | {kind: _list(_object(declared)) for kind in ("inputs", "outputs")}
+        ),
+        "Config": _object(
+            model | {"platform": _TEXT, "backend": _TEXT, "max_batch_size": _COUNT}
+            | {kind: _list({"type": "object"}) for kind in ("input", "output")}
+        ),
+        "Statistics": _object(
+            {
+                "model_stats": _list(
+                    _object(
+                        model
+                        | {"version": _TEXT, "inference_count": _COUNT, "execution_count": _COUNT}
+                        | {"inference_stats": _object({"success": duration, "fail": duration})}
+                    )
+                )
+            }
+        ),
+        "Index": _list(_object(model | {"version": _TEXT, "state": _TEXT, "reason": _TEXT})),
+        "InferenceRequest": _object(
+            {
+                "id": _TEXT,
+                "parameters": parameters,
+                "inputs": _list(
+                    _object(
+                        tensor | {"data": {"type": "array"}, "parameters": parameters},
+                        ["data", "parameters"],
+                    )
+                ),
+                "outputs": _list(_object({"name": _TEXT, "parameters": parameters},
+                                         ["parameters"])),
+            },
+            ["id", "parameters", "outputs"],
+        ),
+        "InferenceResponse": _object(
+            {
+                "model_name": _TEXT,
+                "model_version": _TEXT,
+                "id": _TEXT,
+                "outputs": _list(
+                    _object(
+                        tensor | {"data": {"type": "array"}, "parameters": parameters},
+                        ["data", "parameters"],
+                    )
+                ),
+            },
+            ["id"],
+        )
+        | {"description": f"The eleven probabilities are those of {', '.join(LABELS)}."},
+    }  # fmt: skip

@@ -1,0 +1,1 @@
+"""Clients that speak the Open Inference Protocol, each in its own environment, against ours."""

@@ -1,0 +1,70 @@
+"""The dashboard and the alerts: right by Prometheus' own judge, and of metrics that there are."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from starlette.testclient import TestClient
+
+from server.settings import REPOSITORY
+from tests.deploy.tools import judge, tool
+from tests.drawings import seven
+
+ALERTS = REPOSITORY / "deploy" / "prometheus" / "alerts.yaml"
+DASHBOARD = json.loads((REPOSITORY / "deploy" / "grafana" / "dashboard.json").read_text())
+QUERIES = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
+
+
+@pytest.fixture(scope="module")
+def metrics(client: TestClient) -> str:
+    """What a service that has read a picture, in either way, tells."""
+    client.post("/recognize.json", content=seven())
+    client.post("/recognize.json", content=b"none")
+    client.post(
+        "/v2/models/recognize/infer",
+        content=seven(),
+        headers={"Inference-Header-Content-Length": "0"},
+    )
+    return client.get("/metrics").text
+
+
+def test_metrics_are_sound(metrics: str) -> None:
+    """Prometheus' judge of metrics finds no fault: names, units, help."""
+    command = [tool("promtool", "prometheus"), "check", "metrics"]
+
+    verdict = subprocess.run(command, input=metrics, capture_output=True, text=True, check=False)
+
+    assert verdict.returncode == 0, verdict.stdout + verdict.stderr
+
+
+def test_alerts() -> None:
+    """The alerts are well-formed, and fire when they should and not before."""
+    promtool = tool("promtool", "prometheus")
+
+    judge(promtool, "check", "rules", str(ALERTS))
+    judge(promtool, "test", "rules", str(ALERTS.with_name("alerts_test.yaml")))
+
+
+@pytest.mark.parametrize("query", [*QUERIES, ALERTS.read_text()])
+def test_names(metrics: str, query: str) -> None:
+    """Every metric that is asked for is one that the service has."""
+    families = text_string_to_metric_families(metrics)
+    names = {sample.name for family in families for sample in family.samples}
+
+    assert set(re.findall(r"digit_\w+", query)) <= names
+
+
+def test_queries(tmp_path: Path) -> None:
+    """Prometheus' parser takes the dashboard's queries."""
+    rules = [
+        {"record": f"query_{k}", "expr": query.replace("$__rate_interval", "5m")}
+        for k, query in enumerate(QUERIES)
+    ]
+    # YAML can be written as JSON.
+    path = tmp_path / "queries.yaml"
+    path.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
+
+    judge(tool("promtool", "prometheus"), "check", "rules", str(path))

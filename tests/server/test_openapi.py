@@ -1,0 +1,161 @@
+"""The description of the API: complete, valid, and true of what the service answers."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import schemathesis
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
+from openapi_spec_validator import validate
+from schemathesis import checks
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from server.docs import render_description
+from server.errors import Problem, all_problems
+from server.openapi import describe
+from server.settings import Settings, load_settings
+from server.v2 import v2_routes
+from tests.drawings import seven
+from tests.processes import serving
+
+SEVEN = seven()
+DESCRIPTION = describe(load_settings({}))
+
+
+def validator(name: str) -> jsonschema.Draft202012Validator:
+    """Return what checks a value against one of the description's schemas."""
+    components = {"components": DESCRIPTION["components"]}
+    return jsonschema.Draft202012Validator(components | {"$ref": f"#/components/schemas/{name}"})
+
+
+def operations() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each operation's name and what is said of it."""
+    for path, members in DESCRIPTION["paths"].items():
+        for method, operation in members.items():
+            if method != "parameters":
+                yield f"{method} {path}", operation
+
+
+def test_valid() -> None:
+    """It is OpenAPI."""
+    validate(DESCRIPTION)
+
+
+def test_with_keys(settings: Settings) -> None:
+    """Where keys are wanted, that is said, and health needs none."""
+    document = describe(replace(settings, api_keys=("a",)))
+
+    validate(document)
+    assert document["security"]
+    assert document["paths"]["/healthz"]["get"]["security"] == []
+    assert "401" in document["paths"]["/recognize.json"]["post"]["responses"]
+
+
+def test_complete(client: TestClient) -> None:
+    """Every route is described, but for the page's own files; slashes at the end say the same."""
+    paths = {route.path for route in v2_routes()} - {"/v2/"}
+    assert paths <= DESCRIPTION["paths"].keys()
+    for path in DESCRIPTION["paths"]:
+        filled = path.replace("{name}", "digit").replace("{version}", "1")
+        assert client.get(filled).status_code in {200, 405}
+    assert isinstance(v2_routes()[0], Route)
+
+
+@pytest.mark.parametrize("problem", [p for p in all_problems() if p.status not in {401, 405}])
+def test_every_problem(problem: type[Problem]) -> None:
+    """Every problem is described somewhere, with an example of its own."""
+    assert f"`{problem.code}`: " in json.dumps(DESCRIPTION["paths"])
+
+
+def test_examples() -> None:
+    """The examples are what their schemas say."""
+    answer = validator("Answer")
+    for example in DESCRIPTION["components"]["schemas"]["Answer"]["examples"]:
+        answer.validate(example)
+    for _, operation in operations():
+        for response in operation["responses"].values():
+            for kind, media in response["content"].items():
+                for example in media.get("examples", {}).values():
+                    name = "Problem" if "problem" in kind else "Error"
+                    validator(name).validate(example["value"])
+
+
+def test_answers(client: TestClient, data: Path) -> None:
+    """Real answers are what the description says."""
+    pictures = [SEVEN, (data / "800.png").read_bytes(), (data / "blank.png").read_bytes()]
+    answers = [client.post("/recognize.json?explain=1", content=one).json() for one in pictures]
+    form = [("images", picture) for picture in [*pictures, b"none"]]
+    batch = client.post("/recognize.json", files=form).json()
+    index = client.post("/v2/repository/index").json()
+
+    for answer in answers:
+        validator("Answer").validate(answer)
+    validator("Answers").validate(batch)
+    validator("Index").validate(index)
+    for name in ("Model", "Config", "Statistics"):
+        ending = {"Model": "", "Config": "/config", "Statistics": "/stats"}[name]
+        validator(name).validate(client.get(f"/v2/models/locate{ending}").json())
+
+
+def test_documents_are_served(client: TestClient) -> None:
+    """The description is there for programs, and once more for people; asked again it is short."""
+    document = client.get("/openapi.json")
+    page = client.get("/docs")
+    again = client.get("/docs", headers={"If-None-Match": page.headers["etag"]})
+
+    assert document.json() == DESCRIPTION
+    assert document.headers["content-type"] == "application/json"
+    assert again.status_code == 304
+    assert page.headers["content-type"].startswith("text/html")
+
+
+def test_page_tells_all() -> None:
+    """Every operation and every schema has its place on the page, and every link leads to one."""
+    page = render_description(DESCRIPTION)
+
+    places = set(re.findall(r'id="([^"]+)"', page))
+    links = set(re.findall(r'href="#([^"]+)"', page))
+    assert links <= places
+    assert DESCRIPTION["components"]["schemas"].keys() <= places
+    assert len(places) == len(DESCRIPTION["components"]["schemas"]) + len(list(operations()))
+
+
+SCHEMA = schemathesis.openapi.from_dict(DESCRIPTION)
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """Where a server answers."""
+    with serving() as service:
+        yield service.url
+
+
+# One kind of picture may stand for all.
+@pytest.mark.filterwarnings("ignore:Skipped test cases with unsupported payload media types")
+@SCHEMA.parametrize()
+@hypothesis_settings(
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    derandomize=True,
+)
+def test_anything_that_fits(case: Any, url: str) -> None:
+    """Whatever the description allows is answered as it says, whatever it does not is refused."""
+    response = case.call(base_url=url)
+    case.validate_response(
+        response,
+        checks=[
+            checks.not_a_server_error,
+            checks.CHECKS.get_one("status_code_conformance"),
+            checks.CHECKS.get_one("content_type_conformance"),
+            checks.CHECKS.get_one("response_schema_conformance"),
+            checks.CHECKS.get_one("response_headers_conformance"),
+        ],
+    )
