@@ -50,13 +50,13 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         if arguments.command == "read":
             return read(arguments, settings)
         recognizer = load_recognizer(settings)
+        workers = plan_workers(read_machine(), settings, environ).workers
+        return serve(recognizer, settings, workers)
     except (InvalidSettings, UnusableModel, CannotWrite) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     except KeyboardInterrupt:
         return _INTERRUPTED
-    workers = plan_workers(read_machine(), settings, environ).workers
-    return serve(recognizer, settings, workers)
 
 
 def _parse_arguments(argv: Sequence[str]) -> argparse.Namespace:

@@ -23,6 +23,7 @@ from server.openapi import describe
 from server.pages import page_routes
 from server.problems import answer_fault, answer_http_exception, answer_nobody, answer_problem
 from server.recognize import Recognizer
+from server.reporting import fault_reporter
 from server.security import ApiKeys, SecurityHeaders
 from server.settings import Settings
 from server.state import Readiness, State
@@ -45,7 +46,11 @@ def create_app(
         settings: the limits of a request.
         readiness: shared with whoever stops the server.
         processes: how many will share its metrics.
+
+    Raises:
+        InvalidSettings: faults cannot be reported as the settings ask.
     """
+    report = fault_reporter(settings.sentry_dsn)
     routes = [
         Route("/recognize.json", recognize, methods=["POST"]),
         Route("/healthz", healthz),
@@ -75,6 +80,10 @@ def create_app(
         )
         worker.close()
 
+    def answer_reported_fault(request: Request, error: Exception) -> Response:
+        report(error)
+        return answer_fault(request, error)
+
     middleware = [Middleware(SecurityHeaders)]
     if settings.allowed_origins:
         middleware.append(
@@ -95,7 +104,7 @@ def create_app(
             Problem: answer_problem,
             HTTPException: answer_http_exception,
             ClientDisconnect: answer_nobody,
-            Exception: answer_fault,
+            Exception: answer_reported_fault,
         },
         lifespan=lifespan,
     )

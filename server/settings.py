@@ -37,6 +37,7 @@ class Settings:
     log_format: str
     allowed_origins: tuple[str, ...]
     api_keys: tuple[str, ...]
+    sentry_dsn: str
 
 
 @dataclass(frozen=True)
@@ -243,6 +244,14 @@ SETTINGS = (
         "",
         "keys with commas between",
         "one of them is asked for in X-API-Key or as a bearer token, but for health and the page",
+    ),
+    Setting(
+        "SENTRY_DSN",
+        "sentry_dsn",
+        str.strip,
+        "",
+        "a Sentry DSN, with sentry-sdk installed",
+        "where unexpected exceptions are reported, without anything of the request",
     ),
 )
 

@@ -1,0 +1,40 @@
+"""Faults to Sentry, where that is asked for: unexpected exceptions, and nothing of any request."""
+
+from collections.abc import Callable
+from importlib import import_module
+
+from server.settings import InvalidSettings
+
+Report = Callable[[Exception], object]
+
+
+def fault_reporter(dsn: str) -> Report:
+    """Return what is to be called with an unexpected exception.
+
+    Args:
+        dsn: where Sentry listens; empty for nowhere, and then its library is not even loaded.
+
+    Raises:
+        InvalidSettings: the library is not installed, or the DSN is none.
+    """
+    if not dsn:
+        return lambda error: None
+    try:
+        sentry = import_module("sentry_sdk")
+    except ImportError as error:
+        raise InvalidSettings(
+            "SENTRY_DSN is set, but sentry-sdk is not there: pip install -r requirements-sentry.txt"
+        ) from error
+    try:
+        sentry.init(
+            dsn,
+            # What integrations collect, and the variables of a traceback, would hold pictures.
+            default_integrations=False,
+            auto_enabling_integrations=False,
+            include_local_variables=False,
+            max_request_body_size="never",
+        )
+    except ValueError as error:
+        raise InvalidSettings(f"SENTRY_DSN={dsn!r}: must be a Sentry DSN") from error
+    report: Report = sentry.capture_exception
+    return report
