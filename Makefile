@@ -6,7 +6,7 @@ AXE = axe-core@4.14.1
 CLIENTS = tritonclient kserve open-inference-openapi
 PIP_INSTALL = bin/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test lint export score conformance screenshots clean
+.PHONY: run test lint export score conformance attack fuzz screenshots clean
 
 run: .venv/server.stamp
 	.venv/bin/python -m server
@@ -29,6 +29,15 @@ score: .venv/server.stamp
 # Other makers' clients of /v2, each in an environment of its own; puts its table into the README.
 conformance: .venv/tests.stamp $(CLIENTS:%=.venv/clients/%.stamp)
 	.venv/bin/python -m tests.conformance
+
+# The long forms of tests/attack: minutes of slow clients, renewals, kills and stops under load.
+attack: .venv/tests.stamp
+	.venv/bin/python -m tests.attack.slow
+	.venv/bin/python -m tests.attack.restarts
+
+# A million broken pictures, bodies and tensors.
+fuzz: .venv/tests.stamp
+	.venv/bin/python -m tests.attack.fuzz $(COUNT)
 
 # Those of the page in the README; the tests leave one of each of its states in .screenshots.
 screenshots: .venv/tests.stamp

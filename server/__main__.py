@@ -83,6 +83,8 @@ def serve(recognizer: Recognizer, settings: Settings, workers: int) -> int:
     logging.basicConfig(handlers=[handler], level=logging.INFO)
     # uvicorn tells of each step of its start and stop, and of each client that speaks no HTTP.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    # A line for each malformed form would let anyone fill a disk; the request's own line tells it.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
     readiness = Readiness()
     # uvicorn accepts whatever makes a protocol of its arguments; its type says classes only.
     protocol: Any = partial(BoundedProtocol, settings, lambda: readiness.is_draining)
@@ -112,7 +114,8 @@ def serve(recognizer: Recognizer, settings: Settings, workers: int) -> int:
         log.info("Reading digits on http://localhost:%d (POST /recognize.json)", port)
 
     if workers > 1:
-        return Master(workers, work).run(say_where)
+        # A connection that nobody will accept any more should be refused, not wait for its end.
+        return Master(workers, work, listener.close).run(say_where)
     return work(say_where)
 
 

@@ -39,10 +39,12 @@ class Master:
     Attributes:
         count: how many.
         work: what each does.
+        let_go: called when the end has begun, so that what the processes close is closed.
     """
 
     count: int
     work: Work
+    let_go: Callable[[], None] = lambda: None
     _working: set[int] = field(default_factory=set)
     _leaving: set[int] = field(default_factory=set)
     """Processes that were told to end."""
@@ -134,6 +136,7 @@ class Master:
 
     def _stop(self) -> None:
         """End all processes: as they like at first, then at once."""
+        self.let_go()
         for pid in self._working - self._reap():
             os.kill(pid, signal.SIGTERM)
             self._leaving.add(pid)

@@ -67,7 +67,7 @@ async def read_upload(
     if coding.lower() != "identity":
         raise UnsupportedCoding("Bodies are taken without a content-encoding only.")
     body = await read_body(request, settings, hold)
-    upload = _parse_body(body, request.headers.get("content-type", ""))
+    upload = parse_body(body, request.headers.get("content-type", ""))
     if len(upload.pictures) > settings.max_pictures:
         raise TooManyPictures(
             f"There are {len(upload.pictures)} pictures; at most {settings.max_pictures} are taken "
@@ -112,7 +112,12 @@ async def read_body(
     return bytes(body)
 
 
-def _parse_body(body: bytes, content_type: str) -> Upload:
+def parse_body(body: bytes, content_type: str) -> Upload:
+    """Return the pictures in a whole body.
+
+    Raises:
+        ClientError: none can be had from it.
+    """
     if not body:
         raise NoPicture("The body is empty; send a picture.")
     if sniff(body):

@@ -1,0 +1,163 @@
+"""Restarts, renewals and sudden deaths under load: `python -m tests.attack.restarts`."""
+
+import argparse
+import http.client
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.drawings import seven
+from tests.processes import PATIENCE_SECONDS, Service, serving
+
+SEVEN = seven()
+CLIENTS = 8
+
+
+@dataclass
+class Load:
+    """Clients that ask without a pause, each on connections of its own.
+
+    Attributes:
+        answered: requests with a 200.
+        refused: connections that were not accepted.
+        lost: requests that were sent and got no answer, or another one.
+    """
+
+    port: int
+    answered: int = 0
+    refused: int = 0
+    lost: int = 0
+    is_over: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def ask(self) -> None:
+        """Ask until the load is over, every tenth time on a new connection."""
+        while not self.is_over:
+            link = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_SECONDS)
+            try:
+                link.connect()
+            except ConnectionError:
+                self._count("refused")
+                time.sleep(0.01)
+                continue
+            for _ in range(10):
+                if not self._asked(link) or self.is_over:
+                    break
+            link.close()
+
+    def _asked(self, link: http.client.HTTPConnection) -> bool:
+        """Ask once; say whether the connection can be used again."""
+        try:
+            link.request("POST", "/recognize.json", SEVEN)
+            response = link.getresponse()
+            response.read()
+        except (OSError, http.client.HTTPException):
+            self._count("lost")
+            return False
+        self._count("answered" if response.status == http.client.OK else "lost")
+        return not response.will_close
+
+    def _count(self, name: str) -> None:
+        with self._lock:
+            setattr(self, name, getattr(self, name) + 1)
+
+
+@contextmanager
+def load(port: int) -> Iterator[Load]:
+    """Keep clients asking."""
+    it = Load(port)
+    clients = [threading.Thread(target=it.ask) for _ in range(CLIENTS)]
+    for client in clients:
+        client.start()
+    yield it
+    it.is_over = True
+    for client in clients:
+        client.join()
+
+
+def workers(service: Service) -> set[int]:
+    """Return the processes that answer."""
+    pid = service.process.pid
+    return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
+
+def renew(times: int) -> Load:
+    """Renew all processes by SIGHUP so often, one renewal after the other."""
+    with serving({"WEB_CONCURRENCY": "2", "DIGIT_DRAIN_SECONDS": "0.2"}) as service:
+        with load(service.port) as it:
+            for _ in range(times):
+                old = workers(service)
+                service.process.send_signal(signal.SIGHUP)
+                _wait(lambda old=old: not old & workers(service))
+        return it
+
+
+def kill(times: int) -> tuple[Load, float]:
+    """Kill a process so often; return also how long it took at most until there were two again."""
+    longest = 0.0
+    with serving({"WEB_CONCURRENCY": "2"}) as service:
+        _wait(lambda: len(workers(service)) == 2)
+        with load(service.port) as it:
+            for _ in range(times):
+                victim = min(workers(service))
+                begin = time.monotonic()
+                os.kill(victim, signal.SIGKILL)
+                _wait(lambda v=victim: len(workers(service) - {v}) == 2)
+                longest = max(longest, time.monotonic() - begin)
+                time.sleep(0.3)
+        return it, longest
+
+
+def stop(times: int) -> tuple[Load, float]:
+    """Stop a server so often under load; return the sum, and the longest time until it was gone."""
+    total, longest = Load(0), 0.0
+    for _ in range(times):
+        environ = {"WEB_CONCURRENCY": "2", "DIGIT_DRAIN_SECONDS": "0.5"}
+        with serving(environ) as service, load(service.port) as it:
+            time.sleep(0.5)
+            begin = time.monotonic()
+            assert service.stop() == 0
+            longest = max(longest, time.monotonic() - begin)
+            it.is_over = True
+        total.answered += it.answered
+        total.lost += it.lost
+    return total, longest
+
+
+def _wait(condition: object) -> None:
+    assert callable(condition)
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def main(argv: list[str]) -> int:
+    """Do all three; return 1 if a request was lost that should not have been."""
+    parser = argparse.ArgumentParser(prog="python -m tests.attack.restarts", description=__doc__)
+    parser.add_argument("--times", type=int, default=20)
+    times = parser.parse_args(argv).times
+    renewed = renew(times)
+    killed, served_after = kill(times)
+    stopped, gone_after = stop(times)
+    # A killed process takes with it what it was answering: one request for each client at most.
+    most = times * CLIENTS
+    sys.stdout.write(
+        f"{times} renewals: {renewed.answered} answered, {renewed.refused} refused, "
+        f"{renewed.lost} lost\n"
+        f"{times} kills: {killed.answered} answered, {killed.refused} refused, {killed.lost} lost "
+        f"in flight (at most {most}), two processes again after {served_after:.2f} s at most\n"
+        f"{times} stops: {stopped.answered} answered, {stopped.lost} lost, "
+        f"gone after {gone_after:.1f} s at most\n"
+    )
+    return int(renewed.refused + renewed.lost + killed.refused + stopped.lost > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,140 @@
+"""Clients that take their time, by the hundred: `python -m tests.attack.slow`.
+
+While they hold their connections good clients go on, and every slow one has to be ended.
+"""
+
+import argparse
+import asyncio
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import quantiles
+
+from tests.drawings import seven
+from tests.processes import Service, serving
+
+SEVEN = seven()
+GOOD = b"POST /recognize.json HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%b" % (
+    len(SEVEN),
+    SEVEN,
+)
+# How each kind begins, and what it sends once a second from then on.
+KINDS = {
+    "silent": (b"", b""),
+    "headers": (b"POST /recognize.json HTTP/1.1\r\nHost: a\r\n", b"X-A: a\r\n"),
+    "body": (b"POST /recognize.json HTTP/1.1\r\nHost: a\r\nContent-Length: 99999\r\n\r\n", b"a"),
+    "chunks": (
+        b"POST /recognize.json HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"1\r\na\r\n",
+    ),
+    "idle": (b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", b""),
+    "blank": (b"\r\n", b"\r\n"),
+}
+GOOD_CLIENTS = 4
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an attack.
+
+    Attributes:
+        before, meanwhile: 99th percentile of a good client's answers, in seconds.
+        failed: good requests without a 200.
+        left: slow connections that were still open at the end, by kind.
+        longest: seconds until the last of the others was ended.
+        grown: bytes of resident memory, at the most.
+    """
+
+    before: float
+    meanwhile: float
+    failed: int
+    left: Counter[str]
+    longest: float
+    grown: int
+
+
+async def attack(service: Service, slow: int, seconds: float) -> Outcome:
+    """Attack a server with so many slow connections, and wait for so long."""
+    first = resident(service)
+    before, _ = await ask(service.port, min(seconds, 3))
+    begin = time.monotonic()
+    kinds = [list(KINDS)[k % len(KINDS)] for k in range(slow)]
+    hold = asyncio.gather(*(drag(service.port, kind, begin + seconds) for kind in kinds))
+    meanwhile, failed = await ask(service.port, seconds)
+    grown = resident(service) - first
+    ended = await hold
+    left = Counter(kind for kind, end in zip(kinds, ended, strict=True) if end is None)
+    longest = max((end for end in ended if end is not None), default=0.0)
+    return Outcome(before, meanwhile, failed, left, longest, grown)
+
+
+def resident(service: Service) -> int:
+    """Return the resident memory of the server in bytes."""
+    pages = Path(f"/proc/{service.process.pid}/statm").read_text().split()[1]
+    return int(pages) * 4096
+
+
+async def ask(port: int, seconds: float) -> tuple[float, int]:
+    """Ask as good clients do for some time; return the 99th percentile, and how many failed."""
+    end = time.monotonic() + seconds
+    spent: list[float] = []
+    failed = 0
+
+    async def client() -> None:
+        nonlocal failed
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        while (start := time.monotonic()) < end:
+            writer.write(GOOD)
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = next(line for line in head.lower().split(b"\r\n") if b"content-length" in line)
+            await reader.readexactly(int(length.split(b":")[1]))
+            failed += not head.startswith(b"HTTP/1.1 200")
+            spent.append(time.monotonic() - start)
+            await asyncio.sleep(0.05)
+        writer.close()
+
+    await asyncio.gather(*(client() for _ in range(GOOD_CLIENTS)))
+    return quantiles(spent, n=100)[98], failed
+
+
+async def drag(port: int, kind: str, end: float) -> float | None:
+    """Hold a connection as long as it is let; return after how many seconds it was ended."""
+    begin = time.monotonic()
+    first, again = KINDS[kind]
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(first)
+        while (now := time.monotonic()) < end:
+            try:
+                async with asyncio.timeout(1):
+                    if not await reader.read(1000):
+                        return now - begin
+            except TimeoutError:
+                writer.write(again)
+    except ConnectionError:
+        return time.monotonic() - begin
+    finally:
+        writer.close()
+    return None
+
+
+def main(argv: list[str]) -> int:
+    """Attack a server that is started for it; return 1 where it did not stand."""
+    parser = argparse.ArgumentParser(prog="python -m tests.attack.slow", description=__doc__)
+    parser.add_argument("--connections", type=int, default=1000)
+    parser.add_argument("--seconds", type=float, default=30)
+    arguments = parser.parse_args(argv)
+    with serving() as service:
+        outcome = asyncio.run(attack(service, arguments.connections, arguments.seconds))
+    sys.stdout.write(
+        f"good clients: p99 {outcome.before * 1e3:.1f} ms before, {outcome.meanwhile * 1e3:.1f} ms "
+        f"meanwhile, {outcome.failed} failed\nslow ones: {outcome.left.total()} left, the last "
+        f"ended after {outcome.longest:.1f} s\nmemory: {outcome.grown / 2**20:+.1f} MB\n"
+    )
+    return int(outcome.failed > 0 or outcome.left.total() > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,21 @@
+"""Slow clients are ended, and cost good ones nothing: the short form of `make attack`."""
+
+import asyncio
+
+from tests.attack.slow import attack
+from tests.processes import serving
+
+
+def test_slow_clients() -> None:
+    """Of each kind some hold a connection; all are ended in time, and no good request fails."""
+    hasty = {
+        "DIGIT_HEADER_TIMEOUT_SECONDS": "1",
+        "DIGIT_BODY_TIMEOUT_SECONDS": "1",
+        "DIGIT_KEEP_ALIVE_SECONDS": "1",
+    }
+    with serving(hasty) as service:
+        outcome = asyncio.run(attack(service, 120, 6))
+
+    assert outcome.failed == 0
+    assert not outcome.left
+    assert outcome.grown < 25 * 2**20
