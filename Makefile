@@ -34,6 +34,7 @@ conformance: .venv/tests.stamp $(CLIENTS:%=.venv/clients/%.stamp)
 attack: .venv/tests.stamp
 	.venv/bin/python -m tests.attack.slow
 	.venv/bin/python -m tests.attack.restarts
+	.venv/bin/python -m tests.attack.overload
 
 # A million broken pictures, bodies and tensors.
 fuzz: .venv/tests.stamp

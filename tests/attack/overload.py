@@ -1,0 +1,141 @@
+"""More than can be done, open loop: `python -m tests.attack.overload`.
+
+Requests are sent when they are due, however the server fares, four times as many as it can answer.
+"""
+
+import argparse
+import asyncio
+import io
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from statistics import quantiles
+
+from PIL import Image
+
+from tests.conftest import DATA
+from tests.processes import Service, serving
+
+PHOTO = (DATA / "photo-3.jpg").read_bytes()
+TIMES = 4
+
+
+@dataclass
+class Outcome:
+    """What became of the requests of one kind: seconds until each answer, by status."""
+
+    seconds: dict[int, list[float]] = field(default_factory=dict)
+
+    def note(self, status: int, seconds: float) -> None:
+        """Note an answer."""
+        self.seconds.setdefault(status, []).append(seconds)
+
+    def count(self, status: int) -> int:
+        """Return how many answers had a status."""
+        return len(self.seconds.get(status, []))
+
+    def p99(self, status: int) -> float:
+        """Return the 99th percentile of the seconds to answers of a status."""
+        spent = self.seconds.get(status, [0.0])
+        return quantiles(spent, n=100)[98] if len(spent) > 1 else spent[0]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a server did under overload.
+
+    Attributes:
+        capacity: answers a second when nobody is turned away.
+        goodput: answers with 200 a second under overload.
+        asked: what became of the requests.
+        health: what became of questions for health meanwhile.
+    """
+
+    capacity: float
+    goodput: float
+    asked: Outcome
+    health: Outcome
+
+
+async def overload(service: Service, seconds: float) -> Report:
+    """Find what a server can do, then ask for several times as much for some time."""
+    port = service.port
+    begin = time.monotonic()
+    alone = Outcome()
+
+    async def client() -> None:
+        while time.monotonic() < begin + 3:
+            await ask(port, "POST /recognize.json", PHOTO, alone)
+
+    await asyncio.gather(*(client() for _ in range(4)))
+    capacity = alone.count(200) / (time.monotonic() - begin)
+    asked, health = Outcome(), Outcome()
+    begin = time.monotonic()
+    async with asyncio.TaskGroup() as group:
+        for k, due in enumerate(_due(TIMES * capacity, seconds)):
+            await asyncio.sleep(max(0.0, begin + due - time.monotonic()))
+            group.create_task(ask(port, "POST /recognize.json", PHOTO, asked))
+            if k % 10 == 0:
+                group.create_task(ask(port, "GET /healthz", b"", health))
+                group.create_task(ask(port, "GET /readyz", b"", health))
+    return Report(capacity, asked.count(200) / (time.monotonic() - begin), asked, health)
+
+
+def _due(rate: float, seconds: float) -> Iterator[float]:
+    return (k / rate for k in range(int(rate * seconds)))
+
+
+async def ask(port: int, line: str, body: bytes, outcome: Outcome) -> None:
+    """Ask once, on a connection of its own; status 0 is no answer."""
+    begin = time.monotonic()
+    status = 0
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        head = f"{line} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {len(body)}"
+        writer.write(head.encode() + b"\r\n\r\n" + body)
+        answer = await reader.read()
+        status = int(answer[9:12] or 0)
+        if status == 503:
+            assert b"retry-after" in answer.lower()
+        writer.close()
+    except OSError:
+        pass
+    outcome.note(status, time.monotonic() - begin)
+
+
+async def flood(service: Service, count: int) -> Outcome:
+    """Send so many pictures of 20 megapixels at once."""
+    stream = io.BytesIO()
+    Image.radial_gradient("L").resize((5164, 3873)).convert("RGB").save(stream, "JPEG")
+    outcome = Outcome()
+    picture = stream.getvalue()
+    await asyncio.gather(
+        *(ask(service.port, "POST /recognize.json", picture, outcome) for _ in range(count))
+    )
+    return outcome
+
+
+def main(argv: list[str]) -> int:
+    """Overload a server that is started for it; return 1 where it did not stand."""
+    parser = argparse.ArgumentParser(prog="python -m tests.attack.overload", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60)
+    with serving() as service:
+        report = asyncio.run(overload(service, parser.parse_args(argv).seconds))
+        large = asyncio.run(flood(service, 64))
+    asked, health = report.asked, report.health
+    sys.stdout.write(
+        f"capacity {report.capacity:.0f} a second; asked for {TIMES} times that, "
+        f"{report.goodput:.0f} a second were answered ({report.goodput / report.capacity:.0%})\n"
+        f"turned away: {asked.count(503)}, p99 {asked.p99(503) * 1e3:.0f} ms; "
+        f"without an answer: {asked.count(0)}\n"
+        f"health: p99 {health.p99(200) * 1e3:.0f} ms, {health.count(0)} without an answer\n"
+        f"64 pictures of 20 megapixels at once: "
+        f"{ {status: len(spent) for status, spent in sorted(large.seconds.items())} }\n"
+    )
+    known = {200, 503}
+    return int(not (asked.seconds.keys() | large.seconds.keys()) <= known)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
