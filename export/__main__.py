@@ -116,7 +116,7 @@ FULL = Plan(
     digit=DIGIT_RECIPE,
     seeds=[0, 1],
     pictures=None,
-    scenes=60_000,
+    scenes=90_000,
     held_out_scenes=4_000,
     verifying=500,
     floors=Floors(accuracy=0.994, calibration_error=0.007, strings=0.93, refused=0.8),

@@ -13,7 +13,9 @@ from export.sheets import Canvas, Shape
 
 
 def draw(ink: Canvas, generator: Generator) -> NDArray[np.uint8]:
-    """Return ink on paper as a drawing program gives it: flat and clean."""
+    """Return ink on paper as a drawing program gives it, flat and clean, or a fax: in two tones."""
+    if generator.random() < 0.25:
+        ink = (ink > generator.uniform(0.25, 0.65)).astype(np.float32)
     level = generator.uniform(0.55, 1.0)
     return np.asarray(np.clip(255 * (1 - level * ink), 0, 255), np.uint8)
 

@@ -39,8 +39,14 @@ FAINTEST: Final = 0.06
 UNPLACED: Final = 0.15
 """A small picture is read as it is where no candidate has a better score than this."""
 
-EDGE_IS_PAPER: Final = 6.0
+EDGE_IS_PAPER: Final = 10.0
 """How much it says of a small picture's ink that it is brighter or darker than the edge."""
+
+EVIDENCE: Final = 1.3
+"""What a score's logit is multiplied by before the classifier's is added to it, ..."""
+
+EVIDENCE_IF_SMALL: Final = 0.3
+"""... and in a small picture, where the locator sees no more than the classifier does."""
 
 DIM: Final = 0.35
 """What is left of the ink beside a box: enough to see that a stroke goes on, or whose it is."""
@@ -136,7 +142,7 @@ def cut(  # noqa: PLR0915 - a graph in the order in which data flows through it
     alike = shared / (squared + op.Unsqueeze(squared, [1]) - shared)
     is_double = op.ReduceMax(op.Trilu(alike, -1, upper=0), [1], keepdims=0) > nearest
     index = op.Compress(likely, op.Not(op.Or(op.Or(is_part, is_double), is_blemish)), axis=0)
-    scores = op.Gather(chances, index)
+    chance = op.Gather(chances, index)
 
     # A broad stroke that fills a small picture looks like paper; the picture's edge tells.
     ink = op.Cast(op.Transpose(pixels, perm=[2, 0, 1]), to=1)
@@ -157,7 +163,7 @@ def cut(  # noqa: PLR0915 - a graph in the order in which data flows through it
     whole = op.Cast(longest, to=1)
     shift = op.ReduceMax(op.Abs(center - width_height / 2.0), [1], keepdims=1)
     in_place = op.And(op.Abs(side / whole - 1.0) < 0.15, shift < 0.08 * whole)
-    as_is = op.And(is_small, op.Or(in_place, op.Unsqueeze(scores, [1]) < UNPLACED))
+    as_is = op.And(is_small, op.Or(in_place, op.Unsqueeze(chance, [1]) < UNPLACED))
     center = op.Where(as_is, width_height / 2.0, center)
     size = op.Where(as_is, op.Expand(whole, op.Shape(size)), size)
     side = op.Where(as_is, whole, side)
@@ -202,6 +208,10 @@ def cut(  # noqa: PLR0915 - a graph in the order in which data flows through it
     corner = op.Min(corner, width_height - 1.0)
     extent = op.Min(center + size / 2.0, width_height) - corner
     boxes = op.Concat(corner, op.Max(extent, 1.0), axis=1)
+
+    # What a score is worth to who also asks the classifier.
+    factor = op.Where(is_small, EVIDENCE_IF_SMALL, EVIDENCE)
+    scores = op.Sigmoid(op.Log(chance / (1.0 - chance)) * factor)
     return boxes, scores, crops
 
 

@@ -35,7 +35,7 @@ class Hand:
 
     Attributes:
         source: "mnist" as scanned, "restroked" MNIST with another pen, "drawn", "displayed" in
-            seven segments or "font".
+            seven segments, "font", or only the "outline" of a font's digits.
         pen: width of the stroke over the height of the sign.
         nib: of a drawn stroke, how thin it is along the pen's edge: 1 for a round pen.
         slant: horizontal shift over height; positive leans to the right.
@@ -58,13 +58,13 @@ def some_hand(generator: Generator) -> Hand:
     return Hand(
         source=str(
             generator.choice(
-                ["mnist", "restroked", "drawn", "font", "displayed"],
-                p=[0.29, 0.25, 0.28, 0.15, 0.03],
+                ["mnist", "restroked", "drawn", "font", "outline", "displayed"],
+                p=[0.26, 0.24, 0.31, 0.14, 0.02, 0.03],
             )
         ),
-        pen=float(np.exp(generator.uniform(np.log(0.02), np.log(0.2)))),
+        pen=float(np.exp(generator.uniform(np.log(0.02), np.log(0.23)))),
         nib=float(generator.choice([1.0, generator.uniform(0.1, 0.6)], p=[0.75, 0.25])),
-        slant=float(generator.normal(0.07, 0.19)),
+        slant=float(generator.normal(0.12, 0.23)),
         aspect=float(np.exp(generator.normal(-0.05, 0.16))),
         looseness=float(generator.uniform(0.01, 0.05)),
         font=int(generator.integers(len(FONTS))),
@@ -83,6 +83,8 @@ class Glyphs:
         """Return a digit in a hand, about HEIGHT pixels high."""
         if hand.source == "font":
             return _slanted(_printed(str(digit), hand.font), hand)
+        if hand.source == "outline":
+            return _slanted(_outline(_printed(str(digit), hand.font), hand.pen), hand)
         if hand.source == "drawn":
             return _drawn(_pick(strokes.DIGITS[digit], generator), hand, generator)
         if hand.source == "displayed":
@@ -158,6 +160,13 @@ def _printed(sign: str, font: int) -> Alpha:
     canvas = Image.new("L", (3 * HEIGHT, 3 * HEIGHT))
     ImageDraw.Draw(canvas).text((HEIGHT // 2, HEIGHT // 2), sign, fill=255, font=_font(font))
     return tight(np.asarray(canvas))
+
+
+def _outline(alpha: Alpha, pen: float) -> Alpha:
+    """Return the edge of a patch's ink, drawn with a pen no broader than leaves a gap in it."""
+    thick = max(3, round(min(pen, 0.06) * HEIGHT))
+    brush = np.ones((thick, thick))
+    return np.asarray(cv2.morphologyEx(alpha, cv2.MORPH_GRADIENT, brush), np.uint8)
 
 
 def _slanted(alpha: Alpha, hand: Hand) -> Alpha:

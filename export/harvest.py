@@ -27,6 +27,9 @@ from server.progress import Progress
 HIT, MISS = 0.55, 0.45
 """Overlap from which a crop shows a digit, and under which it shows none; else it is left out."""
 
+PART: Final = 0.7
+"""A box with more than this share of it in one digit, and not all of the digit, is left out too."""
+
 MISTAKES: Final = 2
 """Crops without a digit that one scene may give."""
 
@@ -34,16 +37,16 @@ LOOSE: Final = Strictness(threshold=0.1, nearest=1.0)
 """What is harvested: more than is read in use, for what is hard to tell from digits."""
 
 SHAPES: Final[dict[Shape, float]] = {
-    (192, 192): 0.28,
-    (64, 192): 0.21,
-    (96, 160): 0.07,
+    (192, 192): 0.2,
+    (64, 192): 0.16,
+    (96, 160): 0.06,
     (64, 64): 0.08,
-    (40, 40): 0.06,
-    (32, 32): 0.08,
-    (28, 28): 0.17,
-    (16, 16): 0.05,
+    (40, 40): 0.08,
+    (32, 32): 0.14,
+    (28, 28): 0.19,
+    (16, 16): 0.09,
 }
-"""Heights and widths of the scenes, and the share that has them."""
+"""Heights and widths of the scenes, and the share that has them: small ones give one crop each."""
 
 BATCH: Final = 25
 """Scenes that are composed and cut at once."""
@@ -144,20 +147,21 @@ def label_of(box: NDArray[np.float32], scene: Scene) -> int | None:
         return int(scene.labels[0]) if _holds(box, scene.boxes[0]) else None
     digits = scene.labels != NO_DIGIT
     # Squares, as crops are: of a thin 1 a pixel more or less is a third of its box.
-    overlaps = overlap(_square(box), _square(scene.boxes[digits]))
+    signs = scene.boxes[digits]
+    overlaps = overlap(_square(box), _square(signs))
     best = float(overlaps.max(initial=0.0))
     if best >= HIT:
         return int(scene.labels[digits][overlaps.argmax()])
-    return NO_DIGIT if best < MISS else None
+    # The stem of a 4, cut out, is a 1: were it called none, so would every plain 1.
+    is_part = bool((_common(box, signs) > PART * np.prod(box[2:])).any())
+    return NO_DIGIT if best < MISS and not is_part else None
 
 
 def _holds(box: NDArray[np.float32], sign: NDArray[np.float32]) -> bool:
     """Return whether most of a sign (4,) is in the crop that is cut for a box (4,)."""
     crop = _square(box)
     crop = np.concatenate([crop[:2] - 0.2 * crop[2:], 1.4 * crop[2:]])
-    low = np.maximum(crop[:2], sign[:2])
-    high = np.minimum(crop[:2] + crop[2:], sign[:2] + sign[2:])
-    return bool(np.prod(np.clip(high - low, 0, None)) >= 0.75 * np.prod(sign[2:]))
+    return bool(_common(crop, sign) >= 0.75 * np.prod(sign[2:]))
 
 
 def _square(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -169,8 +173,13 @@ def _square(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def overlap(box: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the intersection over the union of a box (4,) with others (n, 4): (n,)."""
-    low = np.maximum(box[:2], others[:, :2])
-    high = np.minimum(box[:2] + box[2:], others[:, :2] + others[:, 2:])
-    common = np.prod(np.clip(high - low, 0, None), axis=1)
+    common = _common(box, others)
     union = np.prod(box[2:]) + np.prod(others[:, 2:], axis=1) - common
     return np.asarray(common / union, np.float32)
+
+
+def _common(box: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the area that a box (4,) has in common with others (..., 4): (...)."""
+    low = np.maximum(box[:2], others[..., :2])
+    high = np.minimum(box[:2] + box[2:], others[..., :2] + others[..., 2:])
+    return np.asarray(np.prod(np.clip(high - low, 0, None), axis=-1), np.float32)

@@ -103,7 +103,7 @@ def _single(sheet: Sheet, glyphs: Glyphs, generator: Generator) -> None:
     fill = min(sheet.height / alpha.shape[0], sheet.width / alpha.shape[1])
     smallest = min(fill * 0.9, SMALLEST * 1.3 / max(alpha.shape))
     # A small picture is often one sign that someone cut out, as of a post code.
-    is_cut_out = max(sheet.height, sheet.width) <= SMALL and generator.random() < 0.3
+    is_cut_out = max(sheet.height, sheet.width) <= SMALL and generator.random() < 0.4
     alpha = _scaled(alpha, _size(fill * 0.8 if is_cut_out else smallest, fill, generator))
     height, width = alpha.shape
     middle = generator.random() < 0.5
@@ -246,10 +246,16 @@ def _blots(ink: Canvas, generator: Generator) -> None:
     """Put down filled shapes: silhouettes, as of things photographed or clothes laid out."""
     side = min(ink.shape)
     for _ in range(generator.integers(1, 4)):
-        turns = np.sort(generator.uniform(0, 2 * np.pi, generator.integers(3, 12)))
-        radius = _size(side * 0.05, side * 0.5, generator) * generator.uniform(0.5, 1, len(turns))
+        # Of three to eleven corners, or so many that it is an ellipse.
+        corners, roughness = (
+            (generator.integers(3, 12), 0.5) if generator.random() < 0.6 else (60, 0.03)
+        )
+        turns = np.sort(generator.uniform(0, 2 * np.pi, corners))
+        largest = _size(side * 0.05, side * 0.5, generator)
+        radius = largest * generator.uniform(1 - roughness, 1, corners)
         center = generator.random(2) * ink.shape[::-1]
-        points = center + radius[:, None] * np.stack([np.cos(turns), np.sin(turns)], 1)
+        stretch = np.exp(generator.normal(0, 0.25, 2))
+        points = center + radius[:, None] * np.stack([np.cos(turns), np.sin(turns)], 1) * stretch
         mask = np.zeros_like(ink)
         cv2.fillPoly(mask, [points.astype(np.int32)], float(generator.uniform(0.4, 1)), cv2.LINE_AA)
         np.maximum(ink, mask, out=ink)

@@ -17,13 +17,14 @@ from export.targets import difference, encode
 from export.train import Recipe, fit
 
 SHAPES: Final[dict[Shape, float]] = {
-    (192, 192): 0.33,
-    (64, 192): 0.23,
+    (192, 192): 0.29,
+    (64, 192): 0.24,
     (48, 112): 0.12,
     (96, 160): 0.11,
-    (64, 64): 0.07,
-    (40, 40): 0.06,
-    (32, 32): 0.08,
+    (64, 64): 0.06,
+    (40, 40): 0.05,
+    (32, 32): 0.09,
+    (16, 16): 0.04,
 }
 """Heights and widths of the scenes, and the share of the batches that have them."""
 
@@ -34,7 +35,7 @@ MOST: Final = 2
 """... but at most this many times as many."""
 
 LOCATOR_RECIPE: Final = Recipe(
-    steps=8_000, batch=24, peak_rate=4e-3, weight_decay=0.01, average_decay=0.998, smoothing=0.0
+    steps=11_000, batch=24, peak_rate=4e-3, weight_decay=0.01, average_decay=0.998, smoothing=0.0
 )
 
 

@@ -159,13 +159,7 @@ NOTHING = {
 }
 
 
-BOLD_ZERO = pytest.mark.xfail(reason="a filled ellipse is taken for a 0 of a very broad pen")
-
-
-@pytest.mark.parametrize(
-    "what",
-    [pytest.param(name, marks=[BOLD_ZERO] if name == "an ellipse" else []) for name in NOTHING],
-)
+@pytest.mark.parametrize("what", NOTHING)
 def test_where_no_digit_is_none_is_read(recognizer: Recognizer, what: str) -> None:
     """Empty sheets and things that are no digit are answered with no number."""
     assert recognizer.recognize(encode(Image.fromarray(NOTHING[what]), "PNG")).number == ""

@@ -6,7 +6,7 @@ import onnxscript.optimizer
 import pytest
 from numpy.typing import NDArray
 
-from export.crops import MOST, SMALL, cutting, padding
+from export.crops import EVIDENCE, EVIDENCE_IF_SMALL, MOST, SMALL, cutting, padding
 from export.data import Split
 from export.locator import GRAIN
 
@@ -107,7 +107,14 @@ def test_of_two_boxes_over_each_other_the_likelier_stays(
     boxes = [[10, 10, 30, 40, 3.0], [12, 11, 31, 41, 2.0], [60, 50, 80, 90, 1.0]]
     found, scores, _ = cut(session, sheet, boxes, bright=True)
     np.testing.assert_allclose(found, [[10, 10, 20, 30], [60, 50, 20, 40]], atol=1e-4)
-    np.testing.assert_allclose(scores, 1 / (1 + np.exp([-3.0, -1.0])), atol=1e-5)
+    logits = EVIDENCE * np.array([3.0, 1.0])
+    np.testing.assert_allclose(scores, 1 / (1 + np.exp(-logits)), atol=1e-5)
+
+
+def test_a_score_says_less_of_a_small_picture(session: onnxruntime.InferenceSession) -> None:
+    """There the locator sees no more than the classifier does."""
+    _, scores, _ = cut(session, np.zeros((28, 28), np.uint8), [[4, 4, 24, 24, 3.0]], bright=True)
+    np.testing.assert_allclose(scores, 1 / (1 + np.exp(-EVIDENCE_IF_SMALL * 3.0)), atol=1e-5)
 
 
 def test_what_is_not_likely_is_none(session: onnxruntime.InferenceSession) -> None:
