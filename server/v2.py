@@ -9,7 +9,7 @@ import json
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -34,8 +34,11 @@ from server.uploads import read_body
 VERSION: Final = "1"
 JSON_LENGTH: Final = "inference-header-content-length"
 
+_QUICK_BYTES: Final = 16 * 2**10
+
 _AS_GZIP_OR_ZLIB: Final = zlib.MAX_WBITS | 32
 
+Result = TypeVar("Result")
 Endpoint = Callable[[Request[State], str], Awaitable[Response]]
 
 
@@ -190,7 +193,7 @@ async def _infer(request: Request[State], name: str) -> Response:
         async with _body(request) as body:
             lap("read")
             with state["admission"].place():
-                run = state["worker"].run
+                run = _run_here if _is_quick(request, body) else state["worker"].run
                 asked = await run(_parse, request.headers, body, state["settings"].max_body_bytes)
                 lap("decode")
                 outputs, count = await infer(name, asked, state)
@@ -207,6 +210,15 @@ async def _infer(request: Request[State], name: str) -> Response:
         return Response(content, media_type="application/json")
     headers = {"Inference-Header-Content-Length": str(json_length)}
     return Response(content, headers=headers, media_type="application/octet-stream")
+
+
+def _is_quick(request: Request[State], body: bytes) -> bool:
+    """Say whether a body is parsed sooner than another thread would take it up."""
+    return len(body) <= _QUICK_BYTES and "content-encoding" not in request.headers
+
+
+async def _run_here(function: Callable[..., Result], *arguments: Any) -> Result:
+    return function(*arguments)
 
 
 def _parse(headers: Any, body: bytes, limit: int) -> InferRequest:
