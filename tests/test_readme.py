@@ -53,10 +53,9 @@ def test_curl(command: str, service: Service) -> None:
     assert [answer["number"] for answer in answers] == names
 
 
-def test_python(service: Service) -> None:
-    """The Python example prints the number and the confidence."""
-    (example,) = blocks("python")
-
+@pytest.mark.parametrize("example", blocks("python"), ids=["standard library", "httpx"])
+def test_python(example: str, service: Service) -> None:
+    """The Python examples print the number and the confidence."""
     assert run([sys.executable, "-c"], example, service).startswith("7 0.9")
 
 
