@@ -1,7 +1,7 @@
 """The description of the service for programs: OpenAPI 3.1, made of what the code knows anyway."""
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 from server.errors import (
     BodyTooLarge,
@@ -24,14 +24,12 @@ from server.errors import (
     Unauthorized,
     UnsupportedCoding,
     UnsupportedFormat,
-    all_problems,
 )
-from server.inference import LABELS, MODELS
+from server.inference import MODELS
 from server.metrics import EXPOSITION_TYPE
+from server.schemas import COUNT, TEXT, Members, named_schemas, ref, status_schema
 from server.settings import Settings
-from server.tensors import DATATYPES
 
-Members = dict[str, Any]
 Problems = tuple[type[Problem], ...]
 
 _JSON: Final = "application/json"
@@ -54,10 +52,6 @@ _READING: Final[Problems] = (
 _FORMS: Final[Problems] = (MalformedForm, NoPicture)
 _V2_READING: Final[Problems] = (*_READING, MalformedTensors, NotFound)
 
-_CHANCE: Final = {"type": "number", "minimum": 0, "maximum": 1}
-_COUNT: Final = {"type": "integer", "minimum": 0}
-_TEXT: Final = {"type": "string"}
-
 
 def describe(settings: Settings) -> Members:
     """Return the OpenAPI document of a service with these settings."""
@@ -73,7 +67,7 @@ def describe(settings: Settings) -> Members:
         },
         "servers": [{"url": "/"}],
         "paths": _paths(settings),
-        "components": {"schemas": _schemas(), "headers": _headers()},
+        "components": {"schemas": named_schemas(), "headers": _headers()},
     }
     if settings.api_keys:
         schemes = {
@@ -90,10 +84,11 @@ def _paths(settings: Settings) -> Members:
     reading = (*_FORMS, *_READING, *locked)
     model = {"name": "name", "in": "path", "required": True, "schema": {"enum": list(MODELS)}}
     version = {"name": "version", "in": "path", "required": True, "schema": {"const": "1"}}
+    status = status_schema()
     paths: Members = {
         "/recognize.json": {"post": _recognize(settings, reading)},
         "/": {
-            "get": _get("The page to try it on.", "text/html", _TEXT, is_open=True),
+            "get": _get("The page to try it on.", "text/html", TEXT, is_open=True),
             "post": {
                 "summary": "Read pictures, answered as a page.",
                 "requestBody": {"required": True, "content": _form_content()},
@@ -102,26 +97,30 @@ def _paths(settings: Settings) -> Members:
                     **{
                         str(problem.status): {
                             "description": problem.title,
-                            "content": {"text/html": {"schema": _TEXT}},
+                            "content": {"text/html": {"schema": TEXT}},
                         }
                         for problem in reading
                     },
-                    **_responses("The answers, as a page.", "text/html", _TEXT),
+                    **_responses("The answers, as a page.", "text/html", TEXT),
                     **_problems((*_ANYWHERE[1:], *locked)),
                 },
             },
         },
-        "/healthz": {"get": _get("Whether the process lives.", _JSON, _status(), is_open=True)},
+        "/healthz": {"get": _get("Whether the process lives.", _JSON, status, is_open=True)},
         "/readyz": {
             "get": _get(
-                "Whether requests should be sent here.", _JSON, _status(), (NotReady,), is_open=True
+                "Whether requests should be sent here.",
+                _JSON,
+                status,
+                (NotReady,),
+                is_open=True,
             )
         },
-        "/metrics": {"get": _get("Prometheus' metrics.", EXPOSITION_TYPE, _TEXT, locked)},
+        "/metrics": {"get": _get("Prometheus' metrics.", EXPOSITION_TYPE, TEXT, locked)},
         "/openapi.json": {
             "get": _get("This description.", _JSON, {"type": "object"}, is_open=True)
         },
-        "/docs": {"get": _get("This description, for people.", "text/html", _TEXT, is_open=True)},
+        "/docs": {"get": _get("This description, for people.", "text/html", TEXT, is_open=True)},
         "/v2": {"get": _get_v2("What the server is.", "ServerMetadata", locked)},
         "/v2/health/live": {"get": _get_v2("Whether the process lives.", "Live", is_open=True)},
         "/v2/health/ready": {"get": _ready_v2("Whether the server is ready.", "Ready", True)},
@@ -139,7 +138,7 @@ def _paths(settings: Settings) -> Members:
                     }
                 },
                 "responses": {
-                    **_responses("The models.", _JSON, _ref("Index")),
+                    **_responses("The models.", _JSON, ref("Index")),
                     **_errors((MalformedTensors, BodyTooLarge, Busy, *locked)),
                 },
             }
@@ -169,7 +168,7 @@ def _recognize(settings: Settings, problems: Problems) -> Members:
     many = f"at most {settings.max_pictures}"
     content: Members = _form_content()
     content[_JSON] = {
-        "schema": _ref("JsonPictures"),
+        "schema": ref("JsonPictures"),
         "examples": {
             "one": {"value": {"image": "data:image/png;base64,iVBORw0KGgo="}},
             "batch": {"value": {"images": ["iVBORw0KGgo=", "iVBORw0KGgo="]}},
@@ -191,7 +190,7 @@ def _recognize(settings: Settings, problems: Problems) -> Members:
         "parameters": [explain],
         "requestBody": {"required": True, "content": content},
         "responses": {
-            **_responses("What is written.", _JSON, _ref("AnswerOrAnswers")),
+            **_responses("What is written.", _JSON, ref("AnswerOrAnswers")),
             **_problems((*_ANYWHERE, *problems)),
         },
     }
@@ -240,7 +239,7 @@ def _infer(problems: Problems) -> Members:
             "required": True,
             "content": {
                 _JSON: {
-                    "schema": _ref("InferenceRequest"),
+                    "schema": ref("InferenceRequest"),
                     "example": {
                         "inputs": [
                             {
@@ -262,11 +261,11 @@ def _infer(problems: Problems) -> Members:
                     **_request_id(),
                     text: {
                         "description": "Bytes of the answer that are JSON.",
-                        "schema": _COUNT,
+                        "schema": COUNT,
                     },
                 },
                 "content": {
-                    _JSON: {"schema": _ref("InferenceResponse")},
+                    _JSON: {"schema": ref("InferenceResponse")},
                     "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
                 },
             },
@@ -292,7 +291,7 @@ def _get_v2(summary: str, schema: str, problems: Problems = (), is_open: bool = 
     operation: Members = {
         "summary": summary,
         "responses": {
-            **_responses("As asked.", _JSON, _ref(schema)),
+            **_responses("As asked.", _JSON, ref(schema)),
             **_errors((*_ANYWHERE, *problems)),
         },
     }
@@ -304,7 +303,7 @@ def _ready_v2(summary: str, schema: str, is_open: bool = False) -> Members:
     operation["responses"]["503"] = {
         "description": "It is not.",
         "headers": _request_id(),
-        "content": {_JSON: {"schema": _ref(schema)}},
+        "content": {_JSON: {"schema": ref(schema)}},
     }
     return operation
 
@@ -338,7 +337,7 @@ def _problems(problems: Iterable[type[Problem]]) -> Members:
             "headers": _request_id() | _problem_headers(same),
             "content": {
                 _PROBLEM: {
-                    "schema": _ref("Problem"),
+                    "schema": ref("Problem"),
                     "examples": {
                         problem.code: {"value": problem(_first_line(problem)).as_document()}
                         for problem in same
@@ -359,13 +358,13 @@ def _errors(problems: Iterable[type[Problem]]) -> Members:
             # What is refused before it was a request has no path, so it has the general form.
             "content": {
                 _JSON: {
-                    "schema": _ref("Error"),
+                    "schema": ref("Error"),
                     "examples": {
                         problem.code: {"value": {"error": _first_line(problem)}} for problem in same
                     },
                 },
                 **(
-                    {_PROBLEM: {"schema": _ref("Problem")}}
+                    {_PROBLEM: {"schema": ref("Problem")}}
                     if any(problem in _ANYWHERE for problem in same)
                     else {}
                 ),
@@ -377,7 +376,7 @@ def _errors(problems: Iterable[type[Problem]]) -> Members:
 
 def _problem_headers(problems: list[type[Problem]]) -> Members:
     names = {name for problem in problems for name in problem.headers if name != "Connection"}
-    return {name: {"schema": _TEXT} for name in sorted(names)}
+    return {name: {"schema": TEXT} for name in sorted(names)}
 
 
 def _why(problems: list[type[Problem]]) -> str:
@@ -388,27 +387,6 @@ def _first_line(problem: type[Problem]) -> str:
     return str(problem.__doc__).partition("\n")[0]
 
 
-def _ref(name: str) -> Members:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _status() -> Members:
-    return _object({"status": {"enum": ["alive", "ready"]}})
-
-
-def _object(properties: Members, optional: Iterable[str] = ()) -> Members:
-    left_out = set(optional)
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": [name for name in properties if name not in left_out],
-    }
-
-
-def _list(items: Members, **limits: int) -> Members:
-    return {"type": "array", "items": items, **limits}
-
-
 def _headers() -> Members:
     return {
         "X-Request-ID": {
@@ -416,144 +394,3 @@ def _headers() -> Members:
             "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
         }
     }
-
-
-def _schemas() -> Members:
-    side = {"type": "number"}
-    digit = _object(
-        {
-            "digit": {"type": "integer", "minimum": 0, "maximum": 9},
-            "confidence": _CHANCE,
-            "probabilities": _list(_CHANCE, minItems=10, maxItems=10),
-            "box": _list(side, minItems=4, maxItems=4)
-            | {"description": "x, y, width, height in pixels of the upright picture."},
-            "crop": {"type": "string", "description": "The pixels that were read, a data: URI."},
-        },
-        ["crop"],
-    )
-    answer = _object(
-        {
-            "number": {
-                "type": "string",
-                "pattern": "^[0-9\\n]*$",
-                "description": "The digits in reading order, rows parted by a line break; empty "
-                "where there is none.",
-            },
-            "confidence": _CHANCE | {"description": "That the whole number is right."},
-            "digit": {
-                "type": ["integer", "null"],
-                "description": "The digit where there is exactly one.",
-            },
-            "digits": _list(_ref("Digit")),
-            "image": _object({"width": _COUNT, "height": _COUNT}),
-            "model": _object({"name": _TEXT, "sha256": _TEXT}),
-        }
-    )
-    answer["examples"] = [
-        {
-            "number": "7",
-            "confidence": 0.999,
-            "digit": 7,
-            "digits": [
-                {
-                    "digit": 7,
-                    "confidence": 0.999,
-                    "probabilities": [0, 0, 0, 0, 0, 0, 0, 0.999, 0, 0],
-                    "box": [8.2, 5.1, 11.0, 18.4],
-                }
-            ],
-            "image": {"width": 28, "height": 28},
-            "model": {"name": "digit", "sha256": "0123456789ab"},
-        }
-    ]
-    problem = _object(
-        {
-            "type": {"const": "about:blank"},
-            "title": _TEXT,
-            "status": {"type": "integer"},
-            "detail": {"type": "string", "description": "What was wrong, and what is accepted."},
-            "code": {"enum": [problem.code for problem in all_problems()]},
-        }
-    )
-    picture = {"type": "string", "description": "Base64, or a data: URI."}
-    return {
-        "Answer": answer,
-        "Digit": digit,
-        "Answers": _object({"answers": _list({"anyOf": [_ref("Answer"), _ref("Problem")]})}),
-        "AnswerOrAnswers": {"anyOf": [_ref("Answer"), _ref("Answers")]},
-        "JsonPictures": {
-            "oneOf": [
-                _object({"image": picture}) | {"not": {"required": ["images"]}},
-                _object({"images": _list(picture, minItems=1)}) | {"not": {"required": ["image"]}},
-            ]
-        },
-        "Problem": problem,
-        **_v2_schemas(),
-    }
-
-
-def _v2_schemas() -> Members:
-    shape = _list({"type": "integer", "minimum": 0}, maxItems=8)
-    parameters = {"type": "object"}
-    tensor = {"name": _TEXT, "datatype": {"enum": list(DATATYPES)}, "shape": shape}
-    declared = tensor | {"shape": _list({"type": "integer", "minimum": -1})}
-    model = {"name": {"enum": list(MODELS)}}
-    duration = _object({"count": _COUNT, "ns": _COUNT})
-    return {
-        "Error": _object({"error": _TEXT}),
-        "ServerMetadata": _object({"name": _TEXT, "version": _TEXT, "extensions": _list(_TEXT)}),
-        "Live": _object({"live": {"type": "boolean"}}),
-        "Ready": _object({"ready": {"type": "boolean"}, "live": {"type": "boolean"}}),
-        "ModelReady": _object(model | {"ready": {"type": "boolean"}}),
-        "Model": _object(
-            model
-            | {"versions": _list(_TEXT), "platform": _TEXT}
-            | {kind: _list(_object(declared)) for kind in ("inputs", "outputs")}
-        ),
-        "Config": _object(
-            model | {"platform": _TEXT, "backend": _TEXT, "max_batch_size": _COUNT}
-            | {kind: _list({"type": "object"}) for kind in ("input", "output")}
-        ),
-        "Statistics": _object(
-            {
-                "model_stats": _list(
-                    _object(
-                        model
-                        | {"version": _TEXT, "inference_count": _COUNT, "execution_count": _COUNT}
-                        | {"inference_stats": _object({"success": duration, "fail": duration})}
-                    )
-                )
-            }
-        ),
-        "Index": _list(_object(model | {"version": _TEXT, "state": _TEXT, "reason": _TEXT})),
-        "InferenceRequest": _object(
-            {
-                "id": _TEXT,
-                "parameters": parameters,
-                "inputs": _list(
-                    _object(
-                        tensor | {"data": {"type": "array"}, "parameters": parameters},
-                        ["data", "parameters"],
-                    )
-                ),
-                "outputs": _list(_object({"name": _TEXT, "parameters": parameters},
-                                         ["parameters"])),
-            },
-            ["id", "parameters", "outputs"],
-        ),
-        "InferenceResponse": _object(
-            {
-                "model_name": _TEXT,
-                "model_version": _TEXT,
-                "id": _TEXT,
-                "outputs": _list(
-                    _object(
-                        tensor | {"data": {"type": "array"}, "parameters": parameters},
-                        ["data", "parameters"],
-                    )
-                ),
-            },
-            ["id"],
-        )
-        | {"description": f"The eleven probabilities are those of {', '.join(LABELS)}."},
-    }  # fmt: skip
