@@ -234,5 +234,7 @@ class NotReady(ServerProblem):
 
 
 def all_problems() -> list[type[Problem]]:
-    """Return the classes of all problems that are answered, those of the client first."""
-    return [*ClientError.__subclasses__(), *ServerProblem.__subclasses__()]
+    """Return the classes of all problems that requests are answered, the client's first."""
+    classes = [*ClientError.__subclasses__(), *ServerProblem.__subclasses__()]
+    # Not what others add for themselves, such as a file that cannot be read.
+    return [one for one in classes if one.__module__ == __name__]
