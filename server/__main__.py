@@ -7,7 +7,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -162,7 +163,33 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # Whoever asks /readyz needs a moment to send new requests elsewhere.
         await asyncio.sleep(self._drain_seconds)
+        await self._close(sockets or [])
         await super().shutdown(sockets)
+
+    async def _close(self, sockets: list[socket.socket]) -> None:
+        """Accept what has queued up and close, with nothing in between: what queues is reset."""
+        queued = [link for listener in sockets for link in _accepted(listener)]
+        for server in self.servers:
+            server.close()
+        # What it is given, its type does not know: see `serve`.
+        protocol: Any = self.config.http_protocol_class
+        connect = partial(
+            protocol,
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+        )
+        for link in queued:
+            await asyncio.get_running_loop().connect_accepted_socket(connect, link)
+
+
+def _accepted(listener: socket.socket) -> Iterator[socket.socket]:
+    """Yield the connections that wait on a listener that does not block."""
+    with suppress(BlockingIOError):
+        while True:
+            link, _ = listener.accept()
+            link.setblocking(False)
+            yield link
 
 
 if __name__ == "__main__":

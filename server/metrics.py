@@ -84,8 +84,8 @@ class Metrics(Collector):
                 self._place[one.name, values] = columns
                 columns += one.width
         self._columns = columns
-        # A process that takes over from another is there while that one still ends.
-        self._rows = 2 * processes + 1
+        # Processes that take over from others are there while those still end.
+        self._rows = 4 * processes + 4
         self._numbers = memoryview(mmap.mmap(-1, 8 * columns * self._rows)).cast("d")
         self._begin = 0
         self._registry = CollectorRegistry()
@@ -93,10 +93,8 @@ class Metrics(Collector):
 
     def claim(self) -> None:
         """Count in a row that no living process has, going on from what a dead one counted."""
-        for begin in range(0, self._columns * self._rows, self._columns):
-            if not _is_alive(int(self._numbers[begin])):
-                self._begin = begin
-                break
+        free = (row for row in self._row_starts() if not _is_alive(int(self._numbers[row])))
+        self._begin = next(free, self._row_starts()[-1])
         self._numbers[self._begin] = os.getpid()
         for one in self._series.values():
             if one.kind == GAUGE:

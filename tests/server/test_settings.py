@@ -43,6 +43,7 @@ def test_values() -> None:
         ("DIGIT_BODY_TIMEOUT_SECONDS", "nan"),
         ("DIGIT_BODY_TIMEOUT_SECONDS", "0"),
         ("DIGIT_MAX_BODY_BYTES", "16M"),
+        ("LOG_FORMAT", "xml"),
     ],
 )
 def test_bad_value(variable: str, text: str) -> None:

@@ -6,13 +6,18 @@ import re
 from collections.abc import Iterator
 
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from server.app import create_app
+from server.metrics import Metrics
 from server.recognize import Recognizer
 from server.settings import Settings
 from server.state import Readiness
-from server.telemetry import JsonFormatter
+from server.telemetry import OTHER, JsonFormatter, Telemetry, series_of
 from tests.drawings import seven
 
 SEVEN = seven()
@@ -114,3 +119,17 @@ def test_fault(
     assert response.json()["code"] == "internal_error"
     assert "500" in lines.messages[0]
     assert 'digit_requests_total{route="/recognize.json",status="500"} 1.0' in metrics
+
+
+def test_strange_status() -> None:
+    """A status that nobody foresaw is counted with others of its kind."""
+
+    async def teapot(_: Request) -> Response:
+        return Response(status_code=418)
+
+    metrics = Metrics(series_of(["/"], [200], [], []), {}, 1)
+    metrics.claim()
+    with TestClient(Telemetry(Starlette(routes=[Route("/", teapot)]), metrics)) as client:
+        client.get("/")
+
+    assert metrics.total("digit_requests", ("/", OTHER)) == [1]

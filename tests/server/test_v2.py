@@ -209,6 +209,17 @@ def test_encodings(
     assert np.allclose(values_of(response), expected, atol=1e-6)
 
 
+def test_chosen_outputs(client: TestClient) -> None:
+    """Only what is asked for is answered, in that order."""
+    entry = {"name": "images", "datatype": "BYTES", "shape": [1]}
+    entry["data"] = [base64.b64encode(SEVEN).decode()]
+    wanted = [{"name": "confidence"}, {"name": "number"}]
+
+    outputs = infer(client, "recognize", {"inputs": [entry], "outputs": wanted}).json()["outputs"]
+
+    assert [output["name"] for output in outputs] == ["confidence", "number"]
+
+
 def test_classes(client: TestClient, crops: NDArray[np.uint8]) -> None:
     """The likeliest classes can be had instead of all probabilities."""
     wanted = [{"name": "probabilities", "parameters": {"classification": 2}}]
