@@ -84,6 +84,23 @@ def create_app(
         report(error)
         return answer_fault(request, error)
 
+    app = Starlette(
+        routes=routes,
+        middleware=_middleware(settings),
+        exception_handlers={
+            Problem: answer_problem,
+            HTTPException: answer_http_exception,
+            ClientDisconnect: answer_nobody,
+            Exception: answer_reported_fault,
+        },
+        lifespan=lifespan,
+    )
+    # Around everything, so that it sees the answer to a fault too.
+    return Telemetry(app, metrics)
+
+
+def _middleware(settings: Settings) -> list[Middleware]:
+    """Return what a request passes on its way to a route, outermost first."""
     middleware = [Middleware(SecurityHeaders)]
     if settings.allowed_origins:
         middleware.append(
@@ -97,19 +114,7 @@ def create_app(
         )
     if settings.api_keys:
         middleware.append(Middleware(ApiKeys, keys=settings.api_keys))
-    app = Starlette(
-        routes=routes,
-        middleware=middleware,
-        exception_handlers={
-            Problem: answer_problem,
-            HTTPException: answer_http_exception,
-            ClientDisconnect: answer_nobody,
-            Exception: answer_reported_fault,
-        },
-        lifespan=lifespan,
-    )
-    # Around everything, so that it sees the answer to a fault too.
-    return Telemetry(app, metrics)
+    return middleware
 
 
 def _metrics(recognizer: Recognizer, routes: Iterable[Route], processes: int) -> Metrics:

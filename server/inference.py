@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.answer import Answer
-from server.errors import MalformedTensors, TooManyPictures
+from server.errors import MalformedTensors
 from server.header import sniff
 from server.state import State
 from server.tensors import BYTES, InferRequest, Tensor, classified
-from server.uploads import from_text
+from server.uploads import from_text, too_many_pictures
 
 SIDE: Final = 28
 LABELS: Final = (*map(str, range(10)), "no digit")
@@ -102,9 +102,7 @@ async def _read_pictures(elements: list[bytes], state: State) -> list[Tensor]:
     """Return what is written in encoded pictures; one that cannot be read is the client's error."""
     most = state["settings"].max_pictures
     if len(elements) > most:
-        raise TooManyPictures(
-            f"There are {len(elements)} pictures; at most {most} are taken in one request."
-        )
+        raise too_many_pictures(most)
     # In JSON there are no bytes, so there a picture is text.
     pictures = [one if sniff(one) else from_text(one.decode("latin-1")) for one in elements]
     recognize = state["recognizer"].recognize

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 from python_multipart import MultipartParser
@@ -31,6 +31,10 @@ from server.header import sniff
 from server.settings import Settings
 
 _DATA_URI = re.compile(rb"data:[^,]*?(?P<base64>;base64)?,(?P<data>.*)", re.DOTALL | re.IGNORECASE)
+
+
+# Fields and members that a body may have beside its pictures.
+_OTHER_FIELDS: Final = 64
 
 
 @dataclass(frozen=True)
@@ -67,13 +71,7 @@ async def read_upload(
     if coding.lower() != "identity":
         raise UnsupportedCoding("Bodies are taken without a content-encoding only.")
     body = await read_body(request, settings, hold)
-    upload = parse_body(body, request.headers.get("content-type", ""))
-    if len(upload.pictures) > settings.max_pictures:
-        raise TooManyPictures(
-            f"There are {len(upload.pictures)} pictures; at most {settings.max_pictures} are taken "
-            "in one request."
-        )
-    return upload
+    return parse_body(body, request.headers.get("content-type", ""), settings.max_pictures)
 
 
 async def read_body(
@@ -112,11 +110,16 @@ async def read_body(
     return bytes(body)
 
 
-def parse_body(body: bytes, content_type: str) -> Upload:
+def parse_body(body: bytes, content_type: str, most: int) -> Upload:
     """Return the pictures in a whole body.
 
+    Args:
+        body: as it was sent.
+        content_type: of it, as the request says.
+        most: pictures that are taken; what is made of a body is bounded by this, not only read.
+
     Raises:
-        ClientError: none can be had from it.
+        ClientError: none can be had from it, or too many.
     """
     if not body:
         raise NoPicture("The body is empty; send a picture.")
@@ -124,9 +127,9 @@ def parse_body(body: bytes, content_type: str) -> Upload:
         return Upload([body], is_batch=False)
     media_type, options = parse_options_header(content_type)
     if media_type == b"multipart/form-data":
-        return _parse_form(body, options.get(b"boundary", b""))
+        return _parse_form(body, options.get(b"boundary", b""), most)
     if media_type == b"application/json" or body.lstrip().startswith(b"{"):
-        return _parse_json(body)
+        return _parse_json(body, most)
     raise UnsupportedFormat(
         "The body is neither a PNG, JPEG, WebP, GIF or BMP picture, nor a form "
         "(multipart/form-data), nor JSON (application/json)."
@@ -140,12 +143,16 @@ class _Form:
     Its methods are the parser's callbacks. Starlette's own form parser writes larger files to disk.
     """
 
+    most: int
     parts: list[tuple[bytes, bytearray]] = field(default_factory=list)
     is_complete: bool = False
     _header: bytearray = field(default_factory=bytearray)
     _value: bytearray = field(default_factory=bytearray)
 
     def on_part_begin(self) -> None:
+        # Empty ones, too, take room: a body has room for hundreds of thousands.
+        if len(self.parts) >= self.most + _OTHER_FIELDS:
+            raise too_many_pictures(self.most)
         self.parts.append((b"", bytearray()))
 
     def on_header_field(self, data: bytes, start: int, end: int) -> None:
@@ -171,10 +178,10 @@ class _Form:
         return [bytes(data) for part_name, data in self.parts if part_name == name]
 
 
-def _parse_form(body: bytes, boundary: bytes) -> Upload:
+def _parse_form(body: bytes, boundary: bytes, most: int) -> Upload:
     if not boundary:
         raise MalformedForm("The content type of the form has no boundary.")
-    form = _Form()
+    form = _Form(most)
     try:
         MultipartParser(
             boundary,
@@ -193,7 +200,10 @@ def _parse_form(body: bytes, boundary: bytes) -> Upload:
         ) from error
     if not form.is_complete:
         raise MalformedForm("The form ends before its closing boundary.")
-    return _one_or_many(form.field(b"image"), form.field(b"images"))
+    images = form.field(b"images")
+    if len(images) > most:
+        raise too_many_pictures(most)
+    return _one_or_many(form.field(b"image"), images)
 
 
 def _one_or_many(image: list[bytes | ClientError], images: list[bytes | ClientError]) -> Upload:
@@ -207,7 +217,11 @@ def _one_or_many(image: list[bytes | ClientError], images: list[bytes | ClientEr
     raise NoPicture("The form needs one field `image`, or for a batch fields named `images`.")
 
 
-def _parse_json(body: bytes) -> Upload:
+def _parse_json(body: bytes, most: int) -> Upload:
+    # Values are parted by commas; base64 has none, a data: URI one. As objects they would take
+    # far more room than in the body.
+    if body.count(b",") > 2 * most + _OTHER_FIELDS:
+        raise too_many_pictures(most)
     try:
         document = json.loads(body)
     # Deep nesting ends in a RecursionError; bad UTF-8 is a ValueError as bad JSON is.
@@ -217,11 +231,18 @@ def _parse_json(body: bytes) -> Upload:
         case {"image": str(text), **rest} if "images" not in rest:
             return Upload([from_text(text)], is_batch=False)
         case {"images": [_, *_] as texts, **rest} if "image" not in rest:
+            if len(texts) > most:
+                raise too_many_pictures(most)
             return Upload([_picture_or_problem(text) for text in texts], is_batch=True)
     raise MalformedJson(
         'The JSON body has to be {"image": "<base64 or data: URI>"} '
         'or {"images": ["<base64 or data: URI>", ...]}.'
     )
+
+
+def too_many_pictures(most: int) -> TooManyPictures:
+    """Return the problem of a request with more pictures than are taken."""
+    return TooManyPictures(f"There are too many pictures; at most {most} are taken in one request.")
 
 
 def _picture_or_problem(text: object) -> bytes | ClientError:

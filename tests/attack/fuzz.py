@@ -95,7 +95,9 @@ def targets() -> list[tuple[str, list[bytes], Target]]:
         (
             "uploads",
             bodies(pictures),
-            lambda data, random: parse_body(data, random.choice((FORM, "application/json", ""))),
+            lambda data, random: parse_body(
+                data, random.choice((FORM, "application/json", "")), 64
+            ),
         ),
         (
             "tensors",

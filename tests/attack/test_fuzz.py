@@ -20,6 +20,6 @@ def test_sound_input() -> None:
     pictures, bodies, requests = (known for _, known, _ in targets())
 
     assert all(decode(picture, LIMITS).pixels.size for picture in pictures)
-    assert all(parse_body(body, FORM).pictures for body in bodies[:3])
-    assert all(parse_body(body, "").pictures for body in bodies[3:])
+    assert all(parse_body(body, FORM, 64).pictures for body in bodies[:3])
+    assert all(parse_body(body, "", 64).pictures for body in bodies[3:])
     assert parse_request(requests[0], None).inputs

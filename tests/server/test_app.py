@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -268,6 +269,25 @@ async def living(app: ASGIApp) -> AsyncIterator[dict[str, Any]]:
         if order == "startup":
             yield state
     await life
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("application/json", b'{"images": [' + b"1," * 4_000_000 + b"1]}"),
+        ("application/json", b'{"image": "", "x": [' + b"{}," * 4_000_000 + b"1]}"),
+        (FORM, (b"--b\r\n\r\n\r\n" * 1_000_000) + b"--b--"),
+    ],
+    ids=["numbers", "objects", "parts"],
+)
+def test_millions_of_nothing(client: TestClient, content_type: str, body: bytes) -> None:
+    """A body of millions of empty things is refused before any becomes an object."""
+    begin = time.process_time()
+
+    response = client.post(PATH, content=body, headers={"content-type": content_type})
+
+    assert_problem(response, 413, "too_many_pictures")
+    assert time.process_time() - begin < 1
 
 
 async def call(
