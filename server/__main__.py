@@ -107,7 +107,7 @@ def serve(recognizer: Recognizer, settings: Settings, workers: int) -> int:
         return 1
 
     def work(on_ready: Callable[[], None]) -> int:
-        _Server(config, readiness, settings.drain_seconds, on_ready).run([listener])
+        StoppingServer(config, readiness, settings.drain_seconds, on_ready).run([listener])
         return 0
 
     def say_where() -> None:
@@ -132,7 +132,7 @@ def _listen(settings: Settings) -> socket.socket:
     return listener
 
 
-class _Server(uvicorn.Server):
+class StoppingServer(uvicorn.Server):
     """uvicorn that says when it is ready, and stops without losing a request."""
 
     def __init__(
@@ -148,10 +148,12 @@ class _Server(uvicorn.Server):
         self._on_ready = on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to accept, and say so."""
         await super().startup(sockets)
         self._on_ready()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to stop, at a signal."""
         # uvicorn's own would die of the signal again at the end; a stop that was asked for is no
         # failure. A second Ctrl+C does not wait for requests that are being answered.
         self._readiness.is_draining = True
@@ -161,6 +163,7 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop, once those who ask for readiness had a moment to see it."""
         # Whoever asks /readyz needs a moment to send new requests elsewhere.
         await asyncio.sleep(self._drain_seconds)
         await self._close(sockets or [])

@@ -254,6 +254,8 @@ def test_too_many_pictures(small: TestClient) -> None:
     )
 
     assert "at most 2" in document["detail"]
+    form = [("images", SEVEN)] * 3
+    assert_problem(small.post(PATH, files=form), 413, "too_many_pictures")
 
 
 @asynccontextmanager

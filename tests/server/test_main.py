@@ -1,5 +1,6 @@
 """`python -m server` as a process: start, answers over a socket, signals, stop."""
 
+import asyncio
 import http.client
 import json
 import re
@@ -10,12 +11,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+import uvicorn
 
-from server.__main__ import main
-from server.settings import REPOSITORY, SETTINGS
+from server.__main__ import StoppingServer, main
+from server.app import create_app
+from server.protocol import BoundedProtocol
+from server.recognize import Recognizer
+from server.settings import REPOSITORY, SETTINGS, Settings
+from server.state import Readiness
 from tests.drawings import seven
 from tests.processes import PATIENCE_SECONDS, Service, serving, start
 
@@ -221,3 +229,25 @@ def test_telemetry_is_off() -> None:
     code = "import server.model, os; print(os.environ['ORT_DISABLE_TELEMETRY'])"
 
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "1\n"
+
+
+def test_what_has_queued_up_is_answered(recognizer: Recognizer, settings: Settings) -> None:
+    """A connection that waits to be accepted when the end begins is not reset."""
+
+    async def stop_with_one_in_the_queue() -> bytes:
+        readiness = Readiness()
+        protocol: Any = partial(BoundedProtocol, settings, lambda: True)
+        app = create_app(recognizer, settings, readiness)
+        config = uvicorn.Config(app, http=protocol, ws="none", log_config=None)
+        config.load()
+        server = StoppingServer(config, readiness, 0, lambda: None)
+        server.lifespan = config.lifespan_class(config)
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            await server.startup([listener])
+            # The loop is not let run meanwhile, so nothing is accepted.
+            with socket.create_connection(listener.getsockname()) as client:
+                client.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+                await server.shutdown([listener])
+                return client.recv(100)
+
+    assert asyncio.run(stop_with_one_in_the_queue()).startswith(b"HTTP/1.1 200")
