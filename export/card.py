@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from export.crops import SMALL, Strictness
+from export.crops import Strictness
 from export.data import SIDE, checksums
 from export.evaluate import Figures
 from export.fonts import FONTS
 from export.locator import Locator
+from export.placer import SMALL, Placer
 from export.sheets import SMALLEST
 from export.train import Recipe
 from export.trial import Trial
@@ -37,7 +38,7 @@ LOCATE_OUTPUTS = {
 _COMMON = ["name", "version", "input", "output", "recipe", "data", "seed", "parameters", "torch"]
 DIGIT_METADATA = frozenset([*_COMMON, "labels", "temperature", "figures"])
 LOCATE_METADATA = frozenset(
-    [*_COMMON, "working_size", "threshold", "nearest", "small", "smallest", "fonts"]
+    [*_COMMON, "working_size", *Strictness._fields, "small", "smallest", "fonts"]
 )
 MOST_FREQUENT = 10
 
@@ -80,19 +81,19 @@ class Trained:
 
 @dataclass(frozen=True)
 class LocatorReport:
-    """The locator, and what it was made from.
+    """The locator and the placer, and what they were made from.
 
     Attributes:
-        network: on the CPU, set to answer.
-        version: the fingerprint of recipe, data, seed and code.
-        recipe: how it was trained.
-        seed: what it was trained from.
+        networks: on the CPU, set to answer.
+        version: the fingerprint of recipes, data, seed and code.
+        recipes: how they were trained.
+        seed: what they were trained from.
         strictness: what is taken for a digit.
     """
 
-    network: Locator
+    networks: tuple[Locator, Placer]
     version: str
-    recipe: Recipe
+    recipes: tuple[Recipe, Recipe]
     seed: int
     strictness: Strictness
 
@@ -152,11 +153,11 @@ def locate_metadata(report: LocatorReport) -> dict[str, str]:
         **report.strictness._asdict(),
         "small": SMALL,
         "smallest": SMALLEST,
-        "recipe": asdict(report.recipe),
+        "recipe": dict(zip(("locator", "placer"), map(asdict, report.recipes), strict=True)),
         "data": checksums(),
         "fonts": FONTS,
         "seed": report.seed,
-        "parameters": parameters(report.network),
+        "parameters": sum(map(parameters, report.networks)),
         "torch": _torch_version(),
     }
     assert values.keys() == LOCATE_METADATA
@@ -238,8 +239,9 @@ def card(report: Report, measured: Measurements) -> str:
 
 
 def _summary(report: Report, measured: Measurements) -> list[str]:
-    locator, digit = report.locator.network, report.shipped.network
+    (locator, placer), digit = report.locator.networks, report.shipped.network
     per_picture = multiplications(locator, torch.zeros(1, 1, *TIMED_PICTURE))
+    per_small = multiplications(placer, torch.zeros(1, 1, SMALL, SMALL))
     per_crop = multiplications(digit, torch.zeros(1, SIDE, SIDE, dtype=torch.uint8))
     height, width = TIMED_PICTURE
     outputs = "; ".join(f"`{name}` {form}" for name, form in LOCATE_OUTPUTS.items())
@@ -247,9 +249,12 @@ def _summary(report: Report, measured: Measurements) -> list[str]:
         "does": ("finds digits and cuts them out", "says which digit a crop shows, or that none"),
         "input": (f"`pixels` {LOCATE_INPUT}", f"`images` {DIGIT_INPUT}"),
         "output": (outputs, f'`probabilities` {DIGIT_OUTPUT}: 0 to 9, then "no digit"'),
-        "parameters": (f"{parameters(locator):,}", f"{parameters(digit):,}"),
+        "parameters": (
+            f"{parameters(locator):,} and {parameters(placer):,}",
+            f"{parameters(digit):,}",
+        ),
         "multiply-accumulates": (
-            f"{per_picture:,} for {height} x {width} pixels",
+            f"{per_picture:,} for {height} x {width} pixels, {per_small:,} for a small picture",
             f"{per_crop:,} for a crop",
         ),
         "size": (f"{measured.locator.size:,} bytes", f"{measured.digit.size:,} bytes"),
@@ -266,7 +271,8 @@ def _summary(report: Report, measured: Measurements) -> list[str]:
         "Normalization, suppression, cropping, softmax and temperature are in the graphs: any ONNX",
         "runtime that knows their opset, 18, gets the same answers. The figures are in the files'",
         f"`metadata_props` too. A picture is reduced to {WORKING_SIZE} pixels on its longer side",
-        f"before; one of at most {SMALL} is taken for one crop, as MNIST's are.",
+        f"before; one of at most {SMALL} is taken for one crop, as MNIST's are: a second network,",
+        "the placer, says where in it the sign stands and what is ink.",
     ]
 
 
@@ -285,7 +291,7 @@ def _data(report: Report) -> list[str]:
         "",
         "All else is composed: scenes of these digits, as they are or written with another pen, of",
         "digits and other signs drawn stroke by stroke, and of printed ones, on paper as a camera,",
-        "a scanner or a drawing program shows it. From such scenes the locator learns, and",
+        "a scanner or a drawing program shows it. From them locator and placer learn, and",
         f"`locate.onnx` cut from them {train_crops:,} crops to train the classifier on and, made",
         f"with the digits that it did not see, {validation_crops:,} to calibrate by. The fonts are",
         "files of packages, pinned in `requirements-train.txt`:",
@@ -295,24 +301,21 @@ def _data(report: Report) -> list[str]:
 
 
 def _recipe(report: Report) -> list[str]:
-    locator, digit = asdict(report.locator.recipe), asdict(report.recipe)
+    recipes = [asdict(recipe) for recipe in (*report.locator.recipes, report.recipe)]
     return [
         f"Trained on {report.device} with torch {_torch_version()}. What is learned from is made",
         "in `export/scenes.py` and `export/augment.py`; the steps are in `export/train.py`.",
         "",
-        "| setting | locator | classifier |",
-        "| --- | --- | --- |",
-        *(f"| {name} | {locator[name]:,} | {digit[name]:,} |" for name in locator),
+        "| setting | locator | placer | classifier |",
+        "| --- | --- | --- | --- |",
+        *(f"| {name} | {' | '.join(f'{one[name]:,}' for one in recipes)} |" for name in recipes[0]),
         "",
-        "The networks, layer by layer; the locator's looks at each level of an image pyramid:",
-        "",
-        "```",
-        str(report.locator.network),
-        "```",
-        "",
-        "```",
-        str(report.shipped.network),
-        "```",
+        "The networks as they answer, layer by layer: normalization is folded, weights are kept in",
+        "half precision. The locator's looks at each level of an image pyramid:",
+        *(
+            f"\n```\n{network}\n```"
+            for network in (*report.locator.networks, report.shipped.network)
+        ),
     ]
 
 

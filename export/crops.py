@@ -1,4 +1,4 @@
-"""The ends of `locate.onnx` as ONNX operators: padding, and from candidates to scores and crops.
+"""What `locate.onnx` does beside its networks, as ONNX operators: which candidates, which crops.
 
 The last is written once, here, in onnxscript, and runs nowhere but in onnxruntime: the crops that
 the classifier is trained on are cut by the very file that is deployed.
@@ -10,21 +10,19 @@ the classifier is trained on are cut by the very file that is deployed.
 from typing import Final, NamedTuple
 
 import onnx
-from onnxscript import FLOAT, UINT8, script
+from onnxscript import BOOL, FLOAT, INT64, UINT8, script
 from onnxscript import opset18 as op
 
 from export.locator import GRAIN
+from export.placer import SMALL
 
 MOST: Final = 96
 """Digits in a picture, at most."""
 
-SMALL: Final = 32
-"""Pixels on the longer side up to which a picture is one crop, as MNIST's are."""
-
 OVERLAP: Final = 0.5
 """Of two boxes whose intersection is more than this share of their union one is dropped."""
 
-INSIDE: Final = 0.7
+INSIDE: Final = 0.6
 """Of two boxes that have more than this share of the smaller one in common one is dropped."""
 
 SMALLEST_SHARE: Final = 1 / 6
@@ -36,17 +34,17 @@ BEST_SHARE: Final = 0.4
 FAINTEST: Final = 0.06
 """... but from no lower score than this."""
 
-UNPLACED: Final = 0.15
-"""A small picture is read as it is where no candidate has a better score than this."""
+ALIKE: Final = 0.6
+"""Digits that stand beside each other have lengths whose quotient is more than this, ..."""
 
-EDGE_IS_PAPER: Final = 10.0
-"""How much it says of a small picture's ink that it is brighter or darker than the edge."""
+OFFSET: Final = 0.5
+"""... middles that are less than this many of the shorter's lengths apart in height, ..."""
 
-EVIDENCE: Final = 1.3
-"""What a score's logit is multiplied by before the classifier's is added to it, ..."""
+REACH: Final = 2.0
+"""... and less than this many of the longer's lengths apart in breadth, ..."""
 
-EVIDENCE_IF_SMALL: Final = 0.3
-"""... and in a small picture, where the locator sees no more than the classifier does."""
+GAP: Final = 0.35
+"""... but more than this share of both widths: two boxes on one digit are no company."""
 
 DIM: Final = 0.35
 """What is left of the ink beside a box: enough to see that a stroke goes on, or whose it is."""
@@ -61,10 +59,24 @@ class Strictness(NamedTuple):
     Attributes:
         threshold: score from which a candidate is taken for a digit, whatever else there is.
         nearest: share of their union that two crops may have in common; 1 lets any two be.
+        evidence: what a score's logit is multiplied by before the classifier's is added to it, ...
+        evidence_if_small: ... and in a small picture, where the placer sees no more than the
+            classifier does; `python -m export.evidence` finds both.
+        company: what it adds that a sure digit stands beside: most numbers have several.
     """
 
     threshold: float
     nearest: float
+    evidence: float = 1.1
+    evidence_if_small: float = 0.55
+    company: float = 1.7
+
+
+@script(default_opset=op)
+def measure(pixels: UINT8["H", "W", 1]):  # noqa: F821
+    """Return whether a picture is one crop: one of at most SMALL pixels each way."""
+    is_small = op.ReduceMax(op.Slice(op.Shape(pixels), [0], [2], [0]), [0], keepdims=0) <= SMALL
+    return is_small
 
 
 @script(default_opset=op)
@@ -76,13 +88,13 @@ def pad(pixels: UINT8["H", "W", 1]):  # noqa: F821
 
 
 @script(default_opset=op)
-def cut(  # noqa: PLR0915 - a graph in the order in which data flows through it
+def select(
     pixels: UINT8["H", "W", 1],  # noqa: F821
     candidates: FLOAT["K", 6],  # noqa: F821
     threshold: FLOAT,
     nearest: FLOAT,
 ):
-    """Return boxes (M, 4), scores (M,) and crops (M, 28, 28) of the digits among candidates.
+    """Return which candidates (M,) are taken for digits, the likeliest first.
 
     Args:
         pixels: the picture, uint8.
@@ -90,26 +102,22 @@ def cut(  # noqa: PLR0915 - a graph in the order in which data flows through it
         threshold: see Strictness.
         nearest: see Strictness.
     """
-    height_width = op.Slice(op.Shape(pixels), [0], [2], [0])
-    longest = op.ReduceMax(height_width, [0], keepdims=0)
-    is_small = longest <= SMALL
-
-    # A small picture is its best candidate, or as a whole: never more and never less than one.
     corners = op.Slice(candidates, [0], [4], [1])
+    height_width = op.Slice(op.Shape(pixels), [0], [2], [0])
     width_height = op.Cast(op.Gather(height_width, [1, 0]), to=1)
     from_low, to_high = op.Split(corners, axis=1, num_outputs=2)
     # Where the picture was padded there is nothing.
     is_outside = op.ReduceMax(from_low + to_high - width_height * 2.0, [1], keepdims=0) > 0.0
     chances = op.Where(is_outside, 0.0, op.Sigmoid(op.Gather(candidates, 4, axis=1)))
     least = op.Max(op.Min(threshold, op.Gather(chances, 0) * BEST_SHARE), FAINTEST)
-    chosen = op.NonMaxSuppression(
+    apart = op.NonMaxSuppression(
         op.Unsqueeze(op.Gather(corners, [1, 0, 3, 2], axis=1), [0]),
         op.Unsqueeze(chances, [0, 1]),
-        op.Where(is_small, op.Constant(value_int=1), op.Constant(value_int=MOST)),
+        op.Constant(value_int=MOST),
         op.Constant(value_float=OVERLAP),
-        op.Where(is_small, op.Constant(value_float=-1.0), least),
+        least,
     )
-    likely = op.Gather(chosen, 2, axis=1)
+    likely = op.Gather(apart, 2, axis=1)
 
     # The loop of a 9 looks like a digit of its own to a finer level, and a 1 with the paper around
     # it like a broad one: of two boxes, one inside the other, the likelier stays. The likelier come
@@ -141,78 +149,228 @@ def cut(  # noqa: PLR0915 - a graph in the order in which data flows through it
     squared = length * length
     alike = shared / (squared + op.Unsqueeze(squared, [1]) - shared)
     is_double = op.ReduceMax(op.Trilu(alike, -1, upper=0), [1], keepdims=0) > nearest
-    index = op.Compress(likely, op.Not(op.Or(op.Or(is_part, is_double), is_blemish)), axis=0)
-    chance = op.Gather(chances, index)
+    chosen = op.Compress(likely, op.Not(op.Or(op.Or(is_part, is_double), is_blemish)), axis=0)
+    return chosen
 
-    # A broad stroke that fills a small picture looks like paper; the picture's edge tells.
-    ink = op.Cast(op.Transpose(pixels, perm=[2, 0, 1]), to=1)
-    rows = op.ReduceMean(op.Gather(ink, [0, -1], axis=1), keepdims=0)
-    columns = op.ReduceMean(op.Gather(ink, [0, -1], axis=2), keepdims=0)
-    mean = op.ReduceMean(ink, keepdims=0)
-    deviation = op.Sqrt(op.Max(op.ReduceMean(ink * ink, keepdims=0) - mean * mean, 0.0))
-    inner = (mean - (rows + columns) / 2.0) / (deviation + 4.0)
-    evidence = op.Where(is_small, inner * EDGE_IS_PAPER, 0.0)
-    ink_is_bright = op.Gather(op.Gather(candidates, 5, axis=1), index) + evidence > 0.0
-    box = op.Gather(corners, index)
-    low, high = op.Split(box, axis=1, num_outputs=2)
-    center = (low + high) / 2.0
+
+@script(default_opset=op)
+def settle(
+    pixels: UINT8["H", "W", 1],  # noqa: F821
+    candidates: FLOAT[1, 6],
+    evidence_if_small: FLOAT,
+):
+    """Return corners (1, 4), scores (1,), middles (1, 2) and squares (1, 4) of what is cut out.
+
+    There was nothing to be found in a small picture, only to be placed: its one candidate is taken.
+
+    Args:
+        pixels: the picture, uint8, at most SMALL pixels each way.
+        candidates: see `select`.
+        evidence_if_small: see Strictness.
+    """
+    corners, logit, bright = op.Split(candidates, [4, 1, 1], axis=1)
+    low, high = op.Split(corners, axis=1, num_outputs=2)
+    center = (low + high) * 0.5
     size = high - low
-    side = op.ReduceMax(size, [1], keepdims=1) * MARGIN
+    side = op.ReduceMax(size, keepdims=1) * MARGIN
 
-    # One that lies as MNIST's do, or that shows nothing, is left exactly as it is.
-    whole = op.Cast(longest, to=1)
-    shift = op.ReduceMax(op.Abs(center - width_height / 2.0), [1], keepdims=1)
-    in_place = op.And(op.Abs(side / whole - 1.0) < 0.15, shift < 0.08 * whole)
-    as_is = op.And(is_small, op.Or(in_place, op.Unsqueeze(chance, [1]) < UNPLACED))
-    center = op.Where(as_is, width_height / 2.0, center)
-    size = op.Where(as_is, op.Expand(whole, op.Shape(size)), size)
-    side = op.Where(as_is, whole, side)
+    # A small picture whose sign lies as MNIST's do is left exactly as it is.
+    width_height = op.Cast(op.Gather(op.Shape(pixels), [[1, 0]]), to=1)
+    whole = op.ReduceMax(width_height, keepdims=1)
+    middle = width_height * 0.5
+    shift = op.ReduceMax(op.Abs(center - middle), keepdims=1)
+    as_is = op.And(op.Abs(side / whole - 1.0) < 0.15, shift < whole * 0.08)
+    middles = op.Where(as_is, middle, center)
+    square = op.Where(as_is, whole, op.Concat(size, side, axis=1))
+    squares = op.Concat(square, bright, axis=1)
+    scores = op.Sigmoid(op.Squeeze(logit, [1]) * evidence_if_small)
+    return corners, scores, middles, squares
 
-    # Mean of each of 28 x 28 parts of the square, and how much of it lies within the picture.
-    layers = op.Unsqueeze(op.Concat(ink, ink * 0.0 + 1.0, axis=0), [0])
-    parts = op.RoiAlign(
-        layers,
-        op.Concat(center - side / 2.0, center + side / 2.0, axis=1),
-        index * 0,
-        coordinate_transformation_mode="half_pixel",
-        output_height=28,
-        output_width=28,
-        sampling_ratio=0,
+
+@script(default_opset=op)
+def arrange(
+    candidates: FLOAT["K", 6],  # noqa: F821
+    chosen: INT64["M"],  # noqa: F821
+    evidence: FLOAT,
+    company: FLOAT,
+):
+    """Return corners (M, 4), scores (M,), middles (M, 2) and squares (M, 4) of what is cut out.
+
+    Args:
+        candidates: see `select`.
+        chosen: indices of candidates.
+        evidence: see Strictness.
+        company: see Strictness.
+    """
+    found = op.Gather(candidates, chosen)
+    low, high, logit, bright = op.Split(found, [2, 2, 1, 1], axis=1)
+    middles = (low + high) / 2.0
+    size = high - low
+    length = op.ReduceMax(size, [1], keepdims=1)
+    squares = op.Concat(size, length * MARGIN, bright, axis=1)
+
+    # What a score is worth to who also asks the classifier, and what a neighbor's is.
+    other = op.Transpose(length, perm=[1, 0])
+    x, y = op.Split(middles, axis=1, num_outputs=2)
+    across, up = op.Abs(x - op.Transpose(x, perm=[1, 0])), op.Abs(y - op.Transpose(y, perm=[1, 0]))
+    shorter, longer = op.Min(length, other), op.Max(length, other)
+    is_level = op.And(shorter > longer * ALIKE, up < shorter * OFFSET)
+    width = op.Slice(size, [0], [1], [1])
+    is_apart = across > (width + op.Transpose(width, perm=[1, 0])) * GAP
+    is_beside = op.And(op.And(is_apart, across < longer * REACH), is_level)
+    chances = op.Transpose(op.Sigmoid(logit), perm=[1, 0])
+    surest = op.ReduceMax(op.Where(is_beside, chances, 0.0), [1], keepdims=1)
+    scores = op.Squeeze(op.Sigmoid(logit * evidence + surest * company), [1])
+    corners = op.Slice(found, [0], [4], [1])
+    return corners, scores, middles, squares
+
+
+@script(default_opset=op)
+def weigh(
+    pixels: UINT8["H", "W", 1],  # noqa: F821
+    middles: FLOAT["M", 2],  # noqa: F821
+    squares: FLOAT["M", 4],  # noqa: F821
+):
+    """Return what `sample` needs, and how much of each of 28 x 28 parts is in the picture.
+
+    A part is the mean of samples between pixels, at most a pixel apart, as RoiAlign takes them; but
+    they are the same in each row and in each column, so that the crop is a piece of the picture
+    between two matrices: a tenth of RoiAlign's time where digits are large.
+
+    Args:
+        pixels: the picture, uint8.
+        middles: x and y of the squares' middles, in pixels.
+        squares: see `clean`.
+
+    Returns:
+        weights (M, 2, 28, L) of the piece's rows and columns, the piece's first row and column
+        (M, 2), its last ones, the picture with room for the last piece, and cover (M, 28, 28).
+    """
+    part = op.Unsqueeze(op.Slice(squares, [2], [3], [1]), [2, 3]) / 28.0
+    # A box may be of no size, or of any: then what is in it does not matter, but memory does.
+    count = op.Clip(op.Ceil(part), 1.0, 64.0)
+    most = op.ReduceMax(op.Concat(op.Reshape(count, [-1]), [1.0], axis=0), keepdims=0)
+    share = op.Reciprocal(count)
+    place = op.Range(0.5, most, 1.0) * share
+    begin = op.Unsqueeze(op.Gather(middles, [1, 0], axis=1) - 0.5, [2, 3])
+    bins = op.Reshape(op.Cast(op.Range(-14, 14, 1), to=1), [28, 1])
+    samples = (bins + place) * part + begin
+    last = op.Reshape(op.Cast(op.Shape(pixels, start=0, end=2), to=1) - 1.0, [2, 1, 1])
+    nearest = op.Min(op.Max(samples, 0.0), last)
+    # Of what lies more than a pixel outside of the picture nothing is known.
+    share = op.Where(place < 1.0, share, 0.0)
+    known = op.Where(op.Abs(samples - nearest) <= 1.0, share, 0.0)
+    before = op.Floor(nearest)
+    beyond = (nearest - before) * known
+    lines = op.Cast(before, to=7)
+    first = op.ReduceMin(lines, [2, 3], keepdims=1)
+    lines = lines - first
+    longest = op.Min(most * 28.0, op.ReduceMax(last, keepdims=0) + 1.0)
+    length = op.Cast(op.Reshape(longest, [1]), to=7) + 2
+    shape = op.Concat(op.Shape(middles), [28], length, axis=0)
+    weights = op.ScatterElements(
+        op.ConstantOfShape(shape),
+        op.Concat(lines, lines + 1, axis=3),
+        op.Concat(known - beyond, beyond, axis=3),
+        axis=3,
+        reduction="add",
     )
-    value, cover = op.Split(parts, axis=1, num_outputs=2)
-    value = op.Squeeze(value, [1]) / op.Max(op.Squeeze(cover, [1]), 0.01)
-    bright = op.Where(op.Unsqueeze(ink_is_bright, [1, 2]), value, 255.0 - value)
+    firsts = op.Squeeze(first, [2, 3])
+    lasts = firsts + length
+    roomy = op.Pad(op.Squeeze(pixels, [2]), op.Concat([0, 0], length, length, axis=0))
+    down, across = op.Split(op.ReduceSum(known, [3], keepdims=0), axis=1, num_outputs=2)
+    cover = op.Transpose(down, perm=[0, 2, 1]) * across
+    return weights, firsts, lasts, roomy, cover
+
+
+@script(default_opset=op)
+def sample(
+    index: INT64,
+    weights: FLOAT["M", 2, 28, "L"],  # noqa: F821
+    firsts: INT64["M", 2],  # noqa: F821
+    lasts: INT64["M", 2],  # noqa: F821
+    roomy: UINT8["H", "W"],  # noqa: F821
+):
+    """Return the means (28, 28) of a square's parts, times how much of each is in the picture."""
+    piece = op.Slice(roomy, op.Gather(firsts, index), op.Gather(lasts, index), [0, 1])
+    both = op.Gather(weights, index)
+    rows = op.MatMul(op.Gather(both, 0), op.Cast(piece, to=1))
+    sums = op.Gemm(rows, op.Gather(both, 1), transB=1)
+    return sums
+
+
+@script(default_opset=op)
+def level(values: FLOAT["M", 784], above: FLOAT["M", 1], ranks: FLOAT["R"]):  # noqa: F821
+    """Return the one (M, 1, 1) of some values that so many are larger than, counted in whole ones.
+
+    Sorting all would take most of a crop's time. With as many large ones put before as are missing
+    to the last of the ranks, what is asked for is the least of as many largest ones everywhere.
+
+    Args:
+        values: less than 1000.
+        above: how many are larger.
+        ranks: 1, 2, ... to the most that `above` may be.
+    """
+    missing = op.Where(ranks > above, 1000.0, -1000.0)
+    most = op.Shape(ranks) + 1
+    largest, _places = op.TopK(op.Concat(values, missing, axis=1), most, axis=1, sorted=0)
+    least = op.Unsqueeze(op.ReduceMin(largest, [1], keepdims=1), [2])
+    return least
+
+
+@script(default_opset=op)
+def clean(
+    sums: FLOAT["M", 28, 28],  # noqa: F821
+    cover: FLOAT["M", 28, 28],  # noqa: F821
+    squares: FLOAT["M", 4],  # noqa: F821
+):
+    """Return crops (M, 28, 28): paper 0, ink 255, and dimmed what is beside the box.
+
+    Args:
+        sums: see `sample`; of what is in the picture.
+        cover: how much of each part is in the picture.
+        squares: width and height of the box, side of the square around it, logit of bright ink.
+    """
+    part, side, bright = op.Split(op.Unsqueeze(squares, [2]), [2, 1, 1], axis=1)
+    value = sums / op.Max(cover, 0.01)
+    value = op.Where(bright > 0.0, value, 255.0 - value)
 
     # What lies beside the box belongs to other digits, mostly.
-    steps = (op.Cast(op.Range(0, 28, 1), to=1) - 13.5) / 28.0
-    reach = size / 2.0 / side + 0.09
-    inside = op.Clip((op.Unsqueeze(reach, [2]) - op.Abs(steps)) * 25.0 + 0.5, 0.0, 1.0)
+    steps = op.Abs((op.Cast(op.Range(0, 28, 1), to=1) - 13.5) / 28.0)
+    inside = op.Clip(part / side * 12.5 + ((0.09 - steps) * 25.0 + 0.5), 0.0, 1.0)
     across, down = op.Split(inside, axis=1, num_outputs=2)
     mask = op.Transpose(down, perm=[0, 2, 1]) * across
-    seen = op.Squeeze(cover, [1]) * mask > 0.5
+    seen = cover * mask > 0.5
 
-    # Paper and ink are levels of what is seen, sorted: robust against specks.
-    flat = op.Reshape(op.Where(seen, bright, -1000.0), [-1, 784])
-    ranked, _places = op.TopK(flat, [784], axis=1)
+    # Paper and ink are levels of what is seen: robust against specks.
+    ranked = op.Reshape(op.Where(seen, value, -1000.0), [-1, 784])
     count = op.ReduceSum(op.Cast(op.Reshape(seen, [-1, 784]), to=1), [1], keepdims=1)
-    top = op.GatherElements(ranked, op.Cast(count * 0.025, to=7), axis=1)
-    bottom = op.GatherElements(ranked, op.Cast(count * 0.6, to=7), axis=1)
-    paper = op.Unsqueeze(bottom, [2])
-    contrast = op.Max(op.Unsqueeze(top, [2]) - paper, 4.0)
-    clean = op.Clip((bright - paper) / contrast, 0.0, 1.0) * (mask * (1.0 - DIM) + DIM)
-    clean = op.Where(op.Squeeze(cover, [1]) > 0.5, clean, 0.0)
-    crops = op.Cast(op.Round(clean * 255.0), to=2)
+    paper = level(ranked, count * 0.6, op.Cast(op.Range(1, 471, 1), to=1))
+    ink = level(ranked, count * 0.025, op.Cast(op.Range(1, 20, 1), to=1))
+    contrast = op.Max(ink - paper, 4.0)
+    shade = op.Clip((value - paper) / contrast, 0.0, 1.0) * (mask * (1.0 - DIM) + DIM)
+    crops = op.Cast(op.Round(op.Where(cover > 0.5, shade, 0.0) * 255.0), to=2)
+    return crops
 
-    # Boxes end where the picture ends, and have at least a pixel each way.
-    corner = op.Clip(center - size / 2.0, 0.0)
-    corner = op.Min(corner, width_height - 1.0)
-    extent = op.Min(center + size / 2.0, width_height) - corner
-    boxes = op.Concat(corner, op.Max(extent, 1.0), axis=1)
 
-    # What a score is worth to who also asks the classifier.
-    factor = op.Where(is_small, EVIDENCE_IF_SMALL, EVIDENCE)
-    scores = op.Sigmoid(op.Log(chance / (1.0 - chance)) * factor)
-    return boxes, scores, crops
+@script(default_opset=op)
+def bound(pixels: UINT8["H", "W", 1], corners: FLOAT["M", 4]):  # noqa: F821
+    """Return boxes (M, 4) that end where the picture ends, and have at least a pixel each way.
+
+    Args:
+        pixels: the picture, uint8.
+        corners: left, top, right, bottom in pixels.
+    """
+    low, high = op.Split(corners, axis=1, num_outputs=2)
+    width_height = op.Cast(op.Gather(op.Shape(pixels), [1, 0]), to=1)
+    corner = op.Min(op.Clip(low, 0.0), width_height - 1.0)
+    boxes = op.Concat(corner, op.Max(op.Min(high, width_height) - corner, 1.0), axis=1)
+    return boxes
+
+
+def measuring() -> onnx.ModelProto:
+    """Return `measure` as a model: `pixels` to `is_small`."""
+    return measure.to_model_proto(output_types=[BOOL])
 
 
 def padding() -> onnx.ModelProto:
@@ -220,6 +378,40 @@ def padding() -> onnx.ModelProto:
     return pad.to_model_proto(output_types=[UINT8["PH", "PW", 1]])
 
 
-def cutting() -> onnx.ModelProto:
-    """Return `cut` as a model: `pixels`, `candidates`, `threshold` to the three outputs."""
-    return cut.to_model_proto(output_types=[FLOAT["M", 4], FLOAT["M"], UINT8["M", 28, 28]])
+def selecting() -> onnx.ModelProto:
+    """Return `select` as a model: `pixels`, `candidates` and the strictness to `chosen`."""
+    return select.to_model_proto(output_types=[INT64["M"]])
+
+
+def settling() -> onnx.ModelProto:
+    """Return `settle` as a model: `pixels`, `candidates` and the strictness to four outputs."""
+    shapes = [FLOAT[1, 4], FLOAT[1], FLOAT[1, 2], FLOAT[1, 4]]
+    return settle.to_model_proto(output_types=shapes)
+
+
+def arranging() -> onnx.ModelProto:
+    """Return `arrange` as a model: `candidates`, `chosen`, strictness to four outputs."""
+    shapes = [FLOAT["M", 4], FLOAT["M"], FLOAT["M", 2], FLOAT["M", 4]]
+    return arrange.to_model_proto(output_types=shapes)
+
+
+def weighing() -> onnx.ModelProto:
+    """Return `weigh` as a model: `pixels`, `middles` and `squares` to five outputs."""
+    pieces = [INT64["M", 2], INT64["M", 2], UINT8["PH", "PW"]]
+    shapes = [FLOAT["M", 2, 28, "L"], *pieces, FLOAT["M", 28, 28]]
+    return weigh.to_model_proto(output_types=shapes)
+
+
+def sampling() -> onnx.ModelProto:
+    """Return `sample` as a model: `index` and what `weigh` returns to `sums`."""
+    return sample.to_model_proto(output_types=[FLOAT[28, 28]])
+
+
+def cleaning() -> onnx.ModelProto:
+    """Return `clean` as a model: `sums`, `cover` and `squares` to `crops`."""
+    return clean.to_model_proto(output_types=[UINT8["M", 28, 28]])
+
+
+def bounding() -> onnx.ModelProto:
+    """Return `bound` as a model: `pixels` and `corners` to `boxes`."""
+    return bound.to_model_proto(output_types=[FLOAT["M", 4]])

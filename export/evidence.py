@@ -1,8 +1,8 @@
 """What a score says of a crop that the classifier has seen: `python -m export.evidence`.
 
 Both are asked about crops of composed scenes with held-out digits; logistic regression finds by
-what factor and offset the score's logit is best added to the classifier's. The factors
-stand in `export.crops`, so that on files that have them this finds about 1. The offsets do not:
+what factor and offset the score's logit is best added to the classifier's. The factors stand in
+`export.crops.Strictness`, so that on files that have them this finds about 1. The offsets do not:
 they tell how many candidates are digits in composed scenes; of other pictures nobody knows that.
 """
 

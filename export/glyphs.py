@@ -25,8 +25,24 @@ HEIGHT: Final = 96
 
 NO_DIGIT: Final = 10
 
+FINE: Final = 0.1
+"""Width of a pen, in heights, up to which strokes stay apart."""
+
 LETTERS: Final = "ACEFHJKLMNPRTUVWXYacdefhkmnprtuvwxy$%&#?+=*@"
 """What fonts give that is no digit, without what looks like one."""
+
+FOREIGN: Final = "ΓΔΛΞΠΣΨΩαεκλμνξπχψωЖИЙЛФЦШЩЫЮЯ"
+"""The same in other alphabets, ..."""
+
+FOREIGN_FONTS: Final = tuple(
+    index
+    for index, name in enumerate(FONTS)
+    if name.startswith(("font_manrope/", "font_source_")) and "-It." not in name
+)
+"""... and the fonts that have them."""
+
+
+_ALL_FONTS: Final = tuple(range(len(FONTS)))
 
 
 @dataclass(frozen=True)
@@ -96,10 +112,15 @@ class Glyphs:
     def sign(self, hand: Hand, generator: Generator) -> Alpha:
         """Return a sign that is no digit, about HEIGHT pixels high."""
         if generator.random() < 0.35:
-            letter = LETTERS[generator.integers(len(LETTERS))]
-            return _slanted(_printed(letter, int(generator.integers(len(FONTS)))), hand)
-        if generator.random() < 0.25:
-            return _drawn(strokes.scribble(generator), hand, generator)
+            is_foreign = generator.random() < 0.25
+            letters, fonts = (FOREIGN, FOREIGN_FONTS) if is_foreign else (LETTERS, _ALL_FONTS)
+            letter = letters[generator.integers(len(letters))]
+            return _slanted(_printed(letter, fonts[generator.integers(len(fonts))]), hand)
+        if generator.random() < 0.45:
+            aimless = strokes.scribble if generator.random() < 0.5 else strokes.character
+            # A broad pen would fill it, and what is left is the bar of a 1.
+            fine = replace(hand, pen=min(hand.pen, FINE))
+            return _drawn(aimless(generator), fine, generator)
         return _drawn(_pick(strokes.SIGNS, generator), hand, generator)
 
 

@@ -67,6 +67,8 @@ DIGITS: Final[tuple[tuple[Form, ...], ...]] = (
           (0.15, 0.98), (0.02, 0.87), (0.2, 0.78), (0.55, 0.95), (1.0, 0.92)),),
         (((0.45, 0.5), (0.15, 0.45), (0.05, 0.25), (0.35, 0.0), (0.78, 0.08), (0.88, 0.35),
           (0.55, 0.72), (0.1, 0.98)), ((0.1, 0.98), (0.95, 0.98))),
+        (((0.45, 0.42), (0.15, 0.4), (0.08, 0.2), (0.4, 0.0), (0.8, 0.12), (0.75, 0.4),
+          (0.3, 0.9), (0.1, 1.0), (0.05, 0.85), (0.35, 0.8), (0.95, 1.0)),),
     ),
     (
         (
@@ -157,6 +159,9 @@ DIGITS: Final[tuple[tuple[Form, ...], ...]] = (
         (((0.15, 1.0), (0.38, 0.5), (0.3, 0.2), (0.6, 0.0), (0.95, 0.12), (0.9, 0.4), (0.6, 0.53),
           (0.4, 0.45)),),
         (_LOOP_OF_NINE, ((0.5, 0.55), (0.45, 1.0))),
+        ((*_LOOP_OF_NINE, (0.6, 0.6), (0.9, 0.82), (0.55, 1.0), (0.1, 0.92)),),
+        (((0.75, 0.1), (0.45, 0.0), (0.2, 0.2), (0.45, 0.4), (0.8, 0.2), (0.7, 0.5), (0.85, 0.8),
+          (0.5, 1.0), (0.1, 0.9)),),
     ),
 )  # fmt: skip
 """For each digit the forms that a hand writes it in."""
@@ -263,14 +268,35 @@ SIGNS: Final[tuple[Form, ...]] = (
 """What stands in pictures without being a digit. No look-alikes: no O, l, S, Z, B, g, q, b."""
 
 
+_GRID: Final = np.array([(x / 3, y / 3) for x in range(4) for y in range(4)])
+
+
 def scribble(generator: Generator) -> Form:
-    """Return one to three aimless strokes."""
+    """Return one to three aimless strokes, none so narrow or so plain that it might be a 1."""
     strokes = []
     for _ in range(generator.integers(1, 4)):
-        points = np.cumsum(generator.normal(0, 0.35, (generator.integers(3, 10), 2)), axis=0)
-        span = max(np.ptp(points, axis=0).max(), 1e-3)
-        points = (points - points.min(axis=0)) / span
+        span = np.zeros(2)
+        while span.min() <= span.max() / 2:
+            points = np.cumsum(generator.normal(0, 0.35, (generator.integers(5, 12), 2)), axis=0)
+            span = np.ptp(points, axis=0)
+        points = (points - points.min(axis=0)) / span.max()
         strokes.append(tuple((float(x), float(y)) for x, y in points))
+    return tuple(strokes)
+
+
+def character(generator: Generator) -> Form:
+    """Return four to seven strokes that hang together: of a script that nobody reads.
+
+    A network that knows the letters of one alphabet takes those of the others for digits.
+    """
+    reached = [_GRID[generator.integers(len(_GRID))]]
+    strokes = []
+    for _ in range(generator.integers(4, 8)):
+        start = reached[generator.integers(len(reached))]
+        end = _GRID[generator.integers(len(_GRID))]
+        middle = (start + end) / 2 + generator.normal(0, 0.15, 2) * (generator.random() < 0.5)
+        strokes.append(tuple((float(x), float(y)) for x, y in (start, middle, end)))
+        reached += [middle, end]
     return tuple(strokes)
 
 

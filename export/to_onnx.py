@@ -4,11 +4,11 @@ Opset 18 and IR version 8 are what onnxruntime reads from 1.14 on, on every plat
 browser. A newer opset has nothing that these graphs use, and torch's exporter writes no older one.
 """
 
-import copy
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
+from itertools import count
 
 import numpy as np
 import onnx
@@ -17,15 +17,25 @@ import onnx.inliner
 import onnxscript.optimizer
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from export import crops
 from export.crops import Strictness
 from export.locator import GRAIN, Locator, Peaks
+from export.placer import SMALL, Placed, Placer
+from export.shrink import halve
 
 OPSET = 18
 IR_VERSION = 8
 CANDIDATES = "candidates"
+
+# What flows from either network to what cuts out: names and shapes.
+_CHOSEN: dict[str, list[str | int]] = {
+    CANDIDATES: ["K", 6],
+    "corners": ["M", 4],
+    "scores": ["M"],
+    "middles": ["M", 2],
+    "squares": ["M", 4],
+}
 
 
 class Calibrated(nn.Module):
@@ -54,7 +64,8 @@ def digit_model(network: nn.Module, temperature: float, metadata: Mapping[str, s
     pooling operator, gains less than 2 %; left alone they can be read in the graph.
 
     Args:
-        network: takes uint8 images, returns logits (N, 11); on the CPU.
+        network: takes uint8 images, returns logits (N, 11); on the CPU, as `export.shrink.shrunk`
+            returns it.
         temperature: see `export.evaluate.fit_temperature`.
         metadata: what the file says about itself.
     """
@@ -67,41 +78,107 @@ def digit_model(network: nn.Module, temperature: float, metadata: Mapping[str, s
     return finish(graph, metadata)
 
 
-def locate_model(locator: Locator, strictness: Strictness, metadata: Mapping[str, str]) -> bytes:
+def locate_model(
+    locator: Locator, placer: Placer, strictness: Strictness, metadata: Mapping[str, str]
+) -> bytes:
     """Return `locate.onnx`: uint8 `pixels` (H, W, 1) to `boxes`, `scores` and `crops`.
 
-    Three graphs in a row: `export.crops.pad`, the network with its candidates as torch traces it,
-    and `export.crops.cut`. Its strictness is in tensors of their names in the file, so that
-    whoever wants to find more, or less, can change them there.
+    A small picture goes through the placer, any other through the locator and `export.crops.select`
+    (an If of two graphs); what they choose is cut out by the rest of `export.crops`. The strictness
+    is in tensors of their names in the file, so that whoever wants to find more, or less, can
+    change them there.
 
     Args:
-        locator: a trained one, on the CPU.
+        locator: a trained one, on the CPU, as `export.shrink.shrunk` returns it.
+        placer: one, likewise.
         strictness: what is taken for a digit.
         metadata: what the file says about itself.
     """
+    found, placed = _finding(locator), _placing(placer)
+    branch = onnx.helper.make_node(
+        "If", ["is_small"], [*_CHOSEN], then_branch=placed, else_branch=found
+    )
+    before, bound, weigh, clean = (
+        _prefixed(make(), f"{make.__name__}.")
+        for make in (crops.measuring, crops.bounding, crops.weighing, crops.cleaning)
+    )
+    graph = onnx.helper.make_graph(
+        [*before.node, branch, *bound.node, *weigh.node, *_sampling(), *clean.node],
+        "locate",
+        before.input,
+        [*bound.output, placed.output[2], *clean.output],
+        [
+            *_tensors(strictness).values(),
+            *(weight for part in (before, bound, weigh, clean) for weight in part.initializer),
+        ],
+    )
+    opsets = [onnx.helper.make_opsetid("", OPSET)]
+    model = onnx.helper.make_model(graph, opset_imports=opsets)
+    _shorten_names(model.graph)
+    return finish(model, metadata)
+
+
+def _finding(locator: Locator) -> onnx.GraphProto:
+    """Return the graph from a picture to its candidates, and what is made of the chosen ones."""
     network = trace(
-        Peaks(_fused(locator)),
+        Peaks(locator),
         torch.zeros(2 * GRAIN, 3 * GRAIN, 1, dtype=torch.uint8),
         {0: "H", 1: "W"},
         ("padded", [CANDIDATES]),
         multiple=GRAIN,
     )
-    before, after = _prefixed(crops.padding(), "pad."), _prefixed(crops.cutting(), "cut.")
-    nodes = [*before.node, *network.graph.node, *after.node]
-    # While the graph is optimized, the strictness is an input: of two constants that happen to be
-    # equal the optimizer keeps one, and whoever set the one would set the other.
-    settings = [part for part in after.input if part.name in Strictness._fields]
-    graph = onnx.helper.make_graph(
-        nodes, "locate", [*before.input, *settings], after.output, network.graph.initializer
+    parts = [
+        _prefixed(crops.padding(), "pad."),
+        network.graph,
+        _prefixed(crops.selecting(), "select."),
+        _prefixed(crops.arranging(), "arrange."),
+    ]
+    return _branch("find", parts)
+
+
+def _placing(placer: Placer) -> onnx.GraphProto:
+    """Return the graph from a small picture to its one candidate, and what is made of it."""
+    network = trace(
+        Placed(placer),
+        torch.zeros(SMALL - 2, SMALL - 1, 1, dtype=torch.uint8),
+        {0: "H", 1: "W"},
+        ("pixels", [CANDIDATES]),
     )
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", OPSET)])
-    # onnxscript casts every constant to the type beside it when the graph runs; onnxruntime has no
-    # kernel for that and says so at each start.
-    model = onnxscript.optimizer.optimize(model)
-    del model.graph.input[len(before.input) :]
-    model.graph.initializer.extend(_tensors(strictness).values())
-    _shorten_names(model.graph)
-    return finish(model, metadata)
+    return _branch("place", [network.graph, _prefixed(crops.settling(), "settle.")])
+
+
+def _branch(name: str, parts: Sequence[onnx.GraphProto]) -> onnx.GraphProto:
+    """Return graphs one after the other as a branch of the If."""
+    return onnx.helper.make_graph(
+        [node for part in parts for node in part.node],
+        name,
+        [],
+        [
+            onnx.helper.make_tensor_value_info(value, onnx.TensorProto.FLOAT, shape)
+            for value, shape in _CHOSEN.items()
+        ],
+        [weight for part in parts for weight in part.initializer],
+    )
+
+
+def _sampling() -> list[onnx.NodeProto]:
+    """Return nodes from what `export.crops.weigh` returns to all `sums`: `sample` in a Loop."""
+    sample = _prefixed(crops.sampling(), "sampling.")
+    before, after = (
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.BOOL, [])
+        for name in ("goes_on", "still")
+    )
+    body = onnx.helper.make_graph(
+        [*sample.node, onnx.helper.make_node("Identity", [before.name], [after.name])],
+        "each",
+        [sample.input[0], before],
+        [after, *sample.output],
+        sample.initializer,
+    )
+    return [
+        onnx.helper.make_node("Shape", ["scores"], ["count"]),
+        onnx.helper.make_node("Loop", ["count", ""], ["sums"], body=body),
+    ]
 
 
 def relabeled(content: bytes, strictness: Strictness, metadata: Mapping[str, str]) -> bytes:
@@ -121,22 +198,11 @@ def _tensors(strictness: Strictness) -> dict[str, onnx.TensorProto]:
     }
 
 
-def _fused(locator: Locator) -> Locator:
-    """Return a locator whose batch normalizations are part of the convolutions before them.
-
-    The exporter would do it too, but once for every level of the pyramid: five times the weights.
-    """
-    fused = copy.deepcopy(locator).eval()
-    for module in fused.modules():
-        if isinstance(module, nn.Sequential) and len(module) > 1:
-            first, second = module[0], module[1]
-            if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
-                module[0], module[1] = fuse_conv_bn_eval(first, second), nn.Identity()
-    return fused
-
-
 def _prefixed(model: onnx.ModelProto, prefix: str) -> onnx.GraphProto:
-    """Return a model's graph with a prefix to all names but those of its inputs and outputs."""
+    """Return a script's graph, with a prefix to all names but those of its inputs and outputs."""
+    # onnxscript casts every constant to the type beside it when the graph runs; onnxruntime has no
+    # kernel for that and says so at each start.
+    model = onnxscript.optimizer.optimize(model)
     return onnx.compose.add_prefix(model, prefix, rename_inputs=False, rename_outputs=False).graph
 
 
@@ -148,13 +214,38 @@ def _shorten_names(graph: onnx.GraphProto) -> None:
     """
     kept = {value.name for value in (*graph.input, *graph.output)}
     kept |= {"", CANDIDATES, *Strictness._fields}
-    names = {name: name for name in kept}
+    _number(graph, {}, kept, count())
+
+
+def _number(
+    graph: onnx.GraphProto, outside: Mapping[str, str], kept: Set[str], numbers: Iterator[int]
+) -> None:
+    """Number the values of a graph and of the graphs inside its nodes.
+
+    Args:
+        graph: changed in place.
+        outside: old and new names of what it takes from the graphs around it.
+        kept: names that stay.
+        numbers: those that are free.
+    """
+    names = {**outside, **{name: name for name in kept}}
+    for value in (*(part.name for part in (*graph.input, *graph.initializer)), *_made(graph)):
+        if value not in kept:
+            names[value] = str(next(numbers))
     for node in graph.node:
         node.name = ""
         for ends in (node.input, node.output):
-            ends[:] = [names.setdefault(name, str(len(names) - len(kept))) for name in ends]
-    for weight in graph.initializer:
-        weight.name = names[weight.name]
+            ends[:] = [names[name] for name in ends]
+        for attribute in node.attribute:
+            if attribute.g.node:
+                _number(attribute.g, names, {""}, numbers)
+    for part in (*graph.input, *graph.initializer, *graph.output):
+        part.name = names[part.name]
+
+
+def _made(graph: onnx.GraphProto) -> Iterator[str]:
+    for node in graph.node:
+        yield from node.output
 
 
 def trace(
@@ -215,7 +306,8 @@ def finish(model: onnx.ModelProto, metadata: Mapping[str, str]) -> bytes:
     model.producer_version = model.producer_version.partition("+")[0]
     model.doc_string = ""
     graphs = list(_graphs(model.graph))
-    for graph in graphs:
+    for graph in reversed(graphs):  # the inner ones first: what holds them gets other nodes
+        halve(graph)
         _strip(graph)
     used = {node.domain for graph in graphs for node in graph.node}
     opsets = [entry for entry in model.opset_import if entry.domain in used]

@@ -50,6 +50,21 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def precision(at: torch.device) -> torch.dtype:
+    """Return in what numbers a device learns fastest: bfloat16 where it multiplies them itself.
+
+    A processor without AMX takes three times as long for them as for float32.
+    """
+    is_built_in = at.type == "cuda" or torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if is_built_in else torch.float32
+
+
+def autocast(at: torch.device) -> torch.autocast:
+    """Return the context in which a network learns on a device, in its `precision`."""
+    learned_in = precision(at)
+    return torch.autocast(at.type, torch.bfloat16, enabled=learned_in is torch.bfloat16)
+
+
 def fit(network: nn.Module, loss: Loss, recipe: Recipe, seed: int, checkpoint: Checkpoint) -> State:
     """Return a network's averaged weights, on the CPU, after all steps of a recipe.
 

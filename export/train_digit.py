@@ -1,6 +1,8 @@
 """The recipe of the classifier: MNIST and what the locator cuts out, half and half."""
 
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -10,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
 from export.augment import damage, enlarge, erase, lay_down, restroke, some, sometimes, warp
-from export.checkpoint import Checkpoint, State
+from export.checkpoint import Checkpoint, State, remember
 from export.data import Split
 from export.glyphs import NO_DIGIT
 from export.network import DigitNetwork
-from export.train import Recipe, device, fit, step_seed
+from export.train import Recipe, autocast, device, fit, step_seed
 
 # How much of `warp` MNIST's half of a batch gets, and how much the crops, which are warped already.
 MNIST_WARP, CROP_WARP = 0.8, 0.5
@@ -27,6 +29,11 @@ NONE_IF_MIRRORED, NONE_IF_LAID_DOWN = (3, 4, 6, 7, 9), (2, 3, 4, 5)
 EVALUATION_BATCH = 500
 
 DIGIT_RECIPE = Recipe(steps=8_000, weight_decay=0.01, smoothing=0.0)
+
+
+def learned(path: Path, split: Split, crops: Split, recipe: Recipe, seed: int) -> State:
+    """Return the weights of a classifier, trained and kept in a file, or found there; see below."""
+    return remember(path, partial(train_digit, split, crops, recipe, seed))
 
 
 def train_digit(
@@ -56,7 +63,7 @@ def train_digit(
         digits, digit_labels = _misplaced(digits, digit_labels, generator)
         ink = torch.cat([_distorted(digits, generator), warp(cut, CROP_WARP, generator)])
         answers = torch.cat([digit_labels, cut_labels]).to(at)
-        with torch.autocast(at.type, torch.bfloat16):
+        with autocast(at):
             logits = network(ink.clamp(0, 1).squeeze(1).to(at) * 255.0)
         return F.cross_entropy(logits.float(), answers, label_smoothing=recipe.smoothing)
 

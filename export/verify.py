@@ -24,6 +24,7 @@ from export.glyphs import NO_DIGIT
 from export.harvest import locate, open_locator, overlap
 from export.locator import CANDIDATES as MOST_CANDIDATES
 from export.locator import GRAIN, Locator, Peaks
+from export.placer import SMALL, Placed, Placer
 from export.scenes import Scene
 from export.to_onnx import CANDIDATES
 from export.train_digit import logits_of
@@ -143,14 +144,14 @@ def in_batches(classifier: Classifier, images: Pixels) -> Floats:
 
 
 def verify_locator(
-    path: Path, contract: Contract, locator: Locator, scenes: Sequence[Scene]
+    path: Path, contract: Contract, networks: tuple[Locator, Placer], scenes: Sequence[Scene]
 ) -> LocatorVerification:
     """Return what was measured of a written `locate.onnx`.
 
     Args:
         path: the file.
         contract: its form.
-        locator: what it was made from.
+        networks: what it was made from.
         scenes: of several sizes.
 
     Raises:
@@ -158,7 +159,7 @@ def verify_locator(
     """
     check_contract(path, contract)
     content = path.read_bytes()
-    pairs = zip(candidates_of_file(content, scenes), candidates_of(locator, scenes), strict=True)
+    pairs = zip(candidates_of_file(content, scenes), candidates_of(networks, scenes), strict=True)
     distances = np.concatenate([apart(theirs, ours) for theirs, ours in pairs])
     parity = float(np.quantile(distances, ALIKE))
     refuse(
@@ -179,11 +180,15 @@ def verify_locator(
     )
 
 
-def candidates_of(locator: Locator, scenes: Sequence[Scene]) -> list[Floats]:
-    """Return the candidates, as `export.locator.Peaks` has them, of the network for each scene."""
-    peaks = Peaks(locator)
+def candidates_of(networks: tuple[Locator, Placer], scenes: Sequence[Scene]) -> list[Floats]:
+    """Return the candidates, as `export.locator.Peaks` has them, of the networks for each scene."""
+    peaks, placed = Peaks(networks[0]), Placed(networks[1])
     results = []
     for scene in scenes:
+        if max(scene.pixels.shape) <= SMALL:
+            with torch.inference_mode():
+                results.append(placed(torch.from_numpy(scene.pixels[..., np.newaxis])).numpy())
+            continue
         missing = [(0, -length % GRAIN) for length in scene.pixels.shape]
         padded = np.pad(scene.pixels, missing, mode="edge")[..., np.newaxis]
         with torch.inference_mode():

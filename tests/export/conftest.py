@@ -1,6 +1,9 @@
 """Small data with the form of MNIST's, drawn here, and a plan that trains in a second."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -10,11 +13,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import nn
 
-from export.__main__ import Plan
+from export.__main__ import Plan, run
 from export.crops import Strictness
 from export.data import Mnist, Split
 from export.locator import Locator
-from export.to_onnx import locate_model
+from export.network import DigitNetwork
+from export.placer import Placer
+from export.shrink import shrunk
+from export.to_onnx import digit_model, relabeled
 from export.train import Recipe
 from export.trial import Floors
 
@@ -29,7 +35,10 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+COMMAND = "python -m export --seeds 2"
 CUTTER_STRICTNESS = Strictness(threshold=0.23, nearest=0.63)
+TEMPERATURE = 1.3
+Network = TypeVar("Network", bound=nn.Module)
 NO_FLOORS = Floors(accuracy=0.0, calibration_error=1.0, strings=0.0, refused=0.0)
 
 
@@ -72,23 +81,27 @@ def test_split() -> Split:
     return drawn_split(60, seed=3)
 
 
-@pytest.fixture(scope="session")
-def locator() -> Locator:
-    """An untrained locator, set to answer, whose batch normalization has seen something."""
-    torch.manual_seed(0)
-    made = Locator()
-    for module in made.modules():
+def with_statistics(network: Network) -> Network:
+    """Return an untrained network whose batch normalization has seen something."""
+    for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.uniform_(module.bias, -0.5, 0.5)
             nn.init.uniform_(module.running_mean, -0.5, 0.5)  # type: ignore[arg-type] # not None
-    return made.eval()
+    return network.eval()
 
 
 @pytest.fixture(scope="session")
-def cutter(locator: Locator) -> bytes:
-    """The file of that locator."""
-    return locate_model(locator, CUTTER_STRICTNESS, {})
+def classifier() -> DigitNetwork:
+    """An untrained classifier, as it answers."""
+    torch.manual_seed(0)
+    return shrunk(with_statistics(DigitNetwork()))
+
+
+@pytest.fixture(scope="session")
+def digit_file(classifier: DigitNetwork) -> bytes:
+    """The file of it, at TEMPERATURE, without metadata."""
+    return digit_model(classifier, TEMPERATURE, {})
 
 
 @pytest.fixture(scope="session")
@@ -97,8 +110,10 @@ def small_plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     folder = tmp_path_factory.mktemp("export")
     return Plan(
         locator=Recipe(steps=2, batch=2),
+        placer=Recipe(steps=2, batch=8),
         digit=Recipe(steps=2, batch=32),
         seeds=[0, 1],
+        processes=1,
         pictures=None,
         scenes=50,
         held_out_scenes=25,
@@ -107,3 +122,45 @@ def small_plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
         out=folder / "models",
         work=folder / "work",
     )
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A finished export: its plan, and how many weights were on disk at each look at the test."""
+
+    plan: Plan
+    trained_when_tested: list[int]
+
+
+@pytest.fixture(scope="session")
+def exported(small_plan: Plan, mnist: Mnist, test_split: Split) -> Exported:
+    """Go through all stages, in two steps of training for each network, the seeds side by side."""
+    trained_when_tested = []
+
+    def test() -> Split:
+        trained_when_tested.append(len(list(small_plan.work.glob("digit-seed*.pt"))))
+        return test_split
+
+    run(replace(small_plan, processes=2), mnist, test, COMMAND)
+    return Exported(small_plan, trained_when_tested)
+
+
+def kept(plan: Plan, stage: str) -> Path:
+    """Return what an export keeps of a stage."""
+    (path,) = plan.work.glob(f"{stage}-*")
+    return path
+
+
+@pytest.fixture(scope="session")
+def networks(exported: Exported) -> tuple[Locator, Placer]:
+    """The locator and the placer of that export, as they answer."""
+    locator, placer = Locator(), Placer()
+    locator.load_state_dict(torch.load(kept(exported.plan, "locator")))
+    placer.load_state_dict(torch.load(kept(exported.plan, "placer")))
+    return shrunk(locator), shrunk(placer)
+
+
+@pytest.fixture(scope="session")
+def cutter(exported: Exported) -> bytes:
+    """The file of both: that export's, as tracing them takes longer than all other tests here."""
+    return relabeled(kept(exported.plan, "cutter").read_bytes(), CUTTER_STRICTNESS, {})

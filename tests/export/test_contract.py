@@ -9,23 +9,16 @@ import pytest
 
 from export.__main__ import DIGIT_CONTRACT
 from export.contract import Contract, FallsShort, breaches, check_contract, refuse
-from export.network import DigitNetwork
-from export.to_onnx import digit_model
+from export.to_onnx import finish
 
 METADATA = dict.fromkeys(DIGIT_CONTRACT.metadata, "1")
 
 
-@pytest.fixture(scope="module")
-def content() -> bytes:
-    """Return the file of an untrained network."""
-    return digit_model(DigitNetwork(), 1.0, METADATA)
-
-
 @pytest.fixture
-def written(tmp_path: Path, content: bytes) -> Path:
-    """Return that file on disk."""
+def written(tmp_path: Path, digit_file: bytes) -> Path:
+    """Return the file of an untrained network, on disk."""
     path = tmp_path / "digit.onnx"
-    path.write_bytes(content)
+    path.write_bytes(finish(onnx.load_from_string(digit_file), METADATA))
     return path
 
 

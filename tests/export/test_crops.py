@@ -1,174 +1,312 @@
 """What is cut out, asked of the operators alone: boxes go in, crops come out."""
 
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
 import numpy as np
+import onnx
 import onnxruntime
 import onnxscript.optimizer
 import pytest
 from numpy.typing import NDArray
 
-from export.crops import EVIDENCE, EVIDENCE_IF_SMALL, MOST, SMALL, cutting, padding
+from export.crops import (
+    MOST,
+    Strictness,
+    arranging,
+    bounding,
+    cleaning,
+    measuring,
+    padding,
+    sampling,
+    selecting,
+    settling,
+    weighing,
+)
 from export.data import Split
 from export.locator import GRAIN
+from export.placer import SMALL
 
 Pixels = NDArray[np.uint8]
+Floats = NDArray[np.float32]
 LIKELY, UNLIKELY = 4.0, -20.0
+STRICTNESS = Strictness(threshold=0.3, nearest=0.6)
+IN_PLACE = [4, 4, 24, 24, LIKELY]
+
+
+class Operators:
+    """What runs the operators around the networks, one after the other as the file has them."""
+
+    def __init__(self) -> None:
+        """Open a session for each."""
+        self._select, self._settle, self._arrange = map(
+            session_of, (selecting, settling, arranging)
+        )
+        self._weigh, self._sample = map(session_of, (weighing, sampling))
+        self._clean, self._bound = map(session_of, (cleaning, bounding))
+
+    def select(self, pixels: Pixels, candidates: Floats) -> NDArray[np.int64]:
+        """Return which candidates are taken for digits."""
+        (chosen,) = run(self._select, {"pixels": pixels[..., np.newaxis], "candidates": candidates})
+        return np.asarray(chosen)
+
+    def cut(
+        self, pixels: Pixels, boxes: Sequence[Sequence[float]], bright: bool
+    ) -> tuple[Floats, Floats, Pixels]:
+        """Return what is cut where signs lie, given as left, top, right, bottom and a logit.
+
+        A small picture has one, whatever its logit; in any other it is found out which are taken.
+        """
+        is_small = max(pixels.shape) <= SMALL
+        candidates = np.full((1 if is_small else 128, 6), UNLIKELY, np.float32)
+        candidates[:, :4] = [0, 0, 1, 1]
+        for row, box in enumerate(boxes):
+            candidates[row, :5] = box
+        candidates[:, 5] = 2.0 if bright else -2.0
+        picture = {"pixels": pixels[..., np.newaxis]}
+        if is_small:
+            found = run(self._settle, {**picture, "candidates": candidates})
+        else:
+            chosen = self.select(pixels, candidates)
+            found = run(self._arrange, {"candidates": candidates, "chosen": chosen})
+        corners, scores, middles, squares = found
+        (outlines,) = self._bound.run(None, {**picture, "corners": corners})
+        return outlines, scores, self.crop(pixels, middles, squares)
+
+    def crop(self, pixels: Pixels, middles: Floats, squares: Floats) -> Pixels:
+        """Return the crops of squares."""
+        sums, cover = self.sample(pixels, middles, squares)
+        (crops,) = self._clean.run(None, {"sums": sums, "cover": cover, "squares": squares})
+        return np.asarray(crops)
+
+    def sample(self, pixels: Pixels, middles: Floats, squares: Floats) -> tuple[Floats, Floats]:
+        """Return what lies in the parts of squares, and how much of them is in the picture."""
+        *pieces, cover = self._weigh.run(
+            None, {"pixels": pixels[..., np.newaxis], "middles": middles, "squares": squares}
+        )
+        feed = dict(zip(["weights", "firsts", "lasts", "roomy"], pieces, strict=True))
+        sums = [
+            self._sample.run(None, {**feed, "index": np.array(index)})[0]
+            for index in range(len(squares))
+        ]
+        return np.array(sums, np.float32).reshape(-1, 28, 28), np.asarray(cover)
+
+
+def run(
+    session: onnxruntime.InferenceSession, feed: Mapping[str, NDArray[np.generic]]
+) -> list[NDArray[Any]]:
+    """Return a script's outputs; what it asks of the strictness is put in."""
+    asked = {each.name for each in session.get_inputs()}
+    strictness = {
+        name: np.array(value, np.float32)
+        for name, value in STRICTNESS._asdict().items()
+        if name in asked
+    }
+    return list(session.run(None, {**feed, **strictness}))
+
+
+def session_of(make: Callable[[], onnx.ModelProto]) -> onnxruntime.InferenceSession:
+    """Return what runs a script's model."""
+    return onnxruntime.InferenceSession(onnxscript.optimizer.optimize(make()).SerializeToString())
 
 
 @pytest.fixture(scope="module")
-def session() -> onnxruntime.InferenceSession:
-    """What runs `cut`."""
-    model = onnxscript.optimizer.optimize(cutting())
-    return onnxruntime.InferenceSession(model.SerializeToString())
-
-
-def cut(
-    session: onnxruntime.InferenceSession, pixels: Pixels, boxes: list[list[float]], bright: bool
-) -> tuple[NDArray[np.float32], NDArray[np.float32], Pixels]:
-    """Return what is cut where digits lie, given as left, top, right, bottom and a logit."""
-    candidates = np.full((128, 6), UNLIKELY, np.float32)
-    candidates[:, :4] = [0, 0, 1, 1]
-    for row, box in enumerate(boxes):
-        candidates[row, :5] = box
-    candidates[:, 5] = 2.0 if bright else -2.0
-    found = session.run(
-        None,
-        {
-            "pixels": pixels[..., np.newaxis],
-            "candidates": candidates,
-            "threshold": np.array(0.3, np.float32),
-            "nearest": np.array(0.6, np.float32),
-        },
-    )
-    return found[0], found[1], found[2]
+def operators() -> Operators:
+    """What runs the operators."""
+    return Operators()
 
 
 @pytest.mark.parametrize("index", range(10))
 def test_a_picture_like_mnists_is_its_own_crop(
-    session: onnxruntime.InferenceSession, test_split: Split, index: int
+    operators: Operators, test_split: Split, index: int
 ) -> None:
     """To within a few gray levels, as paper and ink are set to 0 and 255."""
     image = test_split.images[index]
-    _, _, crops = cut(session, image, [], bright=True)
+    _, _, crops = operators.cut(image, [IN_PLACE], bright=True)
     assert np.abs(crops[0].astype(int) - image).max() <= 6
 
 
 @pytest.mark.parametrize("index", range(10))
-def test_polarity_does_not_matter(
-    session: onnxruntime.InferenceSession, test_split: Split, index: int
-) -> None:
+def test_polarity_does_not_matter(operators: Operators, test_split: Split, index: int) -> None:
     """Dark ink on light paper gives the same crop."""
     image = test_split.images[index]
     (first,), (second,) = (
-        cut(session, image, [], bright=True)[2],
-        cut(session, 255 - image, [], bright=False)[2],
+        operators.cut(image, [IN_PLACE], bright=True)[2],
+        operators.cut(255 - image, [IN_PLACE], bright=False)[2],
     )
     np.testing.assert_array_equal(first, second)
 
 
 @pytest.mark.parametrize("place", [(10, 20), (60, 31), (72, 100)])
 def test_place_does_not_matter(
-    session: onnxruntime.InferenceSession, test_split: Split, place: tuple[int, int]
+    operators: Operators, test_split: Split, place: tuple[int, int]
 ) -> None:
     """Wherever on a sheet a digit lies, its crop is the same."""
-    (first, box), (second, _) = (on_sheet(session, test_split, where) for where in [(5, 5), place])
+    (first, box), (second, _) = (
+        on_sheet(operators, test_split, where) for where in [(5, 5), place]
+    )
     np.testing.assert_array_equal(first, second)
     assert box.tolist() == [9, 9, 20, 20]
 
 
 def on_sheet(
-    session: onnxruntime.InferenceSession, split: Split, place: tuple[int, int]
+    operators: Operators, split: Split, place: tuple[int, int]
 ) -> tuple[Pixels, NDArray[np.float32]]:
     """Return the crop and the box of a digit that lies on a dark sheet."""
     x, y = place
     sheet = np.zeros((160, 140), np.uint8)
     sheet[y : y + 28, x : x + 28] = split.images[3]
-    boxes, _, crops = cut(session, sheet, [[x + 4, y + 4, x + 24, y + 24, LIKELY]], bright=True)
+    boxes, _, crops = operators.cut(sheet, [[x + 4, y + 4, x + 24, y + 24, LIKELY]], bright=True)
     return crops[0], boxes[0]
 
 
 @pytest.mark.parametrize("scale", [2, 3, 5])
-def test_size_does_not_matter(
-    session: onnxruntime.InferenceSession, test_split: Split, scale: int
-) -> None:
+def test_size_does_not_matter(operators: Operators, test_split: Split, scale: int) -> None:
     """A digit enlarged pixel by pixel gives the crop that it was."""
     image = test_split.images[4]
     large = np.kron(np.pad(image, 20), np.ones((scale, scale), np.uint8))
     box = [float(scale * edge) for edge in (24, 24, 44, 44)]
-    _, _, crops = cut(session, large, [[*box, LIKELY]], bright=True)
+    _, _, crops = operators.cut(large, [[*box, LIKELY]], bright=True)
     inside = np.s_[5:23, 5:23]  # beside the box other digits' ink is kept dim
     assert np.abs(crops[0][inside].astype(int) - image[inside]).max() <= 8
 
 
 def test_of_two_boxes_over_each_other_the_likelier_stays(
-    session: onnxruntime.InferenceSession,
+    operators: Operators,
 ) -> None:
     """And of those that lie apart, both."""
     sheet = np.random.default_rng(0).integers(0, 256, (100, 100), np.uint8)
     boxes = [[10, 10, 30, 40, 3.0], [12, 11, 31, 41, 2.0], [60, 50, 80, 90, 1.0]]
-    found, scores, _ = cut(session, sheet, boxes, bright=True)
+    found, scores, _ = operators.cut(sheet, boxes, bright=True)
     np.testing.assert_allclose(found, [[10, 10, 20, 30], [60, 50, 20, 40]], atol=1e-4)
-    logits = EVIDENCE * np.array([3.0, 1.0])
+    logits = STRICTNESS.evidence * np.array([3.0, 1.0])
     np.testing.assert_allclose(scores, 1 / (1 + np.exp(-logits)), atol=1e-5)
 
 
-def test_a_score_says_less_of_a_small_picture(session: onnxruntime.InferenceSession) -> None:
-    """There the locator sees no more than the classifier does."""
-    _, scores, _ = cut(session, np.zeros((28, 28), np.uint8), [[4, 4, 24, 24, 3.0]], bright=True)
-    np.testing.assert_allclose(scores, 1 / (1 + np.exp(-EVIDENCE_IF_SMALL * 3.0)), atol=1e-5)
+def test_a_score_says_less_of_a_small_picture(operators: Operators) -> None:
+    """There the placer sees no more than the classifier does."""
+    _, scores, _ = operators.cut(np.zeros((28, 28), np.uint8), [[4, 4, 24, 24, 3.0]], bright=True)
+    np.testing.assert_allclose(
+        scores, 1 / (1 + np.exp(-STRICTNESS.evidence_if_small * 3.0)), atol=1e-5
+    )
 
 
-def test_what_is_not_likely_is_none(session: onnxruntime.InferenceSession) -> None:
+def test_what_is_not_likely_is_none(operators: Operators) -> None:
     """Nothing is cut out of a picture that is not small where no score is worth it."""
     sheet = np.zeros((100, 100), np.uint8)
-    boxes, scores, crops = cut(session, sheet, [[10, 10, 30, 40, -4.0]], bright=True)
+    boxes, scores, crops = operators.cut(sheet, [[10, 10, 30, 40, -4.0]], bright=True)
     assert boxes.shape == (0, 4)
     assert scores.shape == (0,)
     assert crops.shape == (0, 28, 28)
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (3, SMALL), (SMALL, SMALL)])
-def test_a_small_picture_is_one_crop(
-    session: onnxruntime.InferenceSession, shape: tuple[int, int]
-) -> None:
-    """Whether anything was found in it, or much."""
-    pixels = np.zeros(shape, np.uint8)
-    for boxes in ([], [[0, 0, 1, 1, LIKELY], [2, 2, 3, 3, LIKELY]]):
-        assert cut(session, pixels, boxes, bright=True)[2].shape == (1, 28, 28)
+def test_a_small_picture_is_placed(operators: Operators, test_split: Split) -> None:
+    """A digit in its corner gives the crop of the same in the middle, and the box says where."""
+    image = test_split.images[7]
+    corner = np.zeros((SMALL, SMALL), np.uint8)
+    corner[:20, :20] = image[4:24, 4:24]
+    boxes, _, crops = operators.cut(corner, [[0, 0, 20, 20, LIKELY]], bright=True)
+    (expected,) = operators.cut(image, [IN_PLACE], bright=True)[2]
+    assert boxes.tolist() == [[0, 0, 20, 20]]
+    assert np.abs(crops[0][4:24, 4:24].astype(int) - expected[4:24, 4:24]).max() <= 6
 
 
-def test_boxes_end_where_the_picture_ends(session: onnxruntime.InferenceSession) -> None:
+def test_what_stands_in_company_is_likelier(operators: Operators) -> None:
+    """A neighbor adds to a score, the surer the more; what is far off, or of another size, not."""
+    sheet = np.zeros((200, 400), np.uint8)
+    doubtful, sure = [10, 20, 30, 50, 0.0], [40, 22, 58, 52, LIKELY]
+    far, large = [340, 20, 360, 50, LIKELY], [80, 60, 150, 190, LIKELY]
+    (_, alone), (_, near), (_, elsewhere) = (
+        operators.cut(sheet, boxes, bright=True)[1][[0, -1]]
+        for boxes in ([[0, 0, 1, 1, UNLIKELY], doubtful], [sure, doubtful], [far, large, doubtful])
+    )
+    assert alone == elsewhere == 0.5
+    added = STRICTNESS.company / (1 + np.exp(-LIKELY))
+    np.testing.assert_allclose(near, 1 / (1 + np.exp(-added)), atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(200, 300), (20, 31), (300, 9), (1, 1)])
+def test_samples_are_those_of_roi_align(operators: Operators, shape: tuple[int, int]) -> None:
+    """Of squares of all sizes, within the picture and across its edges."""
+    random = np.random.default_rng(2)
+    pixels = random.integers(0, 256, shape, np.uint8)
+    middles = random.uniform(-5, [shape[1] + 5, shape[0] + 5], (40, 2)).astype(np.float32)
+    sides = random.uniform(3, 200, (40, 1)).astype(np.float32)
+    squares = np.hstack([sides, sides, sides, sides])
+    sums, cover = operators.sample(pixels, middles, squares)
+    layers = np.stack([pixels, np.ones_like(pixels)])[np.newaxis].astype(np.float32)
+    parts = roi_align(layers, np.hstack([middles - sides / 2, middles + sides / 2]))
+    np.testing.assert_allclose(sums, parts[:, 0], atol=0.01)
+    np.testing.assert_allclose(cover, parts[:, 1], atol=1e-4)
+
+
+@pytest.mark.parametrize("side", [0.0, 1e-6, 1e4, 1e9])
+def test_a_square_of_any_size_is_cut_out(operators: Operators, side: float) -> None:
+    """A network may take nothing, or everything, for a digit."""
+    squares = np.array([[side, side, side, 1.0]], np.float32)
+    middles = np.array([[30.0, 20.0]], np.float32)
+    crops = operators.crop(np.zeros((50, 60), np.uint8), middles, squares)
+    assert crops.shape == (1, 28, 28)
+
+
+def roi_align(layers: Floats, squares: Floats) -> Floats:
+    """Return what onnxruntime's operator makes of squares (M, 4): (M, C, 28, 28)."""
+    values = [
+        onnx.helper.make_tensor_value_info(name, kind, None)
+        for name, kind in (
+            ("layers", onnx.TensorProto.FLOAT),
+            ("squares", onnx.TensorProto.FLOAT),
+            ("batch", onnx.TensorProto.INT64),
+            ("parts", onnx.TensorProto.FLOAT),
+        )
+    ]
+    node = onnx.helper.make_node(
+        "RoiAlign",
+        ["layers", "squares", "batch"],
+        ["parts"],
+        output_height=28,
+        output_width=28,
+        sampling_ratio=0,
+    )
+    graph = onnx.helper.make_graph([node], "parts", values[:3], values[3:])
+    model = onnx.helper.make_model(
+        graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8
+    )
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    batch = np.zeros(len(squares), np.int64)
+    (parts,) = session.run(None, {"layers": layers, "squares": squares, "batch": batch})
+    return np.asarray(parts)
+
+
+@pytest.mark.parametrize(
+    ("shape", "small"), [((1, 1), True), ((3, SMALL), True), ((SMALL + 1, 1), False)]
+)
+def test_the_longer_side_makes_a_picture_small(shape: tuple[int, int], small: bool) -> None:
+    """One that is longer is searched."""
+    (is_small,) = session_of(measuring).run(None, {"pixels": np.zeros((*shape, 1), np.uint8)})
+    assert is_small == small
+
+
+def test_boxes_end_where_the_picture_ends(operators: Operators) -> None:
     """Also those of digits that reach beyond it; what lies outside is none."""
     sheet = np.zeros((50, 60), np.uint8)
     found = [[-9, -9, 9, 9, 2.0], [50, 40, 66, 56, 1.0], [58, 20, 80, 40, 3.0]]
-    boxes, _, _ = cut(session, sheet, found, bright=True)
+    boxes, _, _ = operators.cut(sheet, found, bright=True)
     assert boxes.tolist() == [[0, 0, 9, 9], [50, 40, 10, 10]]
 
 
-@pytest.mark.parametrize("ink", [0, 255])
-def test_the_edge_of_a_small_picture_is_paper(
-    session: onnxruntime.InferenceSession, ink: int
-) -> None:
-    """A locator that took a broad stroke for it, not quite sure, is overruled."""
-    pixels = np.full((32, 32), 255 - ink, np.uint8)
-    pixels[1:-1, 9:23] = ink
-    box = [8, 0, 24, 32, 0.0]
-    (crop,) = cut(session, pixels, [box], bright=not ink)[2]
-    assert crop[14, 14] == 255
-    assert crop[14, 4] == 0
-
-
-def test_no_more_than_the_most(session: onnxruntime.InferenceSession) -> None:
+def test_no_more_than_the_most(operators: Operators) -> None:
     """However many there are."""
     places = [(x, y) for y in range(0, 400, 30) for x in range(0, 300, 30)][:128]
     boxes = [[x, y, x + 20, y + 20, LIKELY] for x, y in places]
-    found, _, _ = cut(session, np.zeros((400, 300), np.uint8), boxes, bright=True)
+    found, _, _ = operators.cut(np.zeros((400, 300), np.uint8), boxes, bright=True)
     assert len(found) == MOST
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (GRAIN, GRAIN), (GRAIN + 1, 3 * GRAIN - 1), (20, 500)])
 def test_padding_repeats_the_edge(shape: tuple[int, int]) -> None:
     """Up to the next multiple, as numpy does it."""
-    pad = onnxruntime.InferenceSession(onnxscript.optimizer.optimize(padding()).SerializeToString())
+    pad = session_of(padding)
     pixels = np.random.default_rng(1).integers(0, 256, (*shape, 1), np.uint8)
     (padded,) = pad.run(None, {"pixels": pixels})
     missing = [(0, -length % GRAIN) for length in shape]

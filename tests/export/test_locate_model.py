@@ -1,5 +1,6 @@
-"""The file that a locator becomes."""
+"""The file that a locator and a placer become."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from export.data import Mnist
 from export.glyphs import Glyphs
 from export.harvest import locate, open_locator
 from export.locator import Locator
-from export.to_onnx import IR_VERSION, OPSET, relabeled
+from export.placer import SMALL, Placer
+from export.to_onnx import IR_VERSION, OPSET, locate_model, relabeled
 from export.trial import scenes_of
 from export.verify import apart, candidates_of, candidates_of_file
 from tests.export.conftest import CUTTER_STRICTNESS
@@ -30,23 +32,43 @@ def model(cutter: bytes) -> onnx.ModelProto:
 
 def test_another_threshold_and_metadata_are_put_in(cutter: bytes) -> None:
     """There and back again is where it began."""
-    other = relabeled(cutter, Strictness(0.55, 0.77), {"name": '"locate"'})
+    strictness = Strictness(0.55, 0.77, 1.23, 0.45, 1.67)
+    other = relabeled(cutter, strictness, {"name": '"locate"'})
     weights = {weight.name: weight for weight in onnx.load_from_string(other).graph.initializer}
-    assert onnx.numpy_helper.to_array(weights["threshold"]) == np.float32(0.55)
-    assert onnx.numpy_helper.to_array(weights["nearest"]) == np.float32(0.77)
+    for name, value in strictness._asdict().items():
+        assert onnx.numpy_helper.to_array(weights[name]) == np.float32(value)
     assert relabeled(other, CUTTER_STRICTNESS, {}) == cutter
 
 
-def test_the_network_is_not_changed(locator: Locator, cutter: bytes) -> None:
-    """Its batch normalizations are folded in a copy."""
-    assert cutter
-    assert any(name.endswith("running_mean") for name in locator.state_dict())
+@pytest.mark.slow
+def test_the_same_networks_give_the_same_bytes(
+    networks: tuple[Locator, Placer], cutter: bytes
+) -> None:
+    """Whatever was exported before in the process."""
+    assert locate_model(*networks, CUTTER_STRICTNESS, {}) == cutter
 
 
-def test_weights_stand_in_the_file_once(locator: Locator, cutter: bytes) -> None:
-    """Five levels share them, so the file is hardly larger than they are."""
-    weights = sum(parameter.numel() * 4 for parameter in locator.parameters())
-    assert len(cutter) < weights + 45_000
+def test_weights_stand_in_the_file_once(networks: tuple[Locator, Placer], cutter: bytes) -> None:
+    """Five levels share them, in half precision: the file is hardly larger than they are."""
+    weights = sum(parameter.numel() * 2 for one in networks for parameter in one.parameters())
+    assert len(cutter) < weights + 60_000
+
+
+def test_a_small_picture_is_not_searched(cutter: bytes, tmp_path: Path) -> None:
+    """Of the two branches only the placer's runs, with a quarter of the nodes."""
+    counts = [nodes_run(cutter, shape, tmp_path) for shape in ((SMALL, SMALL), (SMALL + 1, 9))]
+    assert 3 * counts[0] < counts[1]
+
+
+def nodes_run(content: bytes, shape: tuple[int, int], folder: Path) -> int:
+    """Return how many operators a picture of a shape goes through."""
+    options = onnxruntime.SessionOptions()
+    options.enable_profiling = True
+    options.profile_file_prefix = str(folder / "profile")
+    session = onnxruntime.InferenceSession(content, options)
+    session.run(None, {"pixels": np.zeros((*shape, 1), np.uint8)})
+    events = json.loads(Path(session.end_profiling()).read_text())
+    return sum(event["name"].endswith("_kernel_time") for event in events)
 
 
 def test_the_file_tells_of_no_machine(model: onnx.ModelProto) -> None:
@@ -78,11 +100,11 @@ def test_onnxruntime_has_no_remarks(cutter: bytes, capfd: pytest.CaptureFixture[
 
 
 def test_the_file_finds_what_the_network_finds(
-    mnist: Mnist, locator: Locator, cutter: bytes
+    mnist: Mnist, networks: tuple[Locator, Placer], cutter: bytes
 ) -> None:
     """On whole scenes of several sizes, PyTorch and onnxruntime have the same candidates."""
     scenes = scenes_of(Glyphs(mnist.train.images, mnist.train.labels), 8, seed=1)
-    pairs = zip(candidates_of_file(cutter, scenes), candidates_of(locator, scenes), strict=True)
+    pairs = zip(candidates_of_file(cutter, scenes), candidates_of(networks, scenes), strict=True)
     distances = np.concatenate([apart(theirs, ours) for theirs, ours in pairs])
     assert np.quantile(distances, 0.95) < 0.02
 

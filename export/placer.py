@@ -1,0 +1,73 @@
+"""The placer: small pictures to where their one sign stands.
+
+A picture of at most SMALL pixels is one sign, as MNIST's are: there is nothing to search for, but
+its place, its size and which of two tones is ink have to be known. One look at the whole tells,
+with no pyramid and no peaks. A localization network as in Jaderberg et al. 2015, Spatial
+Transformer Networks, but taught the boxes outright.
+"""
+
+from typing import Final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from export.layers import convolution
+
+SMALL: Final = 32
+"""Pixels on the longer side up to which a picture is one crop; what is smaller is enlarged."""
+
+OUTPUTS: Final = 6
+"""Center's x and y, log width and height, all of the picture's; digit, bright ink: logits."""
+
+_FAINTEST: Final = 0.02
+"""Contrast, of 1, below which grain is not amplified into ink."""
+
+
+class Placer(nn.Module):
+    """The network that looks at a small picture as a whole."""
+
+    def __init__(self, fine: int = 16, middle: int = 32, coarse: int = 48) -> None:
+        """Set up the layers; widths are those at strides 2, 4 and 8."""
+        super().__init__()
+        side = SMALL // 8
+        self.layers = nn.Sequential(
+            convolution(1, fine, stride=2),
+            convolution(fine, middle, stride=2),
+            convolution(middle, middle),
+            convolution(middle, coarse, stride=2),
+            convolution(coarse, coarse),
+            nn.Conv2d(coarse, middle, kernel_size=1),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(middle * side * side, OUTPUTS),
+        )
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return the outputs (N, OUTPUTS) for pixels (N, 1, H, W) from 0 to 255.
+
+        Pictures that are not square are stretched: what is asked for is relative to their sides.
+        """
+        square = F.interpolate(pixels.to(torch.float32) / 255.0, (SMALL, SMALL), mode="bilinear")
+        mean = square.mean(dim=(2, 3), keepdim=True)
+        apart = square - mean
+        deviation = (apart * apart).mean(dim=(2, 3), keepdim=True).sqrt()
+        outputs: Tensor = self.layers(apart / (deviation + _FAINTEST))
+        return outputs
+
+
+class Placed(nn.Module):
+    """A placer's outputs as the one candidate of a picture."""
+
+    def __init__(self, placer: Placer) -> None:
+        """Wrap a trained placer."""
+        super().__init__()
+        self.placer = placer
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return the candidate (1, 6), as `export.locator.Peaks` has it, of uint8 (H, W, 1)."""
+        outputs = self.placer(pixels.permute(2, 0, 1).unsqueeze(0))
+        width_height = torch.tensor([pixels.shape[1], pixels.shape[0]], dtype=torch.float32)
+        middle = (outputs[:, :2] + 0.5) * width_height
+        half = outputs[:, 2:4].exp() * width_height / 2
+        return torch.cat([middle - half, middle + half, outputs[:, 4:]], dim=1)
