@@ -7,8 +7,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -18,8 +17,10 @@ import uvicorn
 from server.app import create_app
 from server.doctor import diagnose
 from server.health import check_health
+from server.listener import Listener, listen
 from server.machine import plan_workers, read_machine
 from server.master import Master
+from server.memory import share_one_heap
 from server.model import UnusableModel
 from server.output import CannotWrite
 from server.protocol import BoundedProtocol
@@ -33,8 +34,8 @@ log = logging.getLogger("server")
 
 # A stop takes less than 8 seconds in all, drain included; after 10 platforms kill.
 _STOP_SECONDS = 7
-# Connections that wait to be accepted; the kernel allows no more by itself.
-_BACKLOG = 4096
+# How long a handshake may take that was begun when the door was shut.
+_HANDSHAKE_SECONDS = 0.1
 # What a shell says of a program that Ctrl+C ended.
 _INTERRUPTED = 130
 
@@ -50,6 +51,7 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         settings = load_settings(environ)
         if arguments.command == "read":
             return read(arguments, settings)
+        share_one_heap()
         recognizer = load_recognizer(settings)
         workers = plan_workers(read_machine(), settings, environ).workers
         return serve(recognizer, settings, workers)
@@ -82,10 +84,12 @@ def serve(recognizer: Recognizer, settings: Settings, workers: int) -> int:
     text = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
     handler.setFormatter(JsonFormatter() if is_json else text)
     logging.basicConfig(handlers=[handler], level=logging.INFO)
+    # Of where in the code a line was written nothing is told; to find out is a fifth of its time.
+    # Python's manual names these, under "Optimization" of its logging how-to.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None
     # uvicorn tells of each step of its start and stop, and of each client that speaks no HTTP.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
-    # A line for each malformed form would let anyone fill a disk; the request's own line tells it.
-    logging.getLogger("python_multipart").setLevel(logging.ERROR)
     readiness = Readiness()
     # uvicorn accepts whatever makes a protocol of its arguments; its type says classes only.
     protocol: Any = partial(BoundedProtocol, settings, lambda: readiness.is_draining)
@@ -96,40 +100,32 @@ def serve(recognizer: Recognizer, settings: Settings, workers: int) -> int:
         log_config=None,
         access_log=False,
         server_header=False,
+        backlog=1,  # see listener.py
         # It may be a fraction; uvicorn's type says whole seconds only.
         timeout_keep_alive=settings.keep_alive_seconds,  # type: ignore[arg-type]
         timeout_graceful_shutdown=int(_STOP_SECONDS - settings.drain_seconds),
     )
     try:
-        listener = _listen(settings)
+        listener = listen(settings.host, settings.port)
     except OSError as error:
         log.error("%s, port %d: %s", settings.host, settings.port, error.strerror)
         return 1
 
     def work(on_ready: Callable[[], None]) -> int:
-        StoppingServer(config, readiness, settings.drain_seconds, on_ready).run([listener])
+        StoppingServer(config, listener, readiness, settings.drain_seconds, on_ready).run()
         return 0
+
+    def let_go() -> None:
+        listener.turn_away()
+        listener.close()
 
     def say_where() -> None:
         port = listener.getsockname()[1]
         log.info("Reading digits on http://localhost:%d (POST /recognize.json)", port)
 
     if workers > 1:
-        # A connection that nobody will accept any more should be refused, not wait for its end.
-        return Master(workers, work, listener.close).run(say_where)
+        return Master(workers, work, settings.drain_seconds, let_go).run(say_where)
     return work(say_where)
-
-
-def _listen(settings: Settings) -> socket.socket:
-    """Return the socket on which all processes wait; before they do, clients queue up on it."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    # asyncio sends small answers at once (TCP_NODELAY) only where the protocol was named; answers
-    # to requests that follow each other would take 40 ms.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((settings.host, settings.port))
-    listener.listen(_BACKLOG)
-    return listener
 
 
 class StoppingServer(uvicorn.Server):
@@ -138,18 +134,20 @@ class StoppingServer(uvicorn.Server):
     def __init__(
         self,
         config: uvicorn.Config,
+        listener: Listener,
         readiness: Readiness,
         drain_seconds: float,
         on_ready: Callable[[], None],
     ) -> None:
         super().__init__(config)
+        self._listener = listener
         self._readiness = readiness
         self._drain_seconds = drain_seconds
         self._on_ready = on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to accept, and say so."""
-        await super().startup(sockets)
+        await super().startup([self._listener])
         self._on_ready()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -164,14 +162,19 @@ class StoppingServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop, once those who ask for readiness had a moment to see it."""
+        connection: Any
+        for connection in self.server_state.connections:
+            connection.drain()
         # Whoever asks /readyz needs a moment to send new requests elsewhere.
         await asyncio.sleep(self._drain_seconds)
-        await self._close(sockets or [])
+        self._listener.turn_away()
+        await asyncio.sleep(_HANDSHAKE_SECONDS)
+        await self._close()
         await super().shutdown(sockets)
 
-    async def _close(self, sockets: list[socket.socket]) -> None:
-        """Accept what has queued up and close, with nothing in between: what queues is reset."""
-        queued = [link for listener in sockets for link in _accepted(listener)]
+    async def _close(self) -> None:
+        """Accept what has queued up and close: what still queues then is reset."""
+        queued = list(self._listener.accept_waiting())
         for server in self.servers:
             server.close()
         # What it is given, its type does not know: see `serve`.
@@ -184,15 +187,6 @@ class StoppingServer(uvicorn.Server):
         )
         for link in queued:
             await asyncio.get_running_loop().connect_accepted_socket(connect, link)
-
-
-def _accepted(listener: socket.socket) -> Iterator[socket.socket]:
-    """Yield the connections that wait on a listener that does not block."""
-    with suppress(BlockingIOError):
-        while True:
-            link, _ = listener.accept()
-            link.setblocking(False)
-            yield link
 
 
 if __name__ == "__main__":

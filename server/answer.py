@@ -81,21 +81,24 @@ class Answer:
             model: what names the network.
             crops: M data: URIs to go with the digits.
         """
-        labels = probabilities.argmax(axis=1)
-        kept = np.flatnonzero(labels != _NO_DIGIT)
+        # Plain numbers: for a few rows, arrays take longer to be asked than to be read.
+        chances, places = probabilities.tolist(), boxes.tolist()
+        surest = [max(row) for row in chances]
+        labels = [row.index(most) for row, most in zip(chances, surest, strict=True)]
+        kept = [k for k, label in enumerate(labels) if label != _NO_DIGIT]
         digits = [
             Digit(
-                digit=int(labels[k]),
-                confidence=float(probabilities[k, labels[k]]),
-                probabilities=tuple(map(float, probabilities[k, :_NO_DIGIT])),
-                box=tuple(map(float, boxes[k])),
+                digit=labels[k],
+                confidence=surest[k],
+                probabilities=tuple(chances[k][:_NO_DIGIT]),
+                box=tuple(places[k]),
                 crop=crops[k] if crops else None,
             )
-            for k in map(int, kept)
+            for k in kept
         ]
         rows = tuple(tuple(digits[k] for k in row) for row in reading_order(boxes[kept]))
         # The number is right if every crop was judged rightly, the dropped ones too.
-        confidence = math.prod(map(float, probabilities.max(axis=1)), start=1.0)
+        confidence = math.prod(surest, start=1.0)
         return cls(rows, confidence, size, model)
 
     @property

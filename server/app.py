@@ -1,5 +1,6 @@
 """The application: routes, what they share, and what stands before and around them."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,8 +17,9 @@ from starlette.types import ASGIApp
 
 from server.admission import Admission
 from server.errors import ClientError, NotReady, Problem, all_problems
-from server.image import encode_png
+from server.image import encode_png, is_quick
 from server.inference import MODELS
+from server.memory import give_back
 from server.metrics import EXPOSITION_TYPE, Metrics
 from server.openapi import describe
 from server.pages import page_routes
@@ -66,6 +68,7 @@ def create_app(
         metrics.claim()
         worker = Worker()
         await worker.run(_warm_up, recognizer)
+        give_back()  # what the networks were read from
         readiness.is_warm = True
         # One body of the largest size always finds room.
         most = max(settings.max_bytes_in_flight, settings.max_body_bytes)
@@ -80,9 +83,9 @@ def create_app(
         )
         worker.close()
 
-    def answer_reported_fault(request: Request, error: Exception) -> Response:
+    async def answer_reported_fault(request: Request, error: Exception) -> Response:
         report(error)
-        return answer_fault(request, error)
+        return await answer_fault(request, error)
 
     app = Starlette(
         routes=routes,
@@ -168,16 +171,23 @@ async def _answers_for_page(request: Request[State]) -> list[dict[str, Any]]:
 
 async def _read_all(upload: Upload, explain: bool, state: State) -> list[dict[str, Any]]:
     # One job a picture: a batch takes turns with the requests that come after it.
-    return [await _read_if_possible(picture, explain, state) for picture in upload.pictures]
+    answers = []
+    for picture in upload.pictures:
+        answers.append(await _read_if_possible(picture, explain, state))
+        await asyncio.sleep(0)
+    return answers
 
 
 async def _read(picture: bytes | ClientError, explain: bool, state: State) -> dict[str, Any]:
     """Return the answer to a picture, or raise what is wrong with it."""
     if isinstance(picture, ClientError):
         raise picture
-    record = state["record"]
+    record, recognizer = state["record"], state["recognizer"]
     lap = record.stopwatch()
-    answer = await state["worker"].run(state["recognizer"].recognize, picture, explain, lap)
+    if is_quick(picture):
+        answer = recognizer.recognize(picture, explain, lap)
+    else:
+        answer = await state["worker"].run(recognizer.recognize, picture, explain, lap)
     document = answer.as_json()
     lap("encode")
     record.confidences.append(answer.confidence)

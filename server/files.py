@@ -23,6 +23,11 @@ def name_of(path: str) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
+def is_picture(name: str) -> bool:
+    """Return whether a file is called as pictures are."""
+    return name.lower().endswith(_ENDINGS)
+
+
 def _expand(argument: str) -> list[str]:
     if os.path.isdir(argument):
         return list(_pictures_in(argument)) or [argument]
@@ -38,6 +43,6 @@ def _pictures_in(folder: str) -> Iterator[str]:
     ):
         folders.sort()
         for name in sorted(files):
-            if name.lower().endswith(_ENDINGS):
+            if is_picture(name):
                 yield os.path.join(parent, name)
     yield from closed

@@ -30,6 +30,14 @@ def sniff(data: bytes) -> Format | None:
     return next((name for name, magic in _MAGIC if magic.match(data)), None)
 
 
+def png_size(data: bytes) -> tuple[int, int]:
+    """Return the (width, height) that a PNG announces.
+
+    Source: PNG specification, third edition, section 11.2.1.
+    """
+    return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+
+
 def webp_size(data: bytes) -> tuple[int, int]:
     """Return the (width, height) of a WebP's canvas; (0, 0) where the header is cut short.
 

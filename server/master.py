@@ -39,11 +39,13 @@ class Master:
     Attributes:
         count: how many.
         work: what each does.
-        let_go: called when the end has begun, so that what the processes close is closed.
+        drain_seconds: how long the processes still accept connections when the end has begun.
+        let_go: called after that, as nothing takes up what they leave.
     """
 
     count: int
     work: Work
+    drain_seconds: float = 0.0
     let_go: Callable[[], None] = lambda: None
     _working: set[int] = field(default_factory=set)
     _leaving: set[int] = field(default_factory=set)
@@ -70,7 +72,7 @@ class Master:
             if number == signal.SIGHUP:
                 self._renew()
             self._fill()
-        self._stop()
+        self._stop(0.0 if number == signal.SIGINT else self.drain_seconds)
         return 0
 
     def _start(self) -> bool:
@@ -134,17 +136,24 @@ class Master:
         self._leaving -= ended
         return ended
 
-    def _stop(self) -> None:
+    def _stop(self, drain_seconds: float) -> None:
         """End all processes: as they like at first, then at once."""
-        self.let_go()
         for pid in self._working - self._reap():
             os.kill(pid, signal.SIGTERM)
             self._leaving.add(pid)
-        deadline = time.monotonic() + _STOP_SECONDS
+        is_urgent = self._is_interrupted_within(drain_seconds)
+        self.let_go()
+        if not is_urgent:
+            self._is_interrupted_within(_STOP_SECONDS - drain_seconds)
+        for pid in self._leaving:
+            os.kill(pid, signal.SIGKILL)
+
+    def _is_interrupted_within(self, seconds: float) -> bool:
+        """Wait for the processes to end; return whether SIGINT came before that."""
+        deadline = time.monotonic() + seconds
         while self._leaving and (left := deadline - time.monotonic()) > 0:
             arrived = signal.sigtimedwait(_SIGNALS, left)
             self._reap()
             if arrived and arrived.si_signo == signal.SIGINT:
-                break
-        for pid in self._leaving:
-            os.kill(pid, signal.SIGKILL)
+                return True
+        return False

@@ -74,6 +74,19 @@ def flat(row: Row) -> dict[str, Any]:
     }
 
 
+def schema_of(arrow: Any) -> Any:
+    """Return the types of `COLUMNS`, as pyarrow has them."""
+    return arrow.schema(
+        {
+            "file": arrow.string(),
+            "number": arrow.string(),
+            "confidence": arrow.float64(),
+            "boxes": arrow.list_(arrow.list_(arrow.float64())),
+            "error": arrow.string(),
+        }
+    )
+
+
 class JsonLines:
     """A JSON object a line, with all that is known of the picture."""
 
@@ -147,15 +160,7 @@ class Table:
         """Write to a folder, beside the files that are in it."""
         self._folder = folder
         self._arrow = arrow
-        self._schema = arrow.schema(
-            {
-                "file": arrow.string(),
-                "number": arrow.string(),
-                "confidence": arrow.float64(),
-                "boxes": arrow.list_(arrow.list_(arrow.float64())),
-                "error": arrow.string(),
-            }
-        )
+        self._schema = schema_of(arrow)
         self._rows: list[dict[str, Any]] = []
 
     def finished(self) -> Iterator[tuple[str, bool]]:

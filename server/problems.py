@@ -1,4 +1,8 @@
-"""Problems as responses: RFC 9457's documents, or below /v2 what that protocol wants."""
+"""Problems as responses: RFC 9457's documents, or below /v2 what that protocol wants.
+
+The handlers are asynchronous, as Starlette has others run in a pool of forty threads: a crowd that
+is refused would make them all, each with a stack of its own.
+"""
 
 from collections.abc import Mapping
 
@@ -22,13 +26,13 @@ def problem_response(
     return JSONResponse(document, problem.status, headers, media_type="application/problem+json")
 
 
-def answer_problem(request: Request, error: Exception) -> Response:
+async def answer_problem(request: Request, error: Exception) -> Response:
     """Answer what an endpoint raised."""
     assert isinstance(error, Problem)
     return problem_response(request, error)
 
 
-def answer_http_exception(request: Request, error: Exception) -> Response:
+async def answer_http_exception(request: Request, error: Exception) -> Response:
     """Answer what the router raises: an unknown path, or a method that a path does not have."""
     assert isinstance(error, HTTPException)
     headers = error.headers or {}
@@ -38,11 +42,11 @@ def answer_http_exception(request: Request, error: Exception) -> Response:
     return problem_response(request, NotFound("There is nothing here; see POST /recognize.json."))
 
 
-def answer_nobody(_: Request, error: Exception) -> Response:
+async def answer_nobody(_: Request, error: Exception) -> Response:
     """End the request of a client that has hung up; what is returned reaches nobody."""
     return Response(status_code=400)
 
 
-def answer_fault(request: Request, error: Exception) -> Response:
+async def answer_fault(request: Request, error: Exception) -> Response:
     """Answer an unexpected error, which uvicorn logs with its traceback."""
     return problem_response(request, InternalError("The service failed; the fault is logged."))

@@ -19,7 +19,9 @@ from server.settings import Settings
 # closed while bytes arrive is reset, and the answer lost.
 _LINGER_SECONDS = 2.0
 # The application answers a slow body itself; this ends what it does not wait for any more.
-_SPARE_SECONDS = 1.0
+_SPARE_SECONDS = 0.5
+# When all is about to end, a request may be on its way on a connection that is waiting for one.
+_LAST_SECONDS = 1.0
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -35,7 +37,10 @@ class BoundedProtocol(HttpToolsProtocol):
         super().__init__(**uvicorn)
         self._settings = settings
         self._is_draining = is_draining
-        self._deadline: TimerHandle | None = None
+        # When the connection ends, and the timer that looks whether it is time. Most deadlines are
+        # met within a millisecond: they move, and the timer stays.
+        self._deadline: float | None = None
+        self._timer: TimerHandle | None = None
         self._problem: Problem | None = None
         self._is_refused = False
         self._is_in_body = False
@@ -50,6 +55,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the deadline."""
         self._wait_no_more()
+        if self._timer:
+            self._timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -87,6 +94,9 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Hand the request to the application; its body has to be there in time, too."""
         super().on_headers_complete()
+        # All of a transport that uvicorn uses there.
+        answer: Any = _Answer(self)
+        self.cycle.transport = answer
         self._is_in_body = True
         self._unused_bytes = 0
         self._end_after(self._settings.body_timeout_seconds + _SPARE_SECONDS)
@@ -105,12 +115,34 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unused_bytes = 0
         self._wait_no_more()
 
+    def drain(self) -> None:
+        """Let the answer to a request that is under way invite no next one."""
+        if self.cycle is not None:
+            self.cycle.keep_alive = False
+
     def shutdown(self) -> None:
-        """Answer what is under way and end; one that was just accepted may still ask."""
-        if self.cycle is None and not self._is_refused:
-            self._end_after(_SPARE_SECONDS)
-        else:
+        """Answer what is under way and end; who waits for a request waits a moment still."""
+        if self._is_refused:
+            self.loop.call_later(_LAST_SECONDS, self._close)
+        elif not self._is_idle():
             super().shutdown()
+        elif self.cycle is None or self._deadline:  # for a first request, or the rest of one
+            self._end_after(_LAST_SECONDS)
+        else:
+            self._unset_keepalive_if_required()
+            self.timeout_keep_alive_task = self.loop.call_later(
+                _LAST_SECONDS, self.timeout_keep_alive_handler
+            )
+
+    def finish(self) -> None:
+        """End after an answer, which a client that is still sending its request gets to read."""
+        if self._is_in_body:
+            # Until the deadline of the body, if it takes no notice.
+            self._is_refused = True
+            self.flow.resume_reading()
+            self.transport.write_eof()
+        else:
+            self.transport.close()
 
     def timeout_keep_alive_handler(self) -> None:
         """End a connection on which no next request came."""
@@ -141,21 +173,36 @@ class BoundedProtocol(HttpToolsProtocol):
         return self.cycle is None or self.cycle.response_complete
 
     def _end_after(self, seconds: float) -> None:
-        self._wait_no_more()
-        self._deadline = self.loop.call_later(seconds, self._end)
+        self._deadline = self.loop.time() + seconds
+        if self._timer and self._timer.when() > self._deadline:
+            self._timer.cancel()
+            self._timer = None
+        if not self._timer:
+            self._timer = self.loop.call_at(self._deadline, self._look)
 
     def _wait_no_more(self) -> None:
-        if self._deadline:
-            self._deadline.cancel()
         self._deadline = None
+
+    def _look(self) -> None:
+        """End the connection if it is time, or look again when it will be."""
+        self._timer = None
+        if self._deadline is None:
+            return
+        if self._deadline > self.loop.time():
+            self._timer = self.loop.call_at(self._deadline, self._look)
+        else:
+            self._end()
 
     def _end(self) -> None:
         """End a connection whose client was too slow."""
         self._deadline = None
-        if self._is_in_body:  # and answered already, or about to be
+        if self._is_in_body and self.cycle.response_started:
             self._close()
         else:
-            seconds = self._settings.header_timeout_seconds
+            limits = self._settings
+            # The application would have said so; on a busy machine this may be first.
+            is_body = self._is_in_body
+            seconds = limits.body_timeout_seconds if is_body else limits.header_timeout_seconds
             self._refuse(TooSlow(f"The request took longer to arrive than {seconds:g} seconds."))
 
     def _refuse(self, problem: Problem) -> None:
@@ -186,3 +233,12 @@ class BoundedProtocol(HttpToolsProtocol):
         """Close the connection, by force if the client does not take what was sent to it."""
         self.transport.close()
         self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
+
+
+class _Answer:
+    """What uvicorn writes an answer to, and closes after one that is the last."""
+
+    def __init__(self, protocol: BoundedProtocol) -> None:
+        self.write = protocol.transport.write
+        self.is_closing = protocol.transport.is_closing
+        self.close = protocol.finish

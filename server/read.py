@@ -3,11 +3,11 @@
 import argparse
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from server.errors import BodyTooLarge, ClientError, InternalError
 from server.files import expand, name_of
@@ -33,6 +33,13 @@ class UnreadableFile(ClientError):
     headers: ClassVar[dict[str, str]] = {}
 
 
+class Readable(Protocol):
+    """What is read from: a file, near or far."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return so many bytes at most."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `read`."""
     parser.add_argument(
@@ -50,13 +57,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--processes",
-        type=_positive,
+        type=positive,
         metavar="N",
         help="default: what the machine has, if worth it",
     )
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """Return the number that an argument is.
+
+    Raises:
+        ArgumentTypeError: it is none above 0.
+    """
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError("must be a whole number above 0")
     return int(text)
@@ -101,18 +113,17 @@ def _rows(paths: Sequence[str], settings: Settings, processes: int) -> Iterator[
     return map_in_processes(partial(_row, settings), paths, processes, _row_of_killer)
 
 
-@functools.cache
-def _recognizer(settings: Settings) -> Recognizer:
-    """Return the recognizer of this process, of which there may be several."""
-    return load_recognizer(settings)
+def row_of(name: str, fetch: Callable[[], bytes], settings: Settings) -> Row:
+    """Return what is written in a picture, or what is wrong with it.
 
-
-def _row(settings: Settings, path: str) -> Row:
-    """Return what is written in the picture of a file, or what is wrong with it."""
-    row: dict[str, Any] = {"file": name_of(path)}
+    Args:
+        name: what the row is called by.
+        fetch: returns the picture's bytes, or raises what the client got wrong.
+        settings: the networks, of which each process loads its own, and the limits.
+    """
+    row: dict[str, Any] = {"file": name}
     try:
-        data = _bytes_of(path, settings.max_body_bytes)
-        return row | _recognizer(settings).recognize(data).as_json()
+        return row | _recognizer(settings).recognize(fetch()).as_json()
     except ClientError as problem:
         return row | {"problem": problem.as_document()}
     # A fault of ours must not end a run over a million files, and shows in its row.
@@ -121,19 +132,51 @@ def _row(settings: Settings, path: str) -> Row:
         return row | {"problem": fault.as_document()}
 
 
-def _row_of_killer(path: str) -> Row:
+def row_of_killer(name: str) -> Row:
+    """Return the row of a picture that killed the process that was to read it."""
     problem = InternalError("The process that read it was killed, for memory perhaps.")
-    return {"file": name_of(path), "problem": problem.as_document()}
+    return {"file": name, "problem": problem.as_document()}
 
 
-def _bytes_of(path: str, max_bytes: int) -> bytes:
+def bytes_of(path: str, settings: Settings) -> bytes:
+    """Return what is in a file.
+
+    Raises:
+        UnreadableFile: it is not there, is none, or may not be read.
+        BodyTooLarge: there is more in it than a request may bring.
+    """
     try:
         with open(path, "rb") as file:
-            data = file.read(max_bytes + 1)
+            return at_most(file, settings)
     except IsADirectoryError as error:
         raise UnreadableFile("There is no picture in this folder.") from error
     except OSError as error:
         raise UnreadableFile(f"The file cannot be read: {error.strerror}.") from error
-    if len(data) > max_bytes:
-        raise BodyTooLarge(f"The file is too large; at most {max_bytes} bytes are taken.")
+
+
+def at_most(file: Readable, settings: Settings) -> bytes:
+    """Return what is in an open file.
+
+    Raises:
+        BodyTooLarge: there is more in it than a request may bring.
+    """
+    data = file.read(settings.max_body_bytes + 1)
+    if len(data) > settings.max_body_bytes:
+        raise BodyTooLarge(
+            f"The file is too large; at most {settings.max_body_bytes} bytes are taken."
+        )
     return data
+
+
+@functools.cache
+def _recognizer(settings: Settings) -> Recognizer:
+    """Return the recognizer of this process, of which there may be several."""
+    return load_recognizer(settings)
+
+
+def _row(settings: Settings, path: str) -> Row:
+    return row_of(name_of(path), partial(bytes_of, path, settings), settings)
+
+
+def _row_of_killer(path: str) -> Row:
+    return row_of_killer(name_of(path))

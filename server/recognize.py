@@ -38,12 +38,12 @@ class Recognizer:
         boxes, scores, crops = self.models.locator.locate(picture.pixels)
         lap("locate")
         height, width, _ = picture.pixels.shape
-        enlargement = np.array([picture.size[0] / width, picture.size[1] / height], np.float32)
+        across, down = picture.size[0] / width, picture.size[1] / height
         probabilities = self.models.classifier.classify(crops)
         lap("classify")
         return Answer.from_probabilities(
             weighed(probabilities, scores),
-            boxes * np.tile(enlargement, 2),
+            boxes * np.array([across, down, across, down], np.float32),
             picture.size,
             self.models.classifier.identity,
             [data_uri(crop) for crop in crops] if explain else None,
@@ -75,4 +75,5 @@ def weighed(probabilities: NDArray[np.float32], scores: NDArray[np.float32]) -> 
     """
     joint = probabilities * scores[:, np.newaxis]
     joint[:, -1] = probabilities[:, -1] * (1 - scores)
-    return np.asarray(joint / joint.sum(axis=1, keepdims=True), np.float32)
+    joint /= joint.sum(axis=1, keepdims=True)
+    return joint

@@ -193,7 +193,7 @@ SETTINGS = (
         "DIGIT_BODY_TIMEOUT_SECONDS",
         "body_timeout_seconds",
         _seconds(0.1, 3600),
-        "15",
+        "14",
         "a number from 0.1 to 3600",
         "how long a request body may take to arrive",
     ),

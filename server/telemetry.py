@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.metrics import CHANCES, COUNTER, GAUGE, SECONDS, Metrics, Series
@@ -31,8 +30,8 @@ OTHER: Final = "other"
 _NO_RESPONSE: Final = 499
 """Stands in the log for a client that was gone before its answer; nginx has it so."""
 
-_SANE_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_TRACE: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+_SANE_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_TRACE: Final = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 """W3C Trace Context, 3.2: version, trace, parent, flags."""
 
 
@@ -127,17 +126,17 @@ class Telemetry:
             return
         start = time.perf_counter()
         record = scope["state"]["record"] = Record()
-        headers = Headers(scope=scope)
-        name = headers.get("x-request-id", "")
+        headers = dict(scope["headers"])
+        name = headers.get(b"x-request-id", b"")
         if not _SANE_ID.fullmatch(name):
-            name = os.urandom(8).hex()
+            name = os.urandom(8).hex().encode()
         status, sent = _NO_RESPONSE, 0
 
         async def send_and_count(message: Message) -> None:
             nonlocal status, sent
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-ID"] = name
+                message["headers"] = [*message["headers"], (b"x-request-id", name)]
             else:
                 sent += len(message.get("body", b""))
             await send(message)
@@ -147,7 +146,7 @@ class Telemetry:
         finally:
             seconds = time.perf_counter() - start
             self._count(scope, record, status, seconds)
-            _write(scope, record, name, headers, (status, sent, seconds))
+            _write(scope, record, name.decode(), headers, (status, sent, seconds))
 
     def _count(self, scope: Scope, record: Record, status: int, seconds: float) -> None:
         metrics = self._metrics
@@ -169,7 +168,11 @@ class Telemetry:
 
 
 def _write(
-    scope: Scope, record: Record, name: str, headers: Headers, end: tuple[int, int, float]
+    scope: Scope,
+    record: Record,
+    name: str,
+    headers: dict[bytes, bytes],
+    end: tuple[int, int, float],
 ) -> None:
     """Log one line; `end` is the status, the bytes of the answer and the seconds it took."""
     if not log.isEnabledFor(logging.INFO):
@@ -181,11 +184,11 @@ def _write(
         "status": status,
         "ms": round(seconds * 1e3, 2),
         "id": name,
-        "received": int(headers.get("content-length", 0)),
+        "received": int(headers.get(b"content-length", 0)),
         "sent": sent,
     }
-    if trace := _TRACE.fullmatch(headers.get("traceparent", "")):
-        members["trace"] = trace[1]
+    if trace := _TRACE.fullmatch(headers.get(b"traceparent", b"")):
+        members["trace"] = trace[1].decode()
     if record.confidences:
         members |= {"pictures": len(record.confidences), "digits": record.digits}
     if record.refusals:

@@ -6,20 +6,16 @@ import binascii
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
-from python_multipart import MultipartParser
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import parse_options_header
 from starlette.requests import Request
 
 from server.errors import (
     BodyTooLarge,
     ClientError,
     MalformedBase64,
-    MalformedForm,
     MalformedJson,
     NoPicture,
     TooManyPictures,
@@ -27,6 +23,7 @@ from server.errors import (
     UnsupportedCoding,
     UnsupportedFormat,
 )
+from server.forms import media_type, parse_form
 from server.header import sniff
 from server.settings import Settings
 
@@ -125,10 +122,10 @@ def parse_body(body: bytes, content_type: str, most: int) -> Upload:
         raise NoPicture("The body is empty; send a picture.")
     if sniff(body):
         return Upload([body], is_batch=False)
-    media_type, options = parse_options_header(content_type)
-    if media_type == b"multipart/form-data":
-        return _parse_form(body, options.get(b"boundary", b""), most)
-    if media_type == b"application/json" or body.lstrip().startswith(b"{"):
+    kind, parameters = media_type(content_type.encode("latin-1"))
+    if kind == b"multipart/form-data":
+        return _parse_form(body, parameters.get(b"boundary", b""), most)
+    if kind == b"application/json" or body.lstrip().startswith(b"{"):
         return _parse_json(body, most)
     raise UnsupportedFormat(
         "The body is neither a PNG, JPEG, WebP, GIF or BMP picture, nor a form "
@@ -136,74 +133,17 @@ def parse_body(body: bytes, content_type: str, most: int) -> Upload:
     )
 
 
-@dataclass
-class _Form:
-    """Collects the parts of a multipart body in memory, by the name of their field.
-
-    Its methods are the parser's callbacks. Starlette's own form parser writes larger files to disk.
-    """
-
-    most: int
-    parts: list[tuple[bytes, bytearray]] = field(default_factory=list)
-    is_complete: bool = False
-    _header: bytearray = field(default_factory=bytearray)
-    _value: bytearray = field(default_factory=bytearray)
-
-    def on_part_begin(self) -> None:
-        # Empty ones, too, take room: a body has room for hundreds of thousands.
-        if len(self.parts) >= self.most + _OTHER_FIELDS:
-            raise too_many_pictures(self.most)
-        self.parts.append((b"", bytearray()))
-
-    def on_header_field(self, data: bytes, start: int, end: int) -> None:
-        self._header += data[start:end]
-
-    def on_header_value(self, data: bytes, start: int, end: int) -> None:
-        self._value += data[start:end]
-
-    def on_header_end(self) -> None:
-        if self._header.lower() == b"content-disposition":
-            _, options = parse_options_header(bytes(self._value))
-            self.parts[-1] = options.get(b"name", b""), self.parts[-1][1]
-        self._header.clear()
-        self._value.clear()
-
-    def on_part_data(self, data: bytes, start: int, end: int) -> None:
-        self.parts[-1][1].extend(memoryview(data)[start:end])
-
-    def on_end(self) -> None:
-        self.is_complete = True
-
-    def field(self, name: bytes) -> list[bytes | ClientError]:
-        return [bytes(data) for part_name, data in self.parts if part_name == name]
-
-
 def _parse_form(body: bytes, boundary: bytes, most: int) -> Upload:
-    if not boundary:
-        raise MalformedForm("The content type of the form has no boundary.")
-    form = _Form(most)
-    try:
-        MultipartParser(
-            boundary,
-            {
-                "on_part_begin": form.on_part_begin,
-                "on_header_field": form.on_header_field,
-                "on_header_value": form.on_header_value,
-                "on_header_end": form.on_header_end,
-                "on_part_data": form.on_part_data,
-                "on_end": form.on_end,
-            },
-        ).write(body)
-    except FormParserError as error:
-        raise MalformedForm(
-            "The form does not keep to the syntax of multipart/form-data."
-        ) from error
-    if not form.is_complete:
-        raise MalformedForm("The form ends before its closing boundary.")
-    images = form.field(b"images")
-    if len(images) > most:
+    fields: dict[bytes, list[bytes | ClientError]] = {b"image": [], b"images": []}
+    for count, (name, data) in enumerate(parse_form(body, boundary)):
+        # Empty ones, too, take time: a body has room for hundreds of thousands.
+        if count >= most + _OTHER_FIELDS:
+            raise too_many_pictures(most)
+        if name in fields:
+            fields[name].append(data)
+    if len(fields[b"images"]) > most:
         raise too_many_pictures(most)
-    return _one_or_many(form.field(b"image"), images)
+    return _one_or_many(fields[b"image"], fields[b"images"])
 
 
 def _one_or_many(image: list[bytes | ClientError], images: list[bytes | ClientError]) -> Upload:

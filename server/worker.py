@@ -1,9 +1,14 @@
-"""The one thread on which pictures are decoded and read."""
+"""The one thread on which pictures are decoded and read, unless they are tiny."""
 
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
+
+from server.memory import give_back
+
+# Who sends photos one after the other has the next one there by then.
+_IDLE_SECONDS = 1.0
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -19,6 +24,7 @@ class Worker:
     def __init__(self) -> None:
         """Make a worker, whose thread starts with its first function."""
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="recognize")
+        self._rest: asyncio.TimerHandle | None = None
 
     async def run(
         self,
@@ -28,8 +34,18 @@ class Worker:
     ) -> Result:
         """Return what a function returns, or raise what it raises, once its turn has come."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, lambda: function(*args, **kwargs))
+        self._rest_no_more()
+        try:
+            return await loop.run_in_executor(self._executor, lambda: function(*args, **kwargs))
+        finally:
+            self._rest_no_more()
+            self._rest = loop.call_later(_IDLE_SECONDS, give_back)
 
     def close(self) -> None:
         """End the thread after the function that it is running; none that wait are run."""
+        self._rest_no_more()
         self._executor.shutdown(cancel_futures=True)
+
+    def _rest_no_more(self) -> None:
+        if self._rest:
+            self._rest.cancel()

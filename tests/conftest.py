@@ -1,10 +1,14 @@
 """What all tests share: the real model, the real app, and pictures that are drawn on the spot."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from coverage import Coverage
+from hypothesis import settings as hypothesis_settings
 from starlette.testclient import TestClient
+from xdist.scheduler import LoadScopeScheduling
 
 from server.app import create_app
 from server.image import Limits
@@ -13,7 +17,72 @@ from server.recognize import Recognizer
 from server.settings import REPOSITORY, Settings, load_settings
 from server.state import Readiness
 
-DATA = Path(__file__).parent / "data"
+TESTS = Path(__file__).parent
+DATA = TESTS / "data"
+
+# No deadline: how long an example takes says more of what else the machine does.
+hypothesis_settings.register_profile("short", deadline=None, max_examples=50)
+hypothesis_settings.register_profile("long", deadline=None, max_examples=1000)
+hypothesis_settings.load_profile("short")
+
+# The tests of one export, which takes longer than all else, share it; attacks have no company.
+TOGETHER = {
+    "tests/attack": ("fuzz", "overload", "restarts", "slow"),
+    "tests/export": ("main", "contract", "harvest", "locate_model", "to_onnx", "verify"),
+}
+GROUPS = {
+    f"{folder}/test_{name}.py": folder for folder, names in TOGETHER.items() for name in names
+}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Keep in one process the tests of a file, and those of some files."""
+    scheduler = LoadScopeScheduling(config, log)
+    scheduler._split_scope = lambda nodeid: GROUPS.get(file_of(nodeid), file_of(nodeid))
+    return scheduler
+
+
+def file_of(nodeid: str) -> str:
+    """Return the file that a test is in."""
+    return nodeid.partition("::")[0]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest."""
+    items.sort(key=lambda item: file_of(item.nodeid) not in GROUPS)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Measure coverage where it is asked for, of server/ by tests/server: all else is faster."""
+    folder = item.path.relative_to(TESTS).parts[0]
+    with ExitStack() as stack:
+        if folder != "server":
+            stack.enter_context(processes_unmeasured())
+        # These come first: of threads that live meanwhile, as the app's, nothing would be measured
+        # ever after.
+        if GROUPS.get(file_of(item.nodeid)) == "tests/export":
+            stack.enter_context(unmeasured())
+        return (yield)
+
+
+@contextmanager
+def processes_unmeasured() -> Iterator[None]:
+    """Start processes that do not measure what they run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+        yield
+
+
+@contextmanager
+def unmeasured() -> Iterator[None]:
+    """Do not measure what this process runs: torch's tracing takes twice as long when watched."""
+    if measuring := Coverage.current():
+        measuring.stop()
+    yield
+    if measuring:
+        measuring.start()
 
 
 @pytest.fixture(scope="session")

@@ -4,14 +4,15 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Thread
 
 from server.settings import REPOSITORY
 
-PATIENCE_SECONDS = 30
+# What takes a moment here may take long where others use the processors; it only ends what hangs.
+PATIENCE_SECONDS = 60
 STOP_SECONDS = 10
 
 
@@ -33,10 +34,12 @@ class Service:
         return self.process.wait(PATIENCE_SECONDS)
 
 
-def start(environ: Mapping[str, str], *arguments: str) -> subprocess.Popen[str]:
-    """Start `python -m server` with some variables set."""
+def start(
+    environ: Mapping[str, str], *arguments: str, under: Sequence[str] = ()
+) -> subprocess.Popen[str]:
+    """Start `python -m server` with some variables set, by itself or as a command's arguments."""
     return subprocess.Popen(
-        [sys.executable, "-m", "server", *arguments],
+        [*under, sys.executable, "-m", "server", *arguments],
         cwd=REPOSITORY,
         env={**os.environ, **environ},
         stdout=subprocess.PIPE,
@@ -46,10 +49,12 @@ def start(environ: Mapping[str, str], *arguments: str) -> subprocess.Popen[str]:
 
 
 @contextmanager
-def serving(environ: Mapping[str, str] | None = None) -> Iterator[Service]:
+def serving(
+    environ: Mapping[str, str] | None = None, under: Sequence[str] = ()
+) -> Iterator[Service]:
     """Run a server on a free port, without a wait at its end, for as long as a test needs it."""
     defaults = {"PORT": "0", "WEB_CONCURRENCY": "1", "DIGIT_DRAIN_SECONDS": "0"}
-    process = start({**defaults, **(environ or {})})
+    process = start({**defaults, **(environ or {})}, under=under)
     reader: Thread | None = None
     try:
         assert process.stdout

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -296,25 +297,30 @@ async def call(
     recognizer: Recognizer, settings: Settings, receive: AsyncIterator[dict[str, Any]], times: int
 ) -> list[dict[str, Any]]:
     """Send the app requests at once whose bodies arrive as ASGI messages; return what it starts."""
+    app = create_app(recognizer, settings, Readiness())
+    async with living(app) as state:
+        return await ask(app, state, receive, times)
+
+
+async def ask(
+    app: ASGIApp, state: dict[str, Any], receive: AsyncIterator[dict[str, Any]], times: int
+) -> list[dict[str, Any]]:
+    """Send a living app requests at once; return what it starts."""
     started = []
 
     async def send(message: Any) -> None:
         if message["type"] == "http.response.start":
             started.append(message)
 
-    app = create_app(recognizer, settings, Readiness())
-    async with living(app) as state:
-        scope: dict[str, Any] = {
-            "type": "http",
-            "method": "POST",
-            "path": PATH,
-            "query_string": b"",
-            "headers": [],
-        }
-        requests = [
-            app(scope | {"state": dict(state)}, receive.__anext__, send) for _ in range(times)
-        ]
-        await asyncio.gather(*requests)
+    scope: dict[str, Any] = {
+        "type": "http",
+        "method": "POST",
+        "path": PATH,
+        "query_string": b"",
+        "headers": [],
+    }
+    requests = [app(scope | {"state": dict(state)}, receive.__anext__, send) for _ in range(times)]
+    await asyncio.gather(*requests)
     return started
 
 
@@ -359,6 +365,28 @@ def test_busy(recognizer: Recognizer, settings: Settings) -> None:
     assert sorted(message["status"] for message in started) == [200, 200, 503, 503, 503]
     refused = next(message for message in started if message["status"] == 503)
     assert (b"retry-after", b"1") in refused["headers"]
+
+
+def test_the_tiny_do_not_wait(recognizer: Recognizer, settings: Settings, data: Path) -> None:
+    """A picture like MNIST's is answered while the thread that decodes others is at work."""
+
+    async def picture() -> AsyncIterator[dict[str, Any]]:
+        yield {"type": "http.request", "body": (data / "mnist-7.png").read_bytes()}
+
+    async def ask_beside_work() -> list[dict[str, Any]]:
+        app = create_app(recognizer, settings, Readiness())
+        done = threading.Event()
+        async with living(app) as state:
+            work = asyncio.create_task(state["worker"].run(done.wait, 60))
+            started = await ask(app, state, picture(), 1)
+            assert not work.done()
+            done.set()
+            await work
+        return started
+
+    (started,) = asyncio.run(ask_beside_work())
+
+    assert started["status"] == 200
 
 
 def test_health(client: TestClient) -> None:

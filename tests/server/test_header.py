@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image
 
-from server.header import Format, count_scans, sniff, webp_size
+from server.header import Format, count_scans, png_size, sniff, webp_size
 from tests.drawings import encode, seven
 
 
@@ -17,6 +17,16 @@ def test_sniff(image_format: Format) -> None:
 def test_sniff_nothing(data: bytes) -> None:
     """Other bytes are no format."""
     assert sniff(data) is None
+
+
+def test_png_size() -> None:
+    """A PNG says how large it is."""
+    assert png_size(encode(Image.new("RGB", (321, 45)), "PNG")) == (321, 45)
+
+
+def test_png_cut_short() -> None:
+    """A PNG without a whole header has no size."""
+    assert png_size(seven("PNG")[:18]) == (0, 0)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from server.errors import ClientError, CorruptImage, TooManyPixels, UnsupportedFormat
-from server.image import Limits, data_uri, decode, encode_png
+from server.image import Limits, data_uri, decode, encode_png, is_quick
 from tests.conftest import DATA
 from tests.drawings import encode, ramp, seven
 
@@ -283,6 +283,23 @@ def decode_or_refuse(data: bytes) -> None:
         return
     assert picture.pixels.dtype == np.uint8
     assert max(picture.pixels.shape) <= LIMITS.working_size
+
+
+@pytest.mark.parametrize(
+    ("picture", "quick"),
+    [
+        (encode(Image.new("L", (28, 28)), "PNG"), True),
+        (encode(Image.new("L", (1, 1024)), "PNG"), True),
+        (encode(Image.new("L", (28, 28)), "PNG") + bytes(4096), False),
+        (encode(Image.new("L", (33, 32)), "PNG"), False),
+        (encode(Image.new("L", (28, 28)), "GIF"), False),
+        (b"", False),
+    ],
+    ids=["MNIST's", "narrow", "padded", "larger", "GIF", "nothing"],
+)
+def test_is_quick(picture: bytes, quick: bool) -> None:
+    """Few pixels in few bytes of the simplest format."""
+    assert is_quick(picture) == quick
 
 
 def test_png_and_data_uri() -> None:

@@ -139,3 +139,13 @@ def test_no_working_size(tmp_path: Path, settings: Settings, value: str) -> None
 
     with pytest.raises(UnusableModel, match=r"^\S+sizeless\.onnx: [^\n]+working_size[^\n]+$"):
         load_locator(path)
+
+
+def test_no_figures(tmp_path: Path, settings: Settings) -> None:
+    """A classifier that says nothing of itself is used, and states no accuracy."""
+    model = onnx.load(REPOSITORY / settings.classifier)
+    del model.metadata_props[:]
+    path = tmp_path / "silent.onnx"
+    onnx.save(model, path)
+
+    assert load_classifier(path).accuracy == ""

@@ -43,6 +43,14 @@ def received(link: socket.socket) -> bytes:
     return b"".join(parts)
 
 
+def one_answer(link: socket.socket) -> bytes:
+    """Return an answer in JSON, which a next one may follow."""
+    answer = b""
+    while not answer.endswith(b"}"):
+        answer += link.recv(2**16)
+    return answer
+
+
 def assert_problem(answer: bytes, status: int, code: str) -> None:
     head, _, body = answer.partition(b"\r\n\r\n")
     assert answer.count(b"HTTP/1.1 ") == 1
@@ -195,3 +203,42 @@ def test_slow_connections_disturb_nobody(service: Service) -> None:
     for link in links:
         assert received(link).startswith(b"HTTP/1.1 408 ")
         link.close()
+
+
+@pytest.fixture(scope="module")
+def long_lived() -> Iterator[Service]:
+    """A server that waits long for a body or a next request, but not for headers."""
+    environ = {
+        "DIGIT_HEADER_TIMEOUT_SECONDS": "0.5",
+        "DIGIT_BODY_TIMEOUT_SECONDS": "9",
+        "DIGIT_KEEP_ALIVE_SECONDS": "9",
+    }
+    with serving(environ) as service:
+        yield service
+
+
+def test_a_request_in_time_is_held_to_no_deadline(long_lived: Service) -> None:
+    """The connection is there for the next one, long after the first had to be there."""
+    with socket.create_connection(("localhost", long_lived.port), PATIENCE_SECONDS) as link:
+        link.sendall(GET + b"\r\n")
+        first = one_answer(link)
+        time.sleep(0.8)
+        link.sendall(GET + b"Connection: close\r\n\r\n")
+        second = received(link)
+    assert first.startswith(b"HTTP/1.1 200 ")
+    assert second.startswith(b"HTTP/1.1 200 ")
+
+
+def test_each_part_of_a_request_has_a_deadline_of_its_own(long_lived: Service) -> None:
+    """A body may take longer than headers; those of the next request are waited for no longer."""
+    with socket.create_connection(("localhost", long_lived.port), PATIENCE_SECONDS) as link:
+        link.sendall(POST + b"Content-Length: %d\r\n\r\n" % len(SEVEN))
+        time.sleep(0.8)
+        link.sendall(SEVEN)
+        first = one_answer(link)
+        start = time.monotonic()
+        link.sendall(GET)
+        second = received(link)
+    assert first.startswith(b"HTTP/1.1 200 ")
+    assert_problem(second, 408, "too_slow")
+    assert time.monotonic() - start < 6

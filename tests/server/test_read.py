@@ -128,7 +128,7 @@ def test_fault(
     data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A fault of the reader ends its row, not the run."""
-    monkeypatch.setattr(read, "_bytes_of", lambda *_: None)
+    monkeypatch.setattr(read, "bytes_of", lambda *_: None)
 
     assert main(["read", str(data / "7.png")], {}) == 1
     assert json.loads(capsys.readouterr().out)["problem"]["code"] == "internal_error"

@@ -6,6 +6,22 @@ import threading
 import pytest
 
 from server.worker import Worker
+from tests.server.test_memory import mebibytes
+
+RESTING = """
+import asyncio
+from server.worker import Worker
+
+async def run():
+    worker = Worker()
+    await worker.run(hold_and_free)
+    before = resident()
+    await asyncio.sleep(1.5)
+    worker.close()
+    return before - resident()
+
+print(asyncio.run(run()))
+"""
 
 
 def test_one_thread() -> None:
@@ -34,3 +50,8 @@ def test_error_comes_back() -> None:
 
     with pytest.raises(ValueError, match="invalid literal"):
         asyncio.run(run())
+
+
+def test_memory_is_given_back() -> None:
+    """Once nothing was asked of it for a second."""
+    assert mebibytes(RESTING) > 32

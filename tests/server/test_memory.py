@@ -1,0 +1,61 @@
+"""What is freed, and whether the system has it back; in processes that held nothing before."""
+
+import subprocess
+import sys
+
+from server.settings import REPOSITORY
+
+HOLDING = """
+import threading
+from pathlib import Path
+from server.memory import give_back, share_one_heap
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 >> 20
+
+def hold_and_free():
+    # 64 MiB in pieces that come from the heap; all but the last are free again.
+    kept.append([bytes([1]) * 65536 for _ in range(1024)][-1])
+
+kept = []
+"""
+GIVING_BACK = """
+hold_and_free()
+before = resident()
+give_back()
+print(before - resident())
+"""
+SHARING = """
+share_one_heap()
+end = threading.Event()
+sizes = []
+
+def live():
+    hold_and_free()
+    sizes.append(resident())
+    end.wait()
+
+threads = [threading.Thread(target=live) for _ in range(3)]
+for count, thread in enumerate(threads, 1):
+    thread.start()
+    while len(sizes) < count:
+        pass
+end.set()
+print(sizes[2] - sizes[0])
+"""
+
+
+def mebibytes(code: str) -> int:
+    """Return what a process prints that runs some code."""
+    command = [sys.executable, "-c", HOLDING + code]
+    return int(subprocess.check_output(command, cwd=REPOSITORY, text=True))
+
+
+def test_what_is_free_is_given_back() -> None:
+    """Though something in use lies behind it."""
+    assert mebibytes(GIVING_BACK) > 32
+
+
+def test_threads_share_a_heap() -> None:
+    """What one thread has freed is there for the next, which has no heap of its own."""
+    assert mebibytes(SHARING) < 16
