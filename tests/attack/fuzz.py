@@ -6,7 +6,6 @@ Every input has a number, from which alone it is made: what fails once can be ma
 import argparse
 import io
 import json
-import logging
 import sys
 import traceback
 from collections.abc import Callable
@@ -133,7 +132,6 @@ def main(argv: list[str]) -> int:
     parser.add_argument("count", type=int, nargs="?", default=1_000_000)
     parser.add_argument("--first", type=int, default=0, help="number of the first input")
     arguments = parser.parse_args(argv)
-    logging.getLogger("python_multipart").setLevel(logging.ERROR)
     attacked, harm = targets(), 0
     with Progress("fuzz", arguments.count) as bar:
         for done in range(arguments.count):

@@ -104,16 +104,21 @@ async def ask(port: int, line: str, body: bytes, outcome: Outcome) -> None:
     outcome.note(status, time.monotonic() - begin)
 
 
-async def flood(service: Service, count: int) -> Outcome:
-    """Send so many pictures of 20 megapixels at once."""
-    stream = io.BytesIO()
-    Image.radial_gradient("L").resize((5164, 3873)).convert("RGB").save(stream, "JPEG")
+async def flood(service: Service, count: int, picture: bytes | None = None) -> Outcome:
+    """Send a picture so often at once, of 20 megapixels if none is given."""
     outcome = Outcome()
-    picture = stream.getvalue()
+    picture = picture or large()
     await asyncio.gather(
         *(ask(service.port, "POST /recognize.json", picture, outcome) for _ in range(count))
     )
     return outcome
+
+
+def large() -> bytes:
+    """Return a JPEG of 20 megapixels."""
+    stream = io.BytesIO()
+    Image.radial_gradient("L").resize((5164, 3873)).convert("RGB").save(stream, "JPEG")
+    return stream.getvalue()
 
 
 def main(argv: list[str]) -> int:

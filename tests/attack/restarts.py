@@ -16,7 +16,7 @@ from tests.drawings import seven
 from tests.processes import PATIENCE_SECONDS, Service, serving
 
 SEVEN = seven()
-CLIENTS = 8
+CLIENTS = 4
 
 
 @dataclass
@@ -69,16 +69,18 @@ class Load:
 
 
 @contextmanager
-def load(port: int) -> Iterator[Load]:
-    """Keep clients asking."""
+def load(port: int, count: int) -> Iterator[Load]:
+    """Keep so many clients asking."""
     it = Load(port)
-    clients = [threading.Thread(target=it.ask) for _ in range(CLIENTS)]
+    clients = [threading.Thread(target=it.ask) for _ in range(count)]
     for client in clients:
         client.start()
-    yield it
-    it.is_over = True
-    for client in clients:
-        client.join()
+    try:
+        yield it
+    finally:
+        it.is_over = True
+        for client in clients:
+            client.join()
 
 
 def workers(service: Service) -> set[int]:
@@ -87,10 +89,10 @@ def workers(service: Service) -> set[int]:
     return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
 
 
-def renew(times: int) -> Load:
+def renew(times: int, clients: int = CLIENTS) -> Load:
     """Renew all processes by SIGHUP so often, one renewal after the other."""
     with serving({"WEB_CONCURRENCY": "2", "DIGIT_DRAIN_SECONDS": "0.2"}) as service:
-        with load(service.port) as it:
+        with load(service.port, clients) as it:
             for _ in range(times):
                 old = workers(service)
                 service.process.send_signal(signal.SIGHUP)
@@ -98,12 +100,12 @@ def renew(times: int) -> Load:
         return it
 
 
-def kill(times: int) -> tuple[Load, float]:
+def kill(times: int, clients: int = CLIENTS) -> tuple[Load, float]:
     """Kill a process so often; return also how long it took at most until there were two again."""
     longest = 0.0
     with serving({"WEB_CONCURRENCY": "2"}) as service:
         _wait(lambda: len(workers(service)) == 2)
-        with load(service.port) as it:
+        with load(service.port, clients) as it:
             for _ in range(times):
                 victim = min(workers(service))
                 begin = time.monotonic()
@@ -114,20 +116,53 @@ def kill(times: int) -> tuple[Load, float]:
         return it, longest
 
 
-def stop(times: int) -> tuple[Load, float]:
-    """Stop a server so often under load; return the sum, and the longest time until it was gone."""
-    total, longest = Load(0), 0.0
+@dataclass
+class Stops:
+    """What became of requests when servers were stopped.
+
+    Attributes:
+        answered, lost: as of a load.
+        gone_after: seconds until the server had ended, at the most.
+        unready_after: seconds until it said that it is not ready, at the most.
+    """
+
+    answered: int = 0
+    lost: int = 0
+    gone_after: float = 0.0
+    unready_after: float = 0.0
+
+
+def stop(times: int, clients: int = CLIENTS) -> Stops:
+    """Stop a server so often under load."""
+    stops = Stops()
     for _ in range(times):
         environ = {"WEB_CONCURRENCY": "2", "DIGIT_DRAIN_SECONDS": "0.5"}
-        with serving(environ) as service, load(service.port) as it:
-            time.sleep(0.5)
-            begin = time.monotonic()
-            assert service.stop() == 0
-            longest = max(longest, time.monotonic() - begin)
-            it.is_over = True
-        total.answered += it.answered
-        total.lost += it.lost
-    return total, longest
+        with serving(environ) as service:
+            _wait(lambda service=service: len(workers(service)) == 2)
+            with load(service.port, clients) as it:
+                time.sleep(0.5)
+                begin = time.monotonic()
+                service.process.terminate()
+                _wait(lambda port=service.port: not is_ready(port))
+                stops.unready_after = max(stops.unready_after, time.monotonic() - begin)
+                assert service.process.wait(PATIENCE_SECONDS) == 0
+                stops.gone_after = max(stops.gone_after, time.monotonic() - begin)
+                it.is_over = True
+        stops.answered += it.answered
+        stops.lost += it.lost
+    return stops
+
+
+def is_ready(port: int) -> bool:
+    """Ask whether a server is ready."""
+    link = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
+    try:
+        link.request("GET", "/readyz")
+        return link.getresponse().status == http.client.OK
+    except ConnectionError:
+        return False
+    finally:
+        link.close()
 
 
 def _wait(condition: object) -> None:
@@ -142,19 +177,23 @@ def main(argv: list[str]) -> int:
     """Do all three; return 1 if a request was lost that should not have been."""
     parser = argparse.ArgumentParser(prog="python -m tests.attack.restarts", description=__doc__)
     parser.add_argument("--times", type=int, default=20)
-    times = parser.parse_args(argv).times
-    renewed = renew(times)
-    killed, served_after = kill(times)
-    stopped, gone_after = stop(times)
+    parser.add_argument("--stops", type=int, default=50)
+    parser.add_argument("--clients", type=int, default=32)
+    arguments = parser.parse_args(argv)
+    times, clients = arguments.times, arguments.clients
+    renewed = renew(times, clients)
+    killed, served_after = kill(times, clients)
+    stopped = stop(arguments.stops, clients)
     # A killed process takes with it what it was answering: one request for each client at most.
-    most = times * CLIENTS
+    most = times * clients
     sys.stdout.write(
         f"{times} renewals: {renewed.answered} answered, {renewed.refused} refused, "
         f"{renewed.lost} lost\n"
         f"{times} kills: {killed.answered} answered, {killed.refused} refused, {killed.lost} lost "
         f"in flight (at most {most}), two processes again after {served_after:.2f} s at most\n"
-        f"{times} stops: {stopped.answered} answered, {stopped.lost} lost, "
-        f"gone after {gone_after:.1f} s at most\n"
+        f"{arguments.stops} stops: {stopped.answered} answered, {stopped.lost} lost; at most "
+        f"not ready after {stopped.unready_after * 1e3:.0f} ms, gone after "
+        f"{stopped.gone_after:.1f} s\n"
     )
     return int(renewed.refused + renewed.lost + killed.refused + stopped.lost > 0)
 

@@ -20,8 +20,9 @@ GOOD = b"POST /recognize.json HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%
     len(SEVEN),
     SEVEN,
 )
-# How each kind begins, and what it sends once a second from then on.
-KINDS = {
+# How each kind begins, and what it sends once a second from then on; None: it is gone, though its
+# connection is not.
+KINDS: dict[str, tuple[bytes, bytes | None]] = {
     "silent": (b"", b""),
     "headers": (b"POST /recognize.json HTTP/1.1\r\nHost: a\r\n", b"X-A: a\r\n"),
     "body": (b"POST /recognize.json HTTP/1.1\r\nHost: a\r\nContent-Length: 99999\r\n\r\n", b"a"),
@@ -31,7 +32,10 @@ KINDS = {
     ),
     "idle": (b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", b""),
     "blank": (b"\r\n", b"\r\n"),
+    "half": (b"POST /recognize.json HTTP/1.1\r\nHost: a\r\n", None),
 }
+# These have asked for all that they began, or will never read an answer.
+NOTHING_TO_SAY = {"idle", "half"}
 GOOD_CLIENTS = 4
 
 
@@ -43,6 +47,7 @@ class Outcome:
         before, meanwhile: 99th percentile of a good client's answers, in seconds.
         failed: good requests without a 200.
         left: slow connections that were still open at the end, by kind.
+        unsaid: those that were ended without a 408 that says why, by kind.
         longest: seconds until the last of the others was ended.
         grown: bytes of resident memory, at the most.
     """
@@ -51,6 +56,7 @@ class Outcome:
     meanwhile: float
     failed: int
     left: Counter[str]
+    unsaid: Counter[str]
     longest: float
     grown: int
 
@@ -65,9 +71,17 @@ async def attack(service: Service, slow: int, seconds: float) -> Outcome:
     meanwhile, failed = await ask(service.port, seconds)
     grown = resident(service) - first
     ended = await hold
-    left = Counter(kind for kind, end in zip(kinds, ended, strict=True) if end is None)
-    longest = max((end for end in ended if end is not None), default=0.0)
-    return Outcome(before, meanwhile, failed, left, longest, grown)
+    left: Counter[str] = Counter()
+    unsaid: Counter[str] = Counter()
+    longest = 0.0
+    for kind, end in zip(kinds, ended, strict=True):
+        if end is None:
+            left[kind] += 1
+            continue
+        longest = max(longest, end.seconds)
+        if kind not in NOTHING_TO_SAY and not end.answer.startswith(b"HTTP/1.1 408"):
+            unsaid[kind] += 1
+    return Outcome(before, meanwhile, failed, left, unsaid, longest, grown)
 
 
 def resident(service: Service) -> int:
@@ -99,22 +113,36 @@ async def ask(port: int, seconds: float) -> tuple[float, int]:
     return quantiles(spent, n=100)[98], failed
 
 
-async def drag(port: int, kind: str, end: float) -> float | None:
-    """Hold a connection as long as it is let; return after how many seconds it was ended."""
+@dataclass(frozen=True)
+class End:
+    """After how many seconds a connection was ended, and what had come on it first."""
+
+    seconds: float
+    answer: bytes
+
+
+async def drag(port: int, kind: str, end: float) -> End | None:
+    """Hold a connection as long as it is let; return how it was ended, or None if it was not."""
     begin = time.monotonic()
+    answer = b""
     first, again = KINDS[kind]
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(first)
+        if again is None:
+            writer.write_eof()
         while (now := time.monotonic()) < end:
             try:
                 async with asyncio.timeout(1):
-                    if not await reader.read(1000):
-                        return now - begin
+                    part = await reader.read(1000)
+                if not part:
+                    return End(now - begin, answer)
+                answer = answer or part
             except TimeoutError:
-                writer.write(again)
-    except ConnectionError:
-        return time.monotonic() - begin
+                if again:
+                    writer.write(again)
+    except OSError:
+        return End(time.monotonic() - begin, answer)
     finally:
         writer.close()
     return None
@@ -130,10 +158,11 @@ def main(argv: list[str]) -> int:
         outcome = asyncio.run(attack(service, arguments.connections, arguments.seconds))
     sys.stdout.write(
         f"good clients: p99 {outcome.before * 1e3:.1f} ms before, {outcome.meanwhile * 1e3:.1f} ms "
-        f"meanwhile, {outcome.failed} failed\nslow ones: {outcome.left.total()} left, the last "
-        f"ended after {outcome.longest:.1f} s\nmemory: {outcome.grown / 2**20:+.1f} MB\n"
+        f"meanwhile, {outcome.failed} failed\nslow ones: {outcome.left.total()} left, "
+        f"{outcome.unsaid.total()} ended without 408, the last after {outcome.longest:.1f} s\n"
+        f"memory: {outcome.grown / 2**20:+.1f} MB\n"
     )
-    return int(outcome.failed > 0 or outcome.left.total() > 0)
+    return int(outcome.failed + outcome.left.total() + outcome.unsaid.total() > 0)
 
 
 if __name__ == "__main__":

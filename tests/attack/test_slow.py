@@ -18,4 +18,5 @@ def test_slow_clients() -> None:
 
     assert outcome.failed == 0
     assert not outcome.left
+    assert not outcome.unsaid
     assert outcome.grown < 25 * 2**20
