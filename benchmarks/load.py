@@ -1,0 +1,271 @@
+"""One service under load: how much it does, what that costs, and how soon it is there.
+
+The service has one core to itself and wrk the other, so that neither takes time from the other. On
+Linux only: what a process costs is read in /proc.
+"""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Final
+
+from server.settings import REPOSITORY
+
+PATH: Final = "/recognize.json"
+SERVICE_CORE, LOAD_CORE = 0, 1
+WARM_UP_SECONDS: Final = 1
+REST_SECONDS: Final = 2
+"""Before memory is read: what was used for a moment only should be free again by then."""
+START_SECONDS: Final = 60
+
+
+class BenchmarkError(Exception):
+    """A benchmark cannot run, or its service did not answer rightly; the message says why."""
+
+
+@dataclass(frozen=True)
+class Body:
+    """What is posted; None as a whole is a GET.
+
+    Attributes:
+        data: the bytes.
+        content_type: of them.
+    """
+
+    data: bytes
+    content_type: str
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service to be measured.
+
+    Attributes:
+        name: in the table.
+        command: what starts it, after the interpreter; PORT stands for the port.
+        python: the interpreter, in the environment that has what it needs.
+    """
+
+    name: str
+    command: Sequence[str]
+    python: Path
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one run showed.
+
+    Attributes:
+        start: seconds from the process's start to the first right answer.
+        idle: MB of memory after that, all processes together, shared pages shared out (PSS).
+        after: the same after the load and a moment of rest.
+        rate: requests a second.
+        cpu: microseconds of processor time that a request took, in all processes.
+        p50: milliseconds within which half of the requests were answered.
+        p99: the same of 99 %.
+    """
+
+    start: float
+    idle: float
+    after: float
+    rate: float
+    cpu: float
+    p50: float
+    p99: float
+
+
+def measure(
+    service: Service, body: Body | None, connections: int, seconds: float, folder: Path
+) -> Measured:
+    """Return what a service shows when it is started and loaded.
+
+    Args:
+        service: what is started.
+        body: what is posted to it.
+        connections: how many ask at once, each as soon as it has its answer.
+        seconds: how long.
+        folder: for what wrk has to read.
+
+    Raises:
+        BenchmarkError: it does not start, or an answer is not 200.
+    """
+    with running(service, body) as (process, port, start):
+        load = partial(wrk, port, body, connections, folder=folder)
+        idle = memory(process.pid)
+        load(seconds=WARM_UP_SECONDS)
+        before = cpu_seconds(process.pid)
+        figures = load(seconds=seconds)
+        spent = cpu_seconds(process.pid) - before
+        time.sleep(REST_SECONDS)
+        if figures["failed"]:
+            raise BenchmarkError(f"{service.name}: {figures['failed']} requests failed")
+        return Measured(
+            start=start,
+            idle=idle,
+            after=memory(process.pid),
+            rate=figures["requests"] / figures["microseconds"] * 1e6,
+            cpu=spent / figures["requests"] * 1e6,
+            p50=figures["p50"] / 1e3,
+            p99=figures["p99"] / 1e3,
+        )
+
+
+@contextmanager
+def running(
+    service: Service, body: Body | None, workers: int = 1
+) -> Iterator[tuple[subprocess.Popen[bytes], int, float]]:
+    """Run a service; yield its process, its port and how long it took to the first answer.
+
+    One worker has one core to itself; several have all that there are.
+    """
+    port = _free_port()
+    command = [str(service.python), *(part.replace("PORT", str(port)) for part in service.command)]
+    environment = {**os.environ, "PORT": str(port), "WEB_CONCURRENCY": str(workers)}
+    begin = time.perf_counter()
+    process = subprocess.Popen(
+        command,
+        cwd=REPOSITORY,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=partial(_pin, SERVICE_CORE) if workers == 1 else None,
+    )
+    try:
+        _await_answer(service, process, port, body)
+        yield process, port, time.perf_counter() - begin
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def wrk(
+    port: int, body: Body | None, connections: int, seconds: float, folder: Path
+) -> Mapping[str, int]:
+    """Return the figures of `post.lua` after asking a port for some seconds.
+
+    Raises:
+        BenchmarkError: wrk is not installed, or has no figures.
+    """
+    program = shutil.which("wrk")
+    if program is None:
+        raise BenchmarkError("wrk is not installed: `apt-get install wrk`, or `brew install wrk`")
+    script = Path(__file__).with_name("post.lua")
+    command = [program, "-t1", f"-c{connections}", f"-d{seconds:.0f}s", "--timeout", "30s"]
+    command += ["-s", str(script), f"http://127.0.0.1:{port}{PATH}"]
+    if body is not None:
+        path = folder / "body"
+        path.write_bytes(body.data)
+        command += ["--", str(path), body.content_type]
+    output = subprocess.run(
+        command, capture_output=True, text=True, check=False, preexec_fn=partial(_pin, LOAD_CORE)
+    )
+    line = output.stdout.strip().rpartition("\n")[2]
+    if not line.startswith("{"):
+        raise BenchmarkError(f"wrk says: {output.stderr or output.stdout}")
+    figures: dict[str, int] = json.loads(line)
+    return figures
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time that a process and its children have taken."""
+    ticks = 0
+    for member in _tree(pid):
+        # The name, in parentheses, may hold anything; behind it are numbers.
+        fields = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def memory(pid: int) -> float:
+    """Return the memory of a process and its children in MB, shared pages shared out."""
+    total = 0
+    for member in _tree(pid):
+        rollup = Path(f"/proc/{member}/smaps_rollup").read_text()
+        found = re.search(r"^Pss:\s+(\d+) kB", rollup, re.MULTILINE)
+        total += int(found[1]) if found else 0
+    return total * 1024 / 1e6
+
+
+def installed(python: Path) -> float:
+    """Return how many MB are installed for an interpreter, pip aside."""
+    (packages,) = (python.parent.parent / "lib").glob("python3*/site-packages")
+    files = (file for file in packages.rglob("*") if file.is_file())
+    return (
+        sum(
+            file.stat().st_size
+            for file in files
+            if not file.relative_to(packages).parts[0].startswith("pip")
+        )
+        / 1e6
+    )
+
+
+def _tree(pid: int) -> list[int]:
+    """Return a process and all that descend from it."""
+    children = [
+        int(child)
+        for path in Path(f"/proc/{pid}/task").glob("*/children")
+        for child in path.read_text().split()
+    ]
+    return [pid, *(member for child in children for member in _tree(child))]
+
+
+def _pin(core: int) -> None:
+    if len(os.sched_getaffinity(0)) > 1:
+        os.sched_setaffinity(0, {core})
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _await_answer(
+    service: Service, process: subprocess.Popen[bytes], port: int, body: Body | None
+) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise BenchmarkError(f"{service.name} ended with status {process.returncode}")
+        try:
+            answer = _ask(port, body)
+        except (OSError, HTTPException):
+            time.sleep(0.005)
+            continue
+        if answer == "7":
+            return
+        raise BenchmarkError(f"{service.name} read {answer!r}, which is no 7")
+    raise BenchmarkError(f"{service.name} has not answered within {START_SECONDS} s")
+
+
+def _ask(port: int, body: Body | None) -> object:
+    connection = HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        if body is None:
+            connection.request("GET", PATH)
+        else:
+            connection.request("POST", PATH, body.data, {"Content-Type": body.content_type})
+        response = connection.getresponse()
+        content = response.read()
+        if response.status != HTTPStatus.OK:
+            return f"status {response.status}"
+        return json.loads(content).get("number")
+    finally:
+        connection.close()

@@ -1,0 +1,141 @@
+"""What is promised beside speed: who waits for whom, what a batch costs, what processes share.
+
+Each is a ratio within one run of ours, so that a slow machine says the same as a fast one.
+"""
+
+import statistics
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Final
+
+from benchmarks.load import PATH, Body, Service, cpu_seconds, memory, running, wrk
+
+CONNECTIONS: Final = 8
+MANY: Final = 64
+WORKERS: Final = 4
+Row = tuple[str, str]
+
+
+def promises(
+    service: Service, small: Body, batch: tuple[Body, int], seconds: float, folder: Path
+) -> list[Row]:
+    """Return what is promised and what was measured, in words.
+
+    Args:
+        service: ours.
+        small: one small picture.
+        batch: many of the same as one body, and how many.
+        seconds: of each load.
+        folder: for what wrk has to read.
+    """
+    with running(service, small) as (process, port, _):
+        wrk(port, small, CONNECTIONS, 1, folder)
+        one, rate = _cost(process.pid, lambda: wrk(port, small, CONNECTIONS, seconds, folder))
+        many, _ = _cost(process.pid, lambda: wrk(port, batch[0], CONNECTIONS, seconds, folder))
+        crowd, newcomers = _crowded(port, small, seconds, folder)
+        calm = paced(port, small, rate / 2, seconds)
+    together, spread = _processes(service, small, seconds, folder)
+    p50, p99 = _percentile(calm, 0.5), _percentile(calm, 0.99)
+    return [
+        (
+            f"{batch[1]} pictures in one request, of what as many requests cost",
+            f"{many / (batch[1] * one):.0%}",
+        ),
+        (
+            f"p99 / p50 at {MANY} connections that saturate it",
+            f"{crowd[1] / crowd[0]:.1f} ({crowd[1]:.0f} / {crowd[0]:.0f} ms)",
+        ),
+        (
+            "a new connection's first answer meanwhile, median and worst",
+            f"{statistics.median(newcomers):.0f} and {max(newcomers):.0f} ms",
+        ),
+        ("p99 / p50 at half of what saturates it", f"{p99 / p50:.1f} ({p99:.1f} / {p50:.1f} ms)"),
+        (f"{WORKERS} workers and their master when ready, together", f"{together:.0f} MB"),
+        ("two workers on two cores, wrk beside them, of one on one", f"{spread / rate:.1f} x"),
+    ]
+
+
+def paced(port: int, body: Body, rate: float, seconds: float) -> list[float]:
+    """Return how many milliseconds requests took that were sent at a rate, ready or not.
+
+    From when each was due, so that what waits behind a slow one counts as slow, too.
+    """
+    times: list[float] = []
+    begin = time.perf_counter()
+
+    def ask(number: int) -> None:
+        connection = HTTPConnection("127.0.0.1", port, timeout=30)
+        for k in range(number, int(rate * seconds), CONNECTIONS):
+            due = begin + k / rate
+            time.sleep(max(0.0, due - time.perf_counter()))
+            _post(connection, body)
+            times.append((time.perf_counter() - due) * 1e3)
+        connection.close()
+
+    _together([partial(ask, number) for number in range(CONNECTIONS)])
+    return times
+
+
+def _crowded(
+    port: int, body: Body, seconds: float, folder: Path
+) -> tuple[tuple[float, float], list[float]]:
+    """Return p50 and p99 of many connections, and what those who came meanwhile waited, in ms."""
+    figures: dict[str, int] = {}
+
+    def crowd() -> None:
+        figures.update(wrk(port, body, MANY, seconds + 0.5, folder))
+
+    waited: list[float] = []
+    end = time.perf_counter() + seconds
+
+    def come() -> None:
+        while time.perf_counter() < end:
+            time.sleep(0.1)
+            start = time.perf_counter()
+            connection = HTTPConnection("127.0.0.1", port, timeout=30)
+            _post(connection, body)
+            waited.append((time.perf_counter() - start) * 1e3)
+            connection.close()
+
+    _together([crowd, come])
+    return (figures["p50"] / 1e3, figures["p99"] / 1e3), waited
+
+
+def _processes(service: Service, body: Body, seconds: float, folder: Path) -> tuple[float, float]:
+    """Return the memory of several workers, and how many requests a second two of them answer."""
+    with running(service, body, WORKERS) as (process, _, _):
+        time.sleep(3)  # it answers as soon as the first of them is ready
+        together = memory(process.pid)
+    with running(service, body, 2) as (_, port, _):
+        time.sleep(1)
+        figures = wrk(port, body, CONNECTIONS, seconds, folder)
+    return together, figures["requests"] / figures["microseconds"] * 1e6
+
+
+def _cost(pid: int, load: Callable[[], Mapping[str, int]]) -> tuple[float, float]:
+    """Return the seconds of processor time that a request took, and requests a second."""
+    before = cpu_seconds(pid)
+    figures = load()
+    spent = cpu_seconds(pid) - before
+    return spent / figures["requests"], figures["requests"] / figures["microseconds"] * 1e6
+
+
+def _post(connection: HTTPConnection, body: Body) -> None:
+    connection.request("POST", PATH, body.data, {"Content-Type": body.content_type})
+    connection.getresponse().read()
+
+
+def _together(tasks: Sequence[Callable[[], None]]) -> None:
+    threads = [threading.Thread(target=task) for task in tasks]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def _percentile(values: Sequence[float], share: float) -> float:
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))]
