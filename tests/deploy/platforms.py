@@ -108,6 +108,12 @@ def kubernetes() -> Platform:
     return _in_container("Kubernetes", container, {"KUBERNETES_SERVICE_HOST": "10.0.0.1"})
 
 
+def kserve() -> Platform:
+    """The runtime's container."""
+    (container,) = load("deploy/kserve/digits.yaml")["spec"]["containers"]
+    return _in_container("KServe", container, {"KUBERNETES_SERVICE_HOST": "10.0.0.1"})
+
+
 def systemd() -> Platform:
     """The unit's command and variables."""
     lines = (REPOSITORY / "deploy/systemd/digits.service").read_text().splitlines()
@@ -129,5 +135,6 @@ PLATFORMS = [
     fly(),
     cloud_run(),
     kubernetes(),
+    kserve(),
     systemd(),
 ]

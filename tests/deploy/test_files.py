@@ -48,20 +48,51 @@ def test_kubernetes() -> None:
     judge(tool("kubernetes-validate", HERE), "--strict", "deploy/kubernetes/digits.yaml")
 
 
-def test_containers(tmp_path: Path) -> None:
-    """Cloud Run takes containers as Kubernetes does, which knows every field of ours."""
-    spec = yaml.safe_load((DEPLOY / "cloudrun/service.yaml").read_text())["spec"]
-    containers = spec["template"]["spec"]["containers"]
+def containers_of(file: str) -> list[dict[str, Any]]:
+    """Return the containers in the first resource of a file."""
+    spec = next(yaml.safe_load_all((DEPLOY / file).read_text()))["spec"]
+    containers: list[dict[str, Any]] = spec.get("template", {}).get("spec", spec)["containers"]
+    return containers
+
+
+@pytest.mark.parametrize("file", ["cloudrun/service.yaml", "kserve/digits.yaml"])
+def test_containers(file: str, tmp_path: Path) -> None:
+    """Containers are as Kubernetes takes them, which knows every field of ours."""
     pod: dict[str, Any] = {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": "digits"},
         # Cloud Run names containers itself.
-        "spec": {"containers": [{"name": "unnamed", **container} for container in containers]},
+        "spec": {
+            "containers": [{"name": "unnamed", **container} for container in containers_of(file)]
+        },
     }
     (tmp_path / "pod.json").write_text(json.dumps(pod))
 
     judge(tool("kubernetes-validate", HERE), "--strict", str(tmp_path / "pod.json"))
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_kserve(number: int, tmp_path: Path) -> None:
+    """Each resource has only names and values that KServe's reference knows."""
+    resource = list(yaml.safe_load_all((DEPLOY / "kserve/digits.yaml").read_text()))[number]
+    (tmp_path / "resource.json").write_text(json.dumps(resource))
+
+    check = tool("check-jsonschema", HERE)
+    judge(
+        check, "--schemafile", "tests/deploy/schemas/kserve.json", str(tmp_path / "resource.json")
+    )
+
+
+def test_kserve_finds_the_runtime() -> None:
+    """The service asks for a runtime, a format and a protocol that the runtime has."""
+    runtime, service = yaml.safe_load_all((DEPLOY / "kserve/digits.yaml").read_text())
+    model, spec = service["spec"]["predictor"]["model"], runtime["spec"]
+    assert model["runtime"] == runtime["metadata"]["name"]
+    assert model["modelFormat"]["name"] in [
+        known["name"] for known in spec["supportedModelFormats"]
+    ]
+    assert model["protocolVersion"] in spec["protocolVersions"]
 
 
 @pytest.fixture

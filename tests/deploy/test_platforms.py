@@ -36,7 +36,6 @@ def running(platform: Platform) -> Iterator[tuple[subprocess.Popen[str], str]]:
         cwd=REPOSITORY,
         env={
             "PATH": PATH,
-            **{name: value for name, value in os.environ.items() if name.startswith("COVERAGE")},
             "WEB_CONCURRENCY": "1",  # as on the one processor of the smallest machines
             **platform.environ,
             "PORT": "0",

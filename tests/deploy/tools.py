@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from server.settings import REPOSITORY
-from tests.processes import PATIENCE_SECONDS
+
+_PATIENCE_SECONDS = 300
 
 
 def tool(name: str, package: str) -> str:
@@ -21,15 +22,17 @@ def tool(name: str, package: str) -> str:
     return path
 
 
-def judge(*command: str) -> None:
+def judge(*command: str, cwd: Path = REPOSITORY) -> None:
     """Run a program that judges files, and show what it says if it finds fault."""
     verdict = subprocess.run(
         command,
-        cwd=REPOSITORY,
+        cwd=cwd,
+        # Coverage is of our own programs.
+        env={name: value for name, value in os.environ.items() if "COVERAGE" not in name},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=PATIENCE_SECONDS,
+        timeout=_PATIENCE_SECONDS,
         check=False,
     )
     assert verdict.returncode == 0, verdict.stdout

@@ -1,0 +1,1 @@
+"""Files that deploy the service, a folder a platform."""

@@ -1,0 +1,1 @@
+"""The service, and reading without it, on more machines than one: by Ray."""

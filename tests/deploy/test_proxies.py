@@ -1,0 +1,206 @@
+"""The files for nginx and HAProxy, in the real programs before a real server."""
+
+import http.client
+import json
+import re
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from server.settings import REPOSITORY
+from tests.deploy.tools import judge, tool
+from tests.processes import PATIENCE_SECONDS, Service, serving
+
+# What lets nginx run beside another one, in a folder of its own.
+AROUND = """
+daemon off;
+pid {folder}/pid;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    include {folder}/digits.conf;
+}}
+"""
+
+HIDDEN = b"GET /hidden HTTP/1.1\r\nHost: x\r\n\r\n"
+RATE_SECONDS = 0.2
+"""From one request to the next: as often as both files let an address ask, and half as often."""
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """A proxy that listens on a port, before a service."""
+
+    port: int
+    service: Service
+
+
+@pytest.fixture(scope="module", params=["nginx", "haproxy"])
+def proxy(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Proxy]:
+    """A proxy with our file, but for its ports, before a server."""
+    command: Callable[[Path, int, int], list[str]] = {"nginx": nginx, "haproxy": haproxy}[
+        request.param
+    ]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    # Longer than the proxies keep theirs, as SECURITY.md has it.
+    with serving({"DIGIT_KEEP_ALIVE_SECONDS": "75"}) as service:
+        ours = command(tmp_path_factory.mktemp(request.param), port, service.port)
+        with running(ours):
+            wait_for(port)
+            yield Proxy(port, service)
+
+
+def nginx(folder: Path, port: int, behind: int) -> list[str]:
+    """Return the command that runs nginx with our site."""
+    program = tool("nginx", "Debian's package nginx-light")
+    site = (REPOSITORY / "deploy/nginx/digits.conf").read_text()
+    site = site.replace("127.0.0.1:5000", f"127.0.0.1:{behind}")
+    (folder / "digits.conf").write_text(site.replace("listen 80;", f"listen 127.0.0.1:{port};"))
+    (folder / "nginx.conf").write_text(AROUND.format(folder=folder))
+    command = [program, "-e", "stderr", "-p", str(folder), "-c", str(folder / "nginx.conf")]
+    judge(*command, "-t")
+    return command
+
+
+def haproxy(folder: Path, port: int, behind: int) -> list[str]:
+    """Return the command that runs HAProxy with our file."""
+    program = tool("haproxy", "Debian's package haproxy")
+    ours = (REPOSITORY / "deploy/haproxy/digits.cfg").read_text()
+    ours = ours.replace("127.0.0.1:5000", f"127.0.0.1:{behind}")
+    (folder / "digits.cfg").write_text(ours.replace("bind :80", f"bind 127.0.0.1:{port}"))
+    command = [program, "-f", str(folder / "digits.cfg")]
+    judge(*command, "-c")
+    return command
+
+
+@contextmanager
+def running(command: list[str]) -> Iterator[None]:
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+
+
+def wait_for(port: int) -> None:
+    """Wait until there is an answer that is the service's."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            if ask(port, "GET", "/readyz")[0] == http.client.OK:
+                return
+        except OSError:
+            pass
+        time.sleep(0.2)
+    raise AssertionError("the proxy does not answer")
+
+
+def ask(port: int, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+    link = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
+    link.request(method, path, body)
+    response = link.getresponse()
+    answer = response.status, response.read()
+    link.close()
+    return answer
+
+
+def answered(service: Service) -> int:
+    """Return how many requests a service has answered, beside those that ask how it is."""
+    _, text = ask(service.port, "GET", "/metrics")
+    counts = re.findall(r"^digit_requests_total\{(.*)\} (\S+)$", text.decode(), re.MULTILINE)
+    assert counts
+    return int(sum(float(n) for labels, n in counts if not re.search("readyz|metrics", labels)))
+
+
+def test_picture(proxy: Proxy, data: Path) -> None:
+    """A picture is read through a proxy as without it."""
+    status, answer = ask(proxy.port, "POST", "/recognize.json", (data / "photo-3.jpg").read_bytes())
+
+    assert (status, json.loads(answer)["number"]) == (200, "3")
+
+
+def test_too_large(proxy: Proxy) -> None:
+    """A body over the service's limit is refused before it is sent on."""
+    link = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=PATIENCE_SECONDS)
+    link.putrequest("POST", "/recognize.json")
+    link.putheader("Content-Length", str(17 * 2**20))
+    link.endheaders()
+
+    assert link.getresponse().status == 413
+    link.close()
+
+
+@pytest.mark.parametrize(
+    "smuggled",
+    [
+        b"Content-Length: 38\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + HIDDEN,
+        b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n21\r\n"
+        + HIDDEN
+        + b"\r\n0\r\n\r\n",
+        b"Content-Length: 33\r\nTransfer-Encoding : chunked\r\n\r\n" + HIDDEN,
+        b"Content-Length: 38\r\nTransfer-Encoding: x, chunked\r\n\r\n0\r\n\r\n" + HIDDEN,
+        b"Content-Length: 38\r\nTransfer-Encoding:\x0bchunked\r\n\r\n0\r\n\r\n" + HIDDEN,
+        b"Content-Length: 0\r\nContent-Length: 33\r\n\r\n" + HIDDEN,
+        b"Content-Length: 0, 33\r\n\r\n" + HIDDEN,
+        b"Content-Length: 33\nA: b\r\n\r\n" + HIDDEN,
+        b"Content-Length: 18446744073709551649\r\n\r\n" + HIDDEN,
+        b"Transfer-Encoding: chunked\r\n\r\n0;a\nb\r\n\r\n" + HIDDEN,
+    ],
+    ids=[
+        "length and chunked",
+        "chunked and length",
+        "a space before the colon",
+        "an unknown coding",
+        "a vertical tab",
+        "two lengths",
+        "two lengths in one",
+        "a bare line feed",
+        "a length beyond 2^64",
+        "a bare line feed in a chunk's extension",
+    ],
+)
+def test_smuggling(proxy: Proxy, smuggled: bytes, data: Path) -> None:
+    """The service answers nothing that its proxy did not mean to ask, and mixes up no answers."""
+    before = answered(proxy.service)
+
+    with socket.create_connection(("127.0.0.1", proxy.port), 0.4) as link:
+        link.sendall(b"POST /recognize.json HTTP/1.1\r\nHost: x\r\n" + smuggled)
+        relayed = all_of(link).count(b"HTTP/1.1 ")
+
+    assert answered(proxy.service) - before <= relayed
+    time.sleep(RATE_SECONDS)
+    test_picture(proxy, data)
+
+
+def all_of(link: socket.socket) -> bytes:
+    """Return what comes until the end of a connection, or until nothing comes for a while."""
+    parts = []
+    try:
+        while part := link.recv(2**16):
+            parts.append(part)
+    except (TimeoutError, ConnectionResetError):
+        pass
+    return b"".join(parts)
+
+
+def test_rate(proxy: Proxy) -> None:
+    """An address that asks too often is held off, and let in again."""
+    statuses = [ask(proxy.port, "GET", "/healthz")[0] for _ in range(40)]
+
+    assert set(statuses) == {200, 429}
+    time.sleep(2.5)
+    assert ask(proxy.port, "GET", "/healthz")[0] == 200
