@@ -2,7 +2,7 @@
 
 FROM python:3.11-slim-bookworm AS packages
 WORKDIR /build
-COPY requirements.txt ./
+COPY requirements.lock ./
 COPY deploy/install.sh deploy/
 RUN sh deploy/install.sh /packages
 

@@ -4,17 +4,31 @@ URL ?= http://localhost:5000
 # Judges how accessible the page is; without npm its tests are skipped, but never in a CI.
 AXE = axe-core@4.14.1
 CLIENTS = tritonclient kserve open-inference-openapi
+PEERS = starlette_onnx fastapi_onnx fastapi_torch flask_onnx litserve_onnx bentoml_onnx
+# Three on two cores, as one mostly waits; tests/conftest.py says what begins, and what they share.
+PROCESSES = --numprocesses 3 --dist loadscope --no-loadscope-reorder
 PIP_INSTALL = bin/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test lint export score conformance attack fuzz screenshots clean
+.PHONY: run test slow test-ray lint export score bench bench-read profile conformance attack fuzz fuzz-guided \
+    lock audit screenshots clean
 
 run: .venv/server.stamp
 	.venv/bin/python -m server
 
+# Compiled first, and once, what dozens of processes load that the tests start.
 test: .venv/tests.stamp
+	.venv/bin/python -m compileall -q server
 	.venv/bin/python -m coverage erase
-	.venv/bin/python -m coverage run -m pytest --quiet --numprocesses 2 --dist loadfile tests
+	.venv/bin/python -m coverage run -m pytest --quiet $(PROCESSES) -m "not slow"
 	.venv/bin/python -m coverage combine --quiet && .venv/bin/python -m coverage report
+
+# The tests that take long or need a network, and a thousand examples for each property.
+slow: .venv/tests.stamp
+	.venv/bin/python -m pytest --quiet $(PROCESSES) -m "slow or hypothesis" --hypothesis-profile long
+
+# What deploy/ray does, on a real cluster of this machine. Ray warns of much; that is its makers'.
+test-ray: .venv/ray.stamp
+	.venv/ray/bin/python -m pytest --quiet -W ignore -p no:cacheprovider tests/ray
 
 lint: .venv/tests.stamp
 	.venv/bin/ruff format --check . && .venv/bin/ruff check .
@@ -26,6 +40,18 @@ export: .venv-train/train.stamp
 score: .venv/server.stamp
 	.venv/bin/python -m benchmarks.score $(URL) $(SETS) --markdown models/SCORES.md $(if $(MISSES),--misses $(MISSES))
 
+# Ours beside what people would run instead; needs Linux and wrk. QUICK=1: ours and the floors.
+bench: .venv/server.stamp $(if $(QUICK),.venv/peers/starlette_onnx.stamp,$(PEERS:%=.venv/peers/%.stamp))
+	.venv/bin/python -m benchmarks.bench $(if $(QUICK),--quick)
+
+# Reading pictures on a disk, by Ray beside by one program: the tables of deploy/SCALING.md.
+bench-read: .venv/tests.stamp .venv/ray.stamp
+	.venv/bin/python -m benchmarks.read $(if $(COUNT),--count $(COUNT))
+
+# Where every microsecond of a request goes.
+profile: .venv/server.stamp
+	.venv/bin/python -m benchmarks.profile
+
 # Other makers' clients of /v2, each in an environment of its own; puts its table into the README.
 conformance: .venv/tests.stamp $(CLIENTS:%=.venv/clients/%.stamp)
 	.venv/bin/python -m tests.conformance
@@ -35,10 +61,30 @@ attack: .venv/tests.stamp
 	.venv/bin/python -m tests.attack.slow
 	.venv/bin/python -m tests.attack.restarts
 	.venv/bin/python -m tests.attack.overload
+	.venv/bin/python -m tests.attack.hangups
+	.venv/bin/python -m tests.attack.confined
 
 # A million broken pictures, bodies and tensors.
 fuzz: .venv/tests.stamp
 	.venv/bin/python -m tests.attack.fuzz $(COUNT)
+
+# The same, guided by what of the code each input reaches, so many SECONDS for each parser.
+fuzz-guided: .venv/guided.stamp
+	for parser in decode uploads tensors; do \
+	    .venv/guided/bin/python -m tests.attack.guided $$parser $(SECONDS) || exit 1; \
+	done
+
+# After a change of requirements.txt: pins all that is deployed, by hash, and lists it.
+lock: .venv/supply.stamp
+	.venv/supply/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	    --no-annotate --custom-compile-command "make lock" $(UPGRADE) requirements.txt -o requirements.lock
+	.venv/supply/bin/uv venv --quiet --clear .venv/deployed
+	.venv/supply/bin/uv pip install --quiet --python .venv/deployed --require-hashes -r requirements.lock
+	.venv/supply/bin/cyclonedx-py environment --output-reproducible .venv/deployed -o deploy/sbom.cdx.json
+
+# Whether weaknesses are known of what is deployed; asks PyPI's advisories, and fails if it cannot.
+audit: .venv/supply.stamp
+	.venv/supply/bin/pip-audit --strict --require-hashes --disable-pip -r requirements.lock
 
 # Those of the page in the README; the tests leave one of each of its states in .screenshots.
 screenshots: .venv/tests.stamp
@@ -47,9 +93,9 @@ screenshots: .venv/tests.stamp
 clean:
 	rm -rf .venv .venv-train .screenshots .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.venv/server.stamp: requirements.txt
+.venv/server.stamp: requirements.lock
 	$(PYTHON) -m venv .venv
-	.venv/$(PIP_INSTALL) -r requirements.txt
+	.venv/$(PIP_INSTALL) --require-hashes -r requirements.lock
 	touch $@
 
 .venv/tests.stamp: .venv/server.stamp tests/requirements.txt requirements-train.txt
@@ -60,6 +106,27 @@ clean:
 .venv/clients/%.stamp: tests/conformance/%.txt .venv/server.stamp
 	$(PYTHON) -m venv .venv/clients/$*
 	.venv/clients/$*/$(PIP_INSTALL) -r $<
+	touch $@
+
+.venv/peers/%.stamp: benchmarks/peers/%.txt .venv/server.stamp
+	$(PYTHON) -m venv .venv/peers/$*
+	.venv/peers/$*/$(PIP_INSTALL) -r $<
+	touch $@
+
+.venv/guided.stamp: requirements.lock tests/attack/guided.txt
+	$(PYTHON) -m venv .venv/guided
+	.venv/guided/$(PIP_INSTALL) --require-hashes -r requirements.lock
+	.venv/guided/$(PIP_INSTALL) -r tests/attack/guided.txt
+	touch $@
+
+.venv/ray.stamp: tests/ray/requirements.txt deploy/ray/requirements.txt .venv/server.stamp
+	$(PYTHON) -m venv .venv/ray
+	.venv/ray/$(PIP_INSTALL) -r $<
+	touch $@
+
+.venv/supply.stamp: deploy/supply.txt .venv/server.stamp
+	$(PYTHON) -m venv .venv/supply
+	.venv/supply/$(PIP_INSTALL) -r $<
 	touch $@
 
 .venv-train/train.stamp: requirements.txt requirements-train.txt
