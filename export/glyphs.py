@@ -57,6 +57,8 @@ class Hand:
         slant: horizontal shift over height; positive leans to the right.
         aspect: factor on the width.
         looseness: how far drawn points stray, in heights.
+        bow: how far the middle of a drawn sign lies to the right of its ends, in heights.
+        taper: how much wider than its middle the foot of a drawn sign is, as a share of the width.
         font: index into FONTS.
     """
 
@@ -66,6 +68,8 @@ class Hand:
     slant: float
     aspect: float
     looseness: float
+    bow: float
+    taper: float
     font: int
 
 
@@ -75,7 +79,7 @@ def some_hand(generator: Generator) -> Hand:
         source=str(
             generator.choice(
                 ["mnist", "restroked", "drawn", "font", "outline", "displayed"],
-                p=[0.26, 0.24, 0.31, 0.14, 0.02, 0.03],
+                p=[0.24, 0.2, 0.37, 0.14, 0.02, 0.03],
             )
         ),
         pen=float(np.exp(generator.uniform(np.log(0.02), np.log(0.23)))),
@@ -83,6 +87,8 @@ def some_hand(generator: Generator) -> Hand:
         slant=float(generator.normal(0.12, 0.23)),
         aspect=float(np.exp(generator.normal(-0.05, 0.16))),
         looseness=float(generator.uniform(0.01, 0.05)),
+        bow=float(generator.normal(0, 0.05)),
+        taper=float(generator.normal(0, 0.15)),
         font=int(generator.integers(len(FONTS))),
     )
 
@@ -104,7 +110,8 @@ class Glyphs:
         if hand.source == "drawn":
             return _drawn(_pick(strokes.DIGITS[digit], generator), hand, generator)
         if hand.source == "displayed":
-            return _drawn(strokes.DISPLAYED[digit], replace(hand, looseness=0.0), generator)
+            straight = replace(hand, looseness=0.0, bow=0.0, taper=0.0)
+            return _drawn(strokes.DISPLAYED[digit], straight, generator)
         image = self._images[generator.choice(self._of_digit[digit])]
         alpha = _enlarged(image, generator)
         return _slanted(_restroked(alpha, hand.pen) if hand.source == "restroked" else alpha, hand)
@@ -137,7 +144,8 @@ def _pick(forms: tuple[strokes.Form, ...], generator: Generator) -> strokes.Form
 def _enlarged(image: NDArray[np.uint8], generator: Generator) -> Alpha:
     """Return one of MNIST's pictures at HEIGHT, its edges as sharp as a scan's or less."""
     large = cv2.resize(image, (HEIGHT * 28 // 20,) * 2, interpolation=cv2.INTER_CUBIC)
-    gain, middle = generator.uniform(1.0, 4.0), generator.uniform(70, 150)
+    middle = generator.uniform(70, 150)
+    gain = generator.uniform(128 / middle, 4.0)  # no lower: paper would be gray, and end in an edge
     sharp = np.clip((large.astype(np.float32) - middle) * gain + 128, 0, 255)
     return np.asarray(sharp, np.uint8)
 
@@ -163,8 +171,10 @@ def _drawn(form: strokes.Form, hand: Hand, generator: Generator) -> Alpha:
     along = np.array([np.cos(turn), np.sin(turn)])
     offsets = np.linspace(-edge, edge, 1 + int(4 * edge / thickness))
     for curve in strokes.sketch(form, generator, hand.looseness):
-        x = (curve[:, 0] * wide - hand.slant * (curve[:, 1] - 0.5)) * HEIGHT + 1.5 * HEIGHT
-        points = np.stack([x, curve[:, 1] * HEIGHT + margin], axis=1)
+        x, y = curve.T
+        broad = wide * (1 + hand.taper * (2 * y - 1))
+        bent = (x - 0.5) * broad - hand.slant * (y - 0.5) + hand.bow * 4 * y * (1 - y)
+        points = np.stack([bent * HEIGHT + 2 * HEIGHT, y * HEIGHT + margin], axis=1)
         for offset in offsets:
             fixed_point = np.round((points + offset * along) * 16).astype(np.int32)
             cv2.polylines(canvas, [fixed_point], False, 255, thickness, cv2.LINE_AA, shift=4)

@@ -37,14 +37,14 @@ LOOSE: Final = Strictness(threshold=0.1, nearest=1.0)
 """What is harvested: more than is read in use, for what is hard to tell from digits."""
 
 SHAPES: Final[dict[Shape, float]] = {
-    (192, 192): 0.2,
-    (64, 192): 0.16,
-    (96, 160): 0.06,
-    (64, 64): 0.08,
-    (40, 40): 0.08,
-    (32, 32): 0.14,
-    (28, 28): 0.19,
-    (16, 16): 0.09,
+    (192, 192): 0.18,
+    (64, 192): 0.24,
+    (96, 160): 0.08,
+    (64, 64): 0.06,
+    (40, 40): 0.07,
+    (32, 32): 0.12,
+    (28, 28): 0.17,
+    (16, 16): 0.08,
 }
 """Heights and widths of the scenes, and the share that has them: small ones give one crop each."""
 

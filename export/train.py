@@ -61,8 +61,7 @@ def precision(at: torch.device) -> torch.dtype:
 
 def autocast(at: torch.device) -> torch.autocast:
     """Return the context in which a network learns on a device, in its `precision`."""
-    learned_in = precision(at)
-    return torch.autocast(at.type, torch.bfloat16, enabled=learned_in is torch.bfloat16)
+    return torch.autocast(at.type, torch.bfloat16, enabled=precision(at) is torch.bfloat16)
 
 
 def fit(network: nn.Module, loss: Loss, recipe: Recipe, seed: int, checkpoint: Checkpoint) -> State:

@@ -33,8 +33,6 @@ LARGEST: Final = 192 * 192
 MOST: Final = 2
 """... but at most this many times as many."""
 
-CPU: Final = torch.device("cpu")
-
 LOCATOR_RECIPE: Final = Recipe(
     steps=10_000, batch=24, peak_rate=4e-3, weight_decay=0.01, average_decay=0.998, smoothing=0.0
 )
@@ -54,7 +52,7 @@ def train_locator(glyphs: Glyphs, recipe: Recipe, seed: int, checkpoint: Checkpo
         batch = next(batches)
         pixels = as_batch(batch)
         # oneDNN's bfloat16 gives NaN gradients for the 1 x 1 maps that small scenes end in.
-        with autocast(CPU) if pixels.shape[-1] > GRAIN else nullcontext():
+        with autocast(torch.device("cpu")) if pixels.shape[-1] > GRAIN else nullcontext():
             outputs = network(pixels)
         return difference(outputs, wanted(batch, pixels.shape))
 

@@ -10,7 +10,9 @@ from export.fonts import FONTS
 from export.glyphs import HEIGHT, Glyphs, Hand, some_hand, tight
 
 SOURCES = ["mnist", "restroked", "drawn", "displayed", "font"]
-HAND = Hand("mnist", pen=0.1, nib=1.0, slant=0.1, aspect=1.0, looseness=0.02, font=0)
+HAND = Hand(
+    "mnist", pen=0.1, nib=1.0, slant=0.1, aspect=1.0, looseness=0.02, bow=0.0, taper=0.0, font=0
+)
 
 
 @pytest.fixture(scope="module")
