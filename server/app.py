@@ -70,12 +70,10 @@ def create_app(
         await worker.run(_warm_up, recognizer)
         give_back()  # what the networks were read from
         readiness.is_warm = True
-        # One body of the largest size always finds room.
-        most = max(settings.max_bytes_in_flight, settings.max_body_bytes)
         yield State(
             recognizer=recognizer,
             worker=worker,
-            admission=Admission(settings.max_waiting, most, metrics),
+            admission=Admission(settings.max_waiting, settings.bodies_bytes, metrics),
             settings=settings,
             readiness=readiness,
             metrics=metrics,

@@ -97,20 +97,23 @@ def _weigh_workers(plan: Plan, machine: Machine, environ: Mapping[str, str]) -> 
 
 def _weigh_memory(plan: Plan, machine: Machine, settings: Settings) -> Iterator[Finding]:
     at_rest = MASTER_BYTES + plan.workers * WORKER_BYTES
-    at_most = at_rest + plan.workers * settings.decode_budget_bytes
+    on_top = settings.decode_budget_bytes + settings.bodies_bytes
+    at_most = at_rest + plan.workers * on_top
     yield Finding(
         Grade.FACT,
-        f"memory to expect: {_mib(at_rest)}, and {_mib(at_most)} while every worker decodes the "
-        "largest picture",
+        f"memory to expect: {_mib(at_rest)}, and {_mib(at_most)} while every worker holds the "
+        "most bodies and decodes the largest picture",
     )
     room = (machine.memory_bytes - at_rest) // plan.workers
     if room < MIB:
         yield Finding(Grade.FATAL, f"{plan.workers} workers leave no memory to decode pictures in")
-    elif room < settings.decode_budget_bytes:
+    elif room < on_top:
+        half = room // 2
         yield Finding(
             Grade.UNWISE,
-            "large pictures may take more memory than there is, and the kernel kills who does; "
-            f"set DIGIT_DECODE_BUDGET_BYTES to {room // MIB * MIB} or less, or have fewer workers",
+            "large pictures may take more memory than there is, and the kernel kills who does; set "
+            f"DIGIT_DECODE_BUDGET_BYTES, DIGIT_MAX_BODY_BYTES and DIGIT_MAX_BYTES_IN_FLIGHT to "
+            f"{half} or less, or have fewer workers",
         )
 
 

@@ -15,8 +15,8 @@ from server.settings import Settings
 MIB = 2**20
 
 # Measured by deploy/memory.py, rounded up: the master with both networks loaded and warm; and what
-# a worker, forked from it, dirties of it and adds while it reads small pictures. What decoding a
-# large one takes comes on top and is bounded by its own setting.
+# a worker, forked from it, dirties of it and adds while it reads small pictures. What large bodies
+# and decoding a large picture take comes on top, and each is bounded by its own setting.
 MASTER_BYTES = 84 * MIB
 WORKER_BYTES = 20 * MIB
 
@@ -85,12 +85,12 @@ def plan_workers(machine: Machine, settings: Settings, environ: Mapping[str, str
 
     Args:
         machine: as read from the kernel.
-        settings: with what decoding a picture may take, and the workers that were asked for.
+        settings: with what bodies and decoding may take, and the workers that were asked for.
         environ: which says who asked.
     """
     if settings.workers and "WEB_CONCURRENCY_SET_BY" not in environ:
         return Plan(settings.workers, "set by WEB_CONCURRENCY")
-    needed = WORKER_BYTES + settings.decode_budget_bytes
+    needed = WORKER_BYTES + settings.decode_budget_bytes + settings.bodies_bytes
     fitting = (machine.memory_bytes - MASTER_BYTES) // needed
     wanted = min(max(1, math.floor(machine.cpus)), _MOST_UNASKED)
     if fitting < wanted:

@@ -39,6 +39,11 @@ class Settings:
     api_keys: tuple[str, ...]
     sentry_dsn: str
 
+    @property
+    def bodies_bytes(self) -> int:
+        """The most bytes of bodies held: one of the largest size always finds room."""
+        return max(self.max_bytes_in_flight, self.max_body_bytes)
+
 
 @dataclass(frozen=True)
 class Setting:
