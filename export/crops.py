@@ -13,7 +13,7 @@ import onnx
 from onnxscript import BOOL, FLOAT, INT64, UINT8, script
 from onnxscript import opset18 as op
 
-from export.locator import GRAIN
+from export.locator import CANDIDATES, GRAIN
 from export.placer import SMALL
 
 MOST: Final = 96
@@ -85,6 +85,21 @@ def pad(pixels: UINT8["H", "W", 1]):  # noqa: F821
     missing = op.Mod(op.Neg(op.Slice(op.Shape(pixels), [0], [2], [0])), GRAIN)
     padded = op.Pad(pixels, op.Concat([0, 0, 0], missing, [0], axis=0), mode="edge")
     return padded
+
+
+@script(default_opset=op)
+def lift(padded: UINT8["PH", "PW", 1]):  # noqa: F821
+    """Return the first level (1, 1, PH, PW) of the pyramid of padded pixels, from 0 to 1."""
+    lifted = op.Unsqueeze(op.Cast(op.Transpose(padded, perm=[2, 0, 1]), to=1) / 255.0, [0])
+    return lifted
+
+
+@script(default_opset=op)
+def rank(proposed: FLOAT["N", 6]):  # noqa: F821
+    """Return the likeliest of all that was proposed, (CANDIDATES, 6), the likeliest first."""
+    _logits, best = op.TopK(op.Gather(proposed, 4, axis=1), op.Constant(value_ints=[CANDIDATES]))
+    candidates = op.Gather(proposed, best)
+    return candidates
 
 
 @script(default_opset=op)
@@ -376,6 +391,16 @@ def measuring() -> onnx.ModelProto:
 def padding() -> onnx.ModelProto:
     """Return `pad` as a model: `pixels` to `padded`."""
     return pad.to_model_proto(output_types=[UINT8["PH", "PW", 1]])
+
+
+def lifting() -> onnx.ModelProto:
+    """Return `lift` as a model: `padded` to `lifted`."""
+    return lift.to_model_proto(output_types=[FLOAT[1, 1, "PH", "PW"]])
+
+
+def ranking() -> onnx.ModelProto:
+    """Return `rank` as a model: `proposed` to `candidates`."""
+    return rank.to_model_proto(output_types=[FLOAT[CANDIDATES, 6]])
 
 
 def selecting() -> onnx.ModelProto:

@@ -24,6 +24,9 @@ STRIDE: Final = 4
 GRAIN: Final = 2 ** (LEVELS - 1) * STRIDE
 """Pixels of the picture under one cell of the coarsest level."""
 
+SCALES: Final = tuple((2.0**level,) * 4 + (1.0, 1.0) for level in range(LEVELS))
+"""What a proposal of each level is multiplied by, to have its box in pixels of the picture."""
+
 UNIT: Final = 20.0
 """Pixels of a level: the size of box that the network's outputs are relative to."""
 
@@ -107,43 +110,54 @@ class Locator(nn.Module):
         return outputs
 
 
+class Cells(nn.Module):
+    """What the network proposes on one level of the pyramid, and the level after it."""
+
+    def __init__(self, network: LocatorNetwork) -> None:
+        """Wrap a trained network."""
+        super().__init__()
+        self.network = network
+
+    def forward(self, level: Tensor) -> tuple[Tensor, Tensor]:
+        """Return proposals (h * w, 6), one a cell, and the next level (1, 1, H / 2, W / 2).
+
+        A proposal is its box's left, top, right and bottom in pixels of the level, the logit of its
+        being a digit, and the logit of its ink being bright. A cell that a neighbor outdoes
+        proposes nothing: its logit is very low.
+
+        Args:
+            level: (1, 1, H, W) from 0 to 1, H and W multiples of STRIDE.
+        """
+        outputs = self.network(normalize(level))
+        logit, x, y, width, height, bright = outputs[0].unbind(0)
+        outdone = F.max_pool2d(outputs[:, :1], 3, stride=1, padding=1)[0, 0] > logit
+        columns = torch.arange(logit.shape[1]).to(torch.float32) + 0.5
+        rows = torch.arange(logit.shape[0]).to(torch.float32) + 0.5
+        middle_x, middle_y = columns * STRIDE + x * UNIT, rows[:, None] * STRIDE + y * UNIT
+        half_width, half_height = width.exp() * UNIT / 2, height.exp() * UNIT / 2
+        box = [middle_x - half_width, middle_y - half_height]
+        box += [middle_x + half_width, middle_y + half_height]
+        cells = torch.stack([*box, logit - 100.0 * outdone, bright], dim=-1).flatten(0, 1)
+        return cells, F.avg_pool2d(level, 2)
+
+
 class Peaks(nn.Module):
     """A locator's outputs as a fixed number of candidates, the likeliest first."""
 
     def __init__(self, locator: Locator) -> None:
         """Wrap a trained locator."""
         super().__init__()
-        self.locator = locator
+        self.cells = Cells(locator.network)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return candidates (CANDIDATES, 6) for uint8 pixels (H, W, 1), padded to GRAIN.
 
-        A candidate is its box's left, top, right and bottom in pixels, the logit of its being a
-        digit, and the logit of its ink being bright. A cell that a neighbor outdoes is none: its
-        logit is very low.
+        They are the likeliest proposals of all levels, their boxes in pixels of the picture.
         """
-        picture = pixels.permute(2, 0, 1).unsqueeze(0)
-        cells = torch.cat(
-            [_boxes(level, STRIDE * 2**k) for k, level in enumerate(self.locator(picture))]
-        )
-        best = cells[:, 4].topk(CANDIDATES).indices
-        return cells[best]
-
-
-def _boxes(outputs: Tensor, cell: int) -> Tensor:
-    """Return what each cell of a level (1, CHANNELS, h, w) proposes, (h * w, 6) as `Peaks` has it.
-
-    Args:
-        outputs: the network's.
-        cell: side of a cell in the picture's pixels.
-    """
-    logit, x, y, width, height, bright = outputs[0].unbind(0)
-    outdone = F.max_pool2d(outputs[:, :1], 3, stride=1, padding=1)[0, 0] > logit
-    unit = UNIT * cell / STRIDE
-    columns = torch.arange(logit.shape[1]).to(torch.float32) + 0.5
-    rows = torch.arange(logit.shape[0]).to(torch.float32) + 0.5
-    middle_x, middle_y = columns * cell + x * unit, rows[:, None] * cell + y * unit
-    half_width, half_height = width.exp() * unit / 2, height.exp() * unit / 2
-    box = [middle_x - half_width, middle_y - half_height]
-    box += [middle_x + half_width, middle_y + half_height]
-    return torch.stack([*box, logit - 100.0 * outdone, bright], dim=-1).flatten(0, 1)
+        level = pixels.permute(2, 0, 1).unsqueeze(0).to(torch.float32) / 255.0
+        proposals = []
+        for scale in SCALES:
+            cells, level = self.cells(level)
+            proposals.append(cells * torch.tensor(scale))
+        proposed = torch.cat(proposals)
+        return proposed[proposed[:, 4].topk(CANDIDATES).indices]

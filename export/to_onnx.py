@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from export import crops
 from export.crops import Strictness
-from export.locator import GRAIN, Locator, Peaks
+from export.locator import GRAIN, SCALES, STRIDE, Cells, Locator
 from export.placer import SMALL, Placed, Placer
 from export.shrink import halve
 
@@ -120,20 +120,50 @@ def locate_model(
 
 def _finding(locator: Locator) -> onnx.GraphProto:
     """Return the graph from a picture to its candidates, and what is made of the chosen ones."""
-    network = trace(
-        Peaks(locator),
-        torch.zeros(2 * GRAIN, 3 * GRAIN, 1, dtype=torch.uint8),
-        {0: "H", 1: "W"},
-        ("padded", [CANDIDATES]),
-        multiple=GRAIN,
-    )
     parts = [
         _prefixed(crops.padding(), "pad."),
-        network.graph,
+        _pyramid(locator),
         _prefixed(crops.selecting(), "select."),
         _prefixed(crops.arranging(), "arrange."),
     ]
     return _branch("find", parts)
+
+
+def _pyramid(locator: Locator) -> onnx.GraphProto:
+    """Return `export.locator.Peaks` as a graph: the nodes of one level for each, the same weights.
+
+    Traced all at once, it would take torch's exporter five times as long: minutes on two cores.
+    """
+    traced = trace(
+        Cells(locator.network),
+        torch.zeros(1, 1, 2 * GRAIN, 3 * GRAIN),
+        {2: "H", 3: "W"},
+        ("level", ["cells", "next"]),
+        multiple=STRIDE,
+    ).graph
+    lift, rank = _prefixed(crops.lifting(), "lift."), _prefixed(crops.ranking(), "rank.")
+    nodes = [*lift.node]
+    weights = [*lift.initializer, *traced.initializer, *rank.initializer]
+    level = "lifted"
+    for index, scale in enumerate(SCALES):
+        prefix = f"{index}."
+        names = {made: prefix + made for made in _made(traced)} | {"level": level}
+        level = names["next"]
+        is_last = index == len(SCALES) - 1
+        for node in traced.node:
+            if is_last and "next" in node.output:
+                continue
+            copy = onnx.NodeProto()
+            copy.CopyFrom(node)
+            for ends in (copy.input, copy.output):
+                ends[:] = [names.get(name, name) for name in ends]
+            nodes.append(copy)
+        factor = onnx.numpy_helper.from_array(np.array(scale, np.float32), prefix + "scale")
+        weights.append(factor)
+        nodes.append(onnx.helper.make_node("Mul", [names["cells"], factor.name], [prefix + "of"]))
+    proposed = [f"{index}.of" for index in range(len(SCALES))]
+    nodes.append(onnx.helper.make_node("Concat", proposed, ["proposed"], axis=0))
+    return onnx.helper.make_graph([*nodes, *rank.node], "pyramid", [], [], weights)
 
 
 def _placing(placer: Placer) -> onnx.GraphProto:
