@@ -64,16 +64,29 @@ def autocast(at: torch.device) -> torch.autocast:
     return torch.autocast(at.type, torch.bfloat16, enabled=precision(at) is torch.bfloat16)
 
 
-def fit(network: nn.Module, loss: Loss, recipe: Recipe, seed: int, checkpoint: Checkpoint) -> State:
+def fit(
+    network: nn.Module,
+    loss: Loss,
+    recipe: Recipe,
+    seed: int,
+    checkpoint: Checkpoint,
+    threads: int = 1,
+) -> State:
     """Return a network's averaged weights, on the CPU, after all steps of a recipe.
 
     AdamW under OneCycle (Smith and Topin 2017, Super-Convergence), the weights averaged
     exponentially (Polyak and Juditsky 1992), batch normalization's statistics with them.
 
-    On one thread: at these sizes two threads wait for each other as long as they work, and ten
-    times as long where a core is shared; and the bytes would depend on how many there are.
+    Args:
+        network: changed in place.
+        loss: makes a step's batch and asks the network.
+        recipe: how it is trained.
+        seed: what all that is random depends on.
+        checkpoint: where the state is kept.
+        threads: of the processor. Two are 1.5 times as fast as one on two cores that nobody shares,
+            and slower on shared ones. Each number sums up in an order of its own: other last bits.
     """
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     optimizer = torch.optim.AdamW(
         network.parameters(), recipe.peak_rate, weight_decay=recipe.weight_decay
     )
