@@ -82,7 +82,7 @@ class Plan:
         placer: how the placer is trained.
         digit: how each classifier is trained.
         seeds: one classifier for each; the best on validation is shipped, all show the spread.
-        processors: as many classifiers learn side by side; a single one learns on all of them.
+        processes: how many classifiers learn side by side.
         pictures: how many of each split are used; None for all.
         scenes: how many are composed for the classifier's crops to be cut from, ...
         held_out_scenes: ... and how many, with other digits, for choices and calibration.
@@ -96,7 +96,7 @@ class Plan:
     placer: Recipe
     digit: Recipe
     seeds: Sequence[int]
-    processors: int
+    processes: int
     pictures: int | None
     scenes: int
     held_out_scenes: int
@@ -127,7 +127,7 @@ FULL = Plan(
     placer=PLACER_RECIPE,
     digit=DIGIT_RECIPE,
     seeds=[0, 1],
-    processors=os.cpu_count() or 1,
+    processes=os.cpu_count() or 1,
     pictures=None,
     scenes=90_000,
     held_out_scenes=4_000,
@@ -267,17 +267,12 @@ def _train_digits(
     for seed, version in versions.items():
         path = plan.work / f"digit-seed{seed}-{version}.pt"
         print(f"train     seed {seed}, {_place(path, f'on {_device_name()}')}")
-        jobs.append((path, mnist.train, crops, plan.digit, seed, _threads(plan)))
-    if min(plan.processors, len(jobs)) == 1:
+        jobs.append((path, mnist.train, crops, plan.digit, seed))
+    if min(plan.processes, len(jobs)) == 1:
         return [learned(*job) for job in jobs]
     # Spawned: torch's gradients do not work in a fork of a process that has made some already.
-    with ProcessPoolExecutor(plan.processors, multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(plan.processes, multiprocessing.get_context("spawn")) as pool:
         return list(pool.map(learned, *zip(*jobs, strict=True)))
-
-
-def _threads(plan: Plan) -> int:
-    """Return on how many threads each classifier learns."""
-    return max(1, plan.processors // len(plan.seeds))
 
 
 def _place(path: Path, how: str) -> str:
@@ -320,7 +315,6 @@ def _versions(plan: Plan, mnist: Mnist) -> Versions:
                 "crops": crops,
                 "recipe": asdict(plan.digit),
                 "seed": seed,
-                "threads": _threads(plan),
                 "device": [device().type, str(precision(device()))],
             },
         )
@@ -462,7 +456,9 @@ def _plan(argv: Sequence[str]) -> Plan:
     out = arguments.out or plan.out
     if arguments.quick and out.resolve() == MODELS.resolve():
         parser.error("--quick makes no model that is good enough for models/")
-    return replace(plan, seeds=range(arguments.seeds), out=out)
+    # They learn side by side; a single one has all processors for itself.
+    digit = replace(plan.digit, threads=max(1, plan.processes // arguments.seeds))
+    return replace(plan, digit=digit, seeds=range(arguments.seeds), out=out)
 
 
 def _positive(text: str) -> int:

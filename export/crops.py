@@ -177,6 +177,7 @@ def settle(
     """Return corners (1, 4), scores (1,), middles (1, 2) and squares (1, 4) of what is cut out.
 
     There was nothing to be found in a small picture, only to be placed: its one candidate is taken.
+    Last comes whether the picture is its own crop, pixel for pixel.
 
     Args:
         pixels: the picture, uint8, at most SMALL pixels each way.
@@ -199,7 +200,10 @@ def settle(
     square = op.Where(as_is, whole, op.Concat(size, side, axis=1))
     squares = op.Concat(square, bright, axis=1)
     scores = op.Sigmoid(op.Squeeze(logit, [1]) * evidence_if_small)
-    return corners, scores, middles, squares
+    is_crop = op.And(
+        op.ReduceMax(op.Abs(width_height - 28.0), keepdims=0) == 0.0, op.Squeeze(as_is)
+    )
+    return corners, scores, middles, squares, is_crop
 
 
 @script(default_opset=op)
@@ -210,6 +214,8 @@ def arrange(
     company: FLOAT,
 ):
     """Return corners (M, 4), scores (M,), middles (M, 2) and squares (M, 4) of what is cut out.
+
+    Last comes what `settle` has there: a picture that was searched is no crop.
 
     Args:
         candidates: see `select`.
@@ -237,7 +243,16 @@ def arrange(
     surest = op.ReduceMax(op.Where(is_beside, chances, 0.0), [1], keepdims=1)
     scores = op.Squeeze(op.Sigmoid(logit * evidence + surest * company), [1])
     corners = op.Slice(found, [0], [4], [1])
-    return corners, scores, middles, squares
+    is_crop = op.Cast(op.Constant(value_int=0), to=9)
+    return corners, scores, middles, squares, is_crop
+
+
+@script(default_opset=op)
+def take(pixels: UINT8[28, 28, 1]):
+    """Return a picture that is its own crop as `sample` and `weigh` would: sums and cover."""
+    sums = op.Cast(op.Reshape(pixels, [1, 28, 28]), to=1)
+    cover = op.Constant(value_float=1.0) + op.ConstantOfShape(op.Shape(sums))
+    return sums, cover
 
 
 @script(default_opset=op)
@@ -409,15 +424,20 @@ def selecting() -> onnx.ModelProto:
 
 
 def settling() -> onnx.ModelProto:
-    """Return `settle` as a model: `pixels`, `candidates` and the strictness to four outputs."""
-    shapes = [FLOAT[1, 4], FLOAT[1], FLOAT[1, 2], FLOAT[1, 4]]
+    """Return `settle` as a model: `pixels`, `candidates` and the strictness to five outputs."""
+    shapes = [FLOAT[1, 4], FLOAT[1], FLOAT[1, 2], FLOAT[1, 4], BOOL]
     return settle.to_model_proto(output_types=shapes)
 
 
 def arranging() -> onnx.ModelProto:
-    """Return `arrange` as a model: `candidates`, `chosen`, strictness to four outputs."""
-    shapes = [FLOAT["M", 4], FLOAT["M"], FLOAT["M", 2], FLOAT["M", 4]]
+    """Return `arrange` as a model: `candidates`, `chosen`, strictness to five outputs."""
+    shapes = [FLOAT["M", 4], FLOAT["M"], FLOAT["M", 2], FLOAT["M", 4], BOOL]
     return arrange.to_model_proto(output_types=shapes)
+
+
+def taking() -> onnx.ModelProto:
+    """Return `take` as a model: `pixels` to `sums` and `cover`."""
+    return take.to_model_proto(output_types=[FLOAT[1, 28, 28], FLOAT[1, 28, 28]])
 
 
 def weighing() -> onnx.ModelProto:

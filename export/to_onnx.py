@@ -28,14 +28,22 @@ OPSET = 18
 IR_VERSION = 8
 CANDIDATES = "candidates"
 
-# What flows from either network to what cuts out: names and shapes.
-_CHOSEN: dict[str, list[str | int]] = {
-    CANDIDATES: ["K", 6],
-    "corners": ["M", 4],
-    "scores": ["M"],
-    "middles": ["M", 2],
-    "squares": ["M", 4],
+FLOAT, BOOL = onnx.TensorProto.FLOAT, onnx.TensorProto.BOOL
+
+Values = Mapping[str, tuple[int, Sequence[str | int]]]
+"""Names of what flows between graphs, with types and shapes."""
+
+# From either network to what cuts out, ...
+_CHOSEN: Values = {
+    "corners": (FLOAT, ["M", 4]),
+    "scores": (FLOAT, ["M"]),
+    "middles": (FLOAT, ["M", 2]),
+    "squares": (FLOAT, ["M", 4]),
+    "is_crop": (BOOL, []),
+    CANDIDATES: (FLOAT, ["K", 6]),
 }
+# ... and from what cuts out to what cleans.
+_CUT: Values = {"sums": (FLOAT, ["M", 28, 28]), "cover": (FLOAT, ["M", 28, 28])}
 
 
 class Calibrated(nn.Module):
@@ -84,7 +92,8 @@ def locate_model(
     """Return `locate.onnx`: uint8 `pixels` (H, W, 1) to `boxes`, `scores` and `crops`.
 
     A small picture goes through the placer, any other through the locator and `export.crops.select`
-    (an If of two graphs); what they choose is cut out by the rest of `export.crops`. The strictness
+    (an If of two graphs); what they choose is cut out by the rest of `export.crops`, unless it is
+    all of the picture (another If: half of a small picture's operators). The strictness
     is in tensors of their names in the file, so that whoever wants to find more, or less, can
     change them there.
 
@@ -94,28 +103,39 @@ def locate_model(
         strictness: what is taken for a digit.
         metadata: what the file says about itself.
     """
-    found, placed = _finding(locator), _placing(placer)
-    branch = onnx.helper.make_node(
-        "If", ["is_small"], [*_CHOSEN], then_branch=placed, else_branch=found
-    )
-    before, bound, weigh, clean = (
+    before, bound, clean = (
         _prefixed(make(), f"{make.__name__}.")
-        for make in (crops.measuring, crops.bounding, crops.weighing, crops.cleaning)
+        for make in (crops.measuring, crops.bounding, crops.cleaning)
     )
+    taken = _branch("take", [_prefixed(crops.taking(), "take.")], _CUT)
     graph = onnx.helper.make_graph(
-        [*before.node, branch, *bound.node, *weigh.node, *_sampling(), *clean.node],
+        [
+            *before.node,
+            _either("is_small", _placing(placer), _finding(locator)),
+            *bound.node,
+            _either("is_crop", taken, _sampling()),
+            *clean.node,
+        ],
         "locate",
         before.input,
-        [*bound.output, placed.output[2], *clean.output],
+        [*bound.output, *_infos({"scores": _CHOSEN["scores"]}), *clean.output],
         [
             *_tensors(strictness).values(),
-            *(weight for part in (before, bound, weigh, clean) for weight in part.initializer),
+            *(weight for part in (before, bound, clean) for weight in part.initializer),
         ],
     )
     opsets = [onnx.helper.make_opsetid("", OPSET)]
     model = onnx.helper.make_model(graph, opset_imports=opsets)
     _shorten_names(model.graph)
     return finish(model, metadata)
+
+
+def _either(condition: str, then: onnx.GraphProto, otherwise: onnx.GraphProto) -> onnx.NodeProto:
+    """Return the If of two graphs that have the same outputs."""
+    outputs = [value.name for value in then.output]
+    return onnx.helper.make_node(
+        "If", [condition], outputs, then_branch=then, else_branch=otherwise
+    )
 
 
 def _finding(locator: Locator) -> onnx.GraphProto:
@@ -126,7 +146,7 @@ def _finding(locator: Locator) -> onnx.GraphProto:
         _prefixed(crops.selecting(), "select."),
         _prefixed(crops.arranging(), "arrange."),
     ]
-    return _branch("find", parts)
+    return _branch("find", parts, _CHOSEN)
 
 
 def _pyramid(locator: Locator) -> onnx.GraphProto:
@@ -174,30 +194,32 @@ def _placing(placer: Placer) -> onnx.GraphProto:
         {0: "H", 1: "W"},
         ("pixels", [CANDIDATES]),
     )
-    return _branch("place", [network.graph, _prefixed(crops.settling(), "settle.")])
+    return _branch("place", [network.graph, _prefixed(crops.settling(), "settle.")], _CHOSEN)
 
 
-def _branch(name: str, parts: Sequence[onnx.GraphProto]) -> onnx.GraphProto:
-    """Return graphs one after the other as a branch of the If."""
+def _branch(name: str, parts: Sequence[onnx.GraphProto], outputs: Values) -> onnx.GraphProto:
+    """Return graphs one after the other as a branch of an If."""
     return onnx.helper.make_graph(
         [node for part in parts for node in part.node],
         name,
         [],
-        [
-            onnx.helper.make_tensor_value_info(value, onnx.TensorProto.FLOAT, shape)
-            for value, shape in _CHOSEN.items()
-        ],
+        _infos(outputs),
         [weight for part in parts for weight in part.initializer],
     )
 
 
-def _sampling() -> list[onnx.NodeProto]:
-    """Return nodes from what `export.crops.weigh` returns to all `sums`: `sample` in a Loop."""
-    sample = _prefixed(crops.sampling(), "sampling.")
-    before, after = (
-        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.BOOL, [])
-        for name in ("goes_on", "still")
-    )
+def _infos(values: Values) -> list[onnx.ValueInfoProto]:
+    return [
+        onnx.helper.make_tensor_value_info(name, kind, shape)
+        for name, (kind, shape) in values.items()
+    ]
+
+
+def _sampling() -> onnx.GraphProto:
+    """Return the graph from pieces of a picture to `sums`, `sample` in a Loop, and `cover`."""
+    weigh = _prefixed(crops.weighing(), "weigh.")
+    sample = _prefixed(crops.sampling(), "sample.")
+    before, after = _infos({"goes_on": (BOOL, []), "still": (BOOL, [])})
     body = onnx.helper.make_graph(
         [*sample.node, onnx.helper.make_node("Identity", [before.name], [after.name])],
         "each",
@@ -205,10 +227,16 @@ def _sampling() -> list[onnx.NodeProto]:
         [after, *sample.output],
         sample.initializer,
     )
-    return [
-        onnx.helper.make_node("Shape", ["scores"], ["count"]),
-        onnx.helper.make_node("Loop", ["count", ""], ["sums"], body=body),
-    ]
+    loop = onnx.helper.make_graph(
+        [
+            onnx.helper.make_node("Shape", ["scores"], ["count"]),
+            onnx.helper.make_node("Loop", ["count", ""], ["sums"], body=body),
+        ],
+        "loop",
+        [],
+        [],
+    )
+    return _branch("sample", [weigh, loop], _CUT)
 
 
 def relabeled(content: bytes, strictness: Strictness, metadata: Mapping[str, str]) -> bytes:

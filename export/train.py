@@ -35,6 +35,8 @@ class Recipe:
         weight_decay: AdamW's.
         average_decay: how much of the averaged weights a step leaves as it is.
         smoothing: the share of an answer's certainty that is spread over all answers.
+        threads: of the processor. Two are 1.5 times as fast as one on two cores that nobody shares,
+            and slower on shared ones. Each number sums up in an order of its own: other last bits.
     """
 
     steps: int = 6_000
@@ -43,6 +45,7 @@ class Recipe:
     weight_decay: float = 0.02
     average_decay: float = 0.998
     smoothing: float = 0.01
+    threads: int = 1
 
 
 def device() -> torch.device:
@@ -64,29 +67,13 @@ def autocast(at: torch.device) -> torch.autocast:
     return torch.autocast(at.type, torch.bfloat16, enabled=precision(at) is torch.bfloat16)
 
 
-def fit(
-    network: nn.Module,
-    loss: Loss,
-    recipe: Recipe,
-    seed: int,
-    checkpoint: Checkpoint,
-    threads: int = 1,
-) -> State:
+def fit(network: nn.Module, loss: Loss, recipe: Recipe, seed: int, checkpoint: Checkpoint) -> State:
     """Return a network's averaged weights, on the CPU, after all steps of a recipe.
 
     AdamW under OneCycle (Smith and Topin 2017, Super-Convergence), the weights averaged
     exponentially (Polyak and Juditsky 1992), batch normalization's statistics with them.
-
-    Args:
-        network: changed in place.
-        loss: makes a step's batch and asks the network.
-        recipe: how it is trained.
-        seed: what all that is random depends on.
-        checkpoint: where the state is kept.
-        threads: of the processor. Two are 1.5 times as fast as one on two cores that nobody shares,
-            and slower on shared ones. Each number sums up in an order of its own: other last bits.
     """
-    torch.set_num_threads(threads)
+    torch.set_num_threads(recipe.threads)
     optimizer = torch.optim.AdamW(
         network.parameters(), recipe.peak_rate, weight_decay=recipe.weight_decay
     )

@@ -31,20 +31,13 @@ EVALUATION_BATCH = 500
 DIGIT_RECIPE = Recipe(steps=8_000, weight_decay=0.01, smoothing=0.0)
 
 
-def learned(
-    path: Path, split: Split, crops: Split, recipe: Recipe, seed: int, threads: int
-) -> State:
+def learned(path: Path, split: Split, crops: Split, recipe: Recipe, seed: int) -> State:
     """Return the weights of a classifier, trained and kept in a file, or found there; see below."""
-    return remember(path, partial(train_digit, split, crops, recipe, seed, threads=threads))
+    return remember(path, partial(train_digit, split, crops, recipe, seed))
 
 
 def train_digit(
-    split: Split,
-    crops: Split,
-    recipe: Recipe,
-    seed: int,
-    checkpoint: Checkpoint,
-    threads: int = 1,
+    split: Split, crops: Split, recipe: Recipe, seed: int, checkpoint: Checkpoint
 ) -> State:
     """Return the weights of a classifier, on the CPU.
 
@@ -58,7 +51,6 @@ def train_digit(
         recipe: how it is trained.
         seed: what its weights begin as, and what each batch holds.
         checkpoint: where its state is kept.
-        threads: see `export.train.fit`.
     """
     torch.manual_seed(seed)
     at = device()
@@ -75,7 +67,7 @@ def train_digit(
             logits = network(ink.clamp(0, 1).squeeze(1).to(at) * 255.0)
         return F.cross_entropy(logits.float(), answers, label_smoothing=recipe.smoothing)
 
-    return fit(network, loss, recipe, seed, checkpoint, threads)
+    return fit(network, loss, recipe, seed, checkpoint)
 
 
 def _some_of(split: Split, count: int, generator: Generator) -> tuple[Tensor, Tensor]:

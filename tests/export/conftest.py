@@ -113,7 +113,7 @@ def small_plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
         placer=Recipe(steps=2, batch=8),
         digit=Recipe(steps=2, batch=32),
         seeds=[0, 1],
-        processors=1,
+        processes=1,
         pictures=None,
         scenes=50,
         held_out_scenes=25,
@@ -141,7 +141,7 @@ def exported(small_plan: Plan, mnist: Mnist, test_split: Split) -> Exported:
         trained_when_tested.append(len(list(small_plan.work.glob("digit-seed*.pt"))))
         return test_split
 
-    run(replace(small_plan, processors=2), mnist, test, COMMAND)
+    run(replace(small_plan, processes=2), mnist, test, COMMAND)
     return Exported(small_plan, trained_when_tested)
 
 

@@ -21,6 +21,7 @@ from export.crops import (
     sampling,
     selecting,
     settling,
+    taking,
     weighing,
 )
 from export.data import Split
@@ -42,7 +43,7 @@ class Operators:
         self._select, self._settle, self._arrange = map(
             session_of, (selecting, settling, arranging)
         )
-        self._weigh, self._sample = map(session_of, (weighing, sampling))
+        self._take, self._weigh, self._sample = map(session_of, (taking, weighing, sampling))
         self._clean, self._bound = map(session_of, (cleaning, bounding))
 
     def select(self, pixels: Pixels, candidates: Floats) -> NDArray[np.int64]:
@@ -69,8 +70,12 @@ class Operators:
         else:
             chosen = self.select(pixels, candidates)
             found = run(self._arrange, {"candidates": candidates, "chosen": chosen})
-        corners, scores, middles, squares = found
+        corners, scores, middles, squares, is_crop = found
         (outlines,) = self._bound.run(None, {**picture, "corners": corners})
+        if is_crop:
+            sums, cover = self._take.run(None, picture)
+            (crops,) = self._clean.run(None, {"sums": sums, "cover": cover, "squares": squares})
+            np.testing.assert_array_equal(crops, self.crop(pixels, middles, squares))
         return outlines, scores, self.crop(pixels, middles, squares)
 
     def crop(self, pixels: Pixels, middles: Floats, squares: Floats) -> Pixels:
