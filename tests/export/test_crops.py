@@ -70,13 +70,21 @@ class Operators:
         else:
             chosen = self.select(pixels, candidates)
             found = run(self._arrange, {"candidates": candidates, "chosen": chosen})
-        corners, scores, middles, squares, is_crop = found
+        corners, scores, middles, squares, _ = found
         (outlines,) = self._bound.run(None, {**picture, "corners": corners})
-        if is_crop:
-            sums, cover = self._take.run(None, picture)
-            (crops,) = self._clean.run(None, {"sums": sums, "cover": cover, "squares": squares})
-            np.testing.assert_array_equal(crops, self.crop(pixels, middles, squares))
         return outlines, scores, self.crop(pixels, middles, squares)
+
+    def is_crop(self, pixels: Pixels, box: Sequence[float]) -> bool:
+        """Return whether a small picture, whose sign lies there, is its own crop."""
+        picture = {"pixels": pixels[..., np.newaxis]}
+        return bool(
+            run(self._settle, {**picture, "candidates": np.array([[*box, 2]], np.float32)})[-1]
+        )
+
+    def take(self, pixels: Pixels) -> tuple[Floats, Floats]:
+        """Return what `sample` does, of a picture that is its own crop."""
+        sums, cover = self._take.run(None, {"pixels": pixels[..., np.newaxis]})
+        return np.asarray(sums), np.asarray(cover)
 
     def crop(self, pixels: Pixels, middles: Floats, squares: Floats) -> Pixels:
         """Return the crops of squares."""
@@ -129,6 +137,34 @@ def test_a_picture_like_mnists_is_its_own_crop(
     image = test_split.images[index]
     _, _, crops = operators.cut(image, [IN_PLACE], bright=True)
     assert np.abs(crops[0].astype(int) - image).max() <= 6
+
+
+def test_a_crop_is_taken_as_it_is(operators: Operators, test_split: Split) -> None:
+    """Sampling it would give the same, and take longer."""
+    image = test_split.images[0]
+    middles, squares = np.array([[14, 14]], np.float32), np.array([[20, 20, 28, 2]], np.float32)
+
+    for taken, sampled in zip(
+        operators.take(image), operators.sample(image, middles, squares), strict=True
+    ):
+        np.testing.assert_array_equal(taken, sampled)
+
+
+@pytest.mark.parametrize(
+    ("side", "box", "is_crop"),
+    [
+        (28, IN_PLACE, True),
+        (28, [0, 4, 20, 24, LIKELY], False),
+        (28, [9, 9, 19, 19, LIKELY], False),
+        (32, [6, 6, 26, 26, LIKELY], False),
+        (20, [3, 3, 17, 17, LIKELY], False),
+    ],
+)
+def test_what_is_a_crop(
+    operators: Operators, side: int, box: Sequence[float], is_crop: bool
+) -> None:
+    """A picture as large as one, whose sign lies as MNIST's do."""
+    assert operators.is_crop(np.zeros((side, side), np.uint8), box) == is_crop
 
 
 @pytest.mark.parametrize("index", range(10))
