@@ -118,6 +118,11 @@ def run(
     return list(session.run(None, {**feed, **strictness}))
 
 
+def sigmoid(logits: float | Floats) -> float | Floats:
+    """Return the chances of logits."""
+    return 1 / (1 + np.exp(-logits))
+
+
 def session_of(make: Callable[[], onnx.ModelProto]) -> onnxruntime.InferenceSession:
     """Return what runs a script's model."""
     return onnxruntime.InferenceSession(onnxscript.optimizer.optimize(make()).SerializeToString())
@@ -220,16 +225,15 @@ def test_of_two_boxes_over_each_other_the_likelier_stays(
     boxes = [[10, 10, 30, 40, 3.0], [12, 11, 31, 41, 2.0], [60, 50, 80, 90, 1.0]]
     found, scores, _ = operators.cut(sheet, boxes, bright=True)
     np.testing.assert_allclose(found, [[10, 10, 20, 30], [60, 50, 20, 40]], atol=1e-4)
-    logits = STRICTNESS.evidence * np.array([3.0, 1.0])
-    np.testing.assert_allclose(scores, 1 / (1 + np.exp(-logits)), atol=1e-5)
+    logits = STRICTNESS.evidence * np.array([3.0, 1.0]) - STRICTNESS.doubt
+    np.testing.assert_allclose(scores, sigmoid(logits), atol=1e-5)
 
 
 def test_a_score_says_less_of_a_small_picture(operators: Operators) -> None:
     """There the placer sees no more than the classifier does."""
     _, scores, _ = operators.cut(np.zeros((28, 28), np.uint8), [[4, 4, 24, 24, 3.0]], bright=True)
-    np.testing.assert_allclose(
-        scores, 1 / (1 + np.exp(-STRICTNESS.evidence_if_small * 3.0)), atol=1e-5
-    )
+    logit = STRICTNESS.evidence_if_small * 3.0 - STRICTNESS.doubt
+    np.testing.assert_allclose(scores, sigmoid(logit), atol=1e-5)
 
 
 def test_what_is_not_likely_is_none(operators: Operators) -> None:
@@ -261,9 +265,10 @@ def test_what_stands_in_company_is_likelier(operators: Operators) -> None:
         operators.cut(sheet, boxes, bright=True)[1][[0, -1]]
         for boxes in ([[0, 0, 1, 1, UNLIKELY], doubtful], [sure, doubtful], [far, large, doubtful])
     )
-    assert alone == elsewhere == 0.5
-    added = STRICTNESS.company / (1 + np.exp(-LIKELY))
-    np.testing.assert_allclose(near, 1 / (1 + np.exp(-added)), atol=1e-5)
+    assert alone == elsewhere
+    np.testing.assert_allclose(alone, sigmoid(-STRICTNESS.doubt), atol=1e-5)
+    added = STRICTNESS.company * sigmoid(LIKELY)
+    np.testing.assert_allclose(near, sigmoid(added - STRICTNESS.doubt), atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(200, 300), (20, 31), (300, 9), (1, 1)])
