@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Final
 
@@ -202,17 +203,21 @@ def memory(pid: int) -> float:
 
 
 def installed(python: Path) -> float:
-    """Return how many MB are installed for an interpreter, pip aside."""
+    """Return how many MB of distributions an interpreter has, pip and setuptools aside.
+
+    Of our own only what is deployed counts: the tests add theirs to the same environment.
+    """
     (packages,) = (python.parent.parent / "lib").glob("python3*/site-packages")
-    files = (file for file in packages.rglob("*") if file.is_file())
-    return (
-        sum(
-            file.stat().st_size
-            for file in files
-            if not file.relative_to(packages).parts[0].startswith("pip")
-        )
-        / 1e6
+    locked = re.findall(r"^([\w.-]+)==", (REPOSITORY / "requirements.lock").read_text(), re.M)
+    is_ours = packages.is_relative_to(REPOSITORY / ".venv" / "lib")
+    files = (
+        file.locate()
+        for distribution in distributions(path=[str(packages)])
+        if distribution.name not in ("pip", "setuptools")
+        and (not is_ours or distribution.name in locked)
+        for file in distribution.files or ()
     )
+    return sum(os.path.getsize(file) for file in files if os.path.exists(file)) / 1e6
 
 
 def _tree(pid: int) -> list[int]:

@@ -118,9 +118,9 @@ def run(
     return list(session.run(None, {**feed, **strictness}))
 
 
-def sigmoid(logits: float | Floats) -> float | Floats:
+def sigmoid(logits: float | NDArray[np.floating]) -> NDArray[np.floating]:
     """Return the chances of logits."""
-    return 1 / (1 + np.exp(-logits))
+    return np.asarray(1 / (1 + np.exp(-logits)))
 
 
 def session_of(make: Callable[[], onnx.ModelProto]) -> onnxruntime.InferenceSession:
