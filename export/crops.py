@@ -64,8 +64,8 @@ class Strictness(NamedTuple):
             classifier does; `python -m export.evidence` finds both.
         company: what it adds that a sure digit stands beside: most numbers have several.
         doubt: what is taken off: people's pictures hold more that is no digit than composed scenes.
-            With 0.4, one in ten of the pictures without digits in the sets that the card names is
-            read as a number, with 0 one in eight.
+            With 0.4, one in ten of the pictures without digits of models/SCORES.md is read as a
+            number, with 0 one in eight.
     """
 
     threshold: float

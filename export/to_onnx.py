@@ -6,7 +6,7 @@ browser. A newer opset has nothing that these graphs use, and torch's exporter w
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from itertools import count
 
@@ -169,21 +169,25 @@ def _pyramid(locator: Locator) -> onnx.GraphProto:
         prefix = f"{index}."
         names = {made: prefix + made for made in _made(traced)} | {"level": level}
         level = names["next"]
-        is_last = index == len(SCALES) - 1
-        for node in traced.node:
-            if is_last and "next" in node.output:
-                continue
-            copy = onnx.NodeProto()
-            copy.CopyFrom(node)
-            for ends in (copy.input, copy.output):
-                ends[:] = [names.get(name, name) for name in ends]
-            nodes.append(copy)
+        nodes += _copied(traced.node, names)
         factor = onnx.numpy_helper.from_array(np.array(scale, np.float32), prefix + "scale")
         weights.append(factor)
         nodes.append(onnx.helper.make_node("Mul", [names["cells"], factor.name], [prefix + "of"]))
     proposed = [f"{index}.of" for index in range(len(SCALES))]
     nodes.append(onnx.helper.make_node("Concat", proposed, ["proposed"], axis=0))
+    # After the last level there is no other.
+    nodes = [node for node in nodes if level not in node.output]
     return onnx.helper.make_graph([*nodes, *rank.node], "pyramid", [], [], weights)
+
+
+def _copied(nodes: Iterable[onnx.NodeProto], names: Mapping[str, str]) -> Iterator[onnx.NodeProto]:
+    """Yield copies of nodes with other names for what flows between them; weights keep theirs."""
+    for node in nodes:
+        copy = onnx.NodeProto()
+        copy.CopyFrom(node)
+        for ends in (copy.input, copy.output):
+            ends[:] = [names.get(name, name) for name in ends]
+        yield copy
 
 
 def _placing(placer: Placer) -> onnx.GraphProto:

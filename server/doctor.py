@@ -108,12 +108,11 @@ def _weigh_memory(plan: Plan, machine: Machine, settings: Settings) -> Iterator[
     if room < MIB:
         yield Finding(Grade.FATAL, f"{plan.workers} workers leave no memory to decode pictures in")
     elif room < on_top:
-        half = room // 2
         yield Finding(
             Grade.UNWISE,
             "large pictures may take more memory than there is, and the kernel kills who does; set "
-            f"DIGIT_DECODE_BUDGET_BYTES, DIGIT_MAX_BODY_BYTES and DIGIT_MAX_BYTES_IN_FLIGHT to "
-            f"{half} or less, or have fewer workers",
+            "DIGIT_DECODE_BUDGET_BYTES, DIGIT_MAX_BODY_BYTES and DIGIT_MAX_BYTES_IN_FLIGHT to "
+            f"{room // 2} or less, or have fewer workers",
         )
 
 
