@@ -17,6 +17,9 @@ from benchmarks.load import PATH, Body, Service, cpu_seconds, memory, running, w
 CONNECTIONS: Final = 8
 MANY: Final = 64
 WORKERS: Final = 4
+SETTLING_SECONDS: Final = 3
+"""After a load: what wrk asked for and no longer waits for, batches too, is read to its end."""
+
 Row = tuple[str, str]
 
 
@@ -36,7 +39,9 @@ def promises(
         wrk(port, small, CONNECTIONS, 1, folder)
         one, rate = _cost(process.pid, lambda: wrk(port, small, CONNECTIONS, seconds, folder))
         many, _ = _cost(process.pid, lambda: wrk(port, batch[0], CONNECTIONS, seconds, folder))
+        time.sleep(SETTLING_SECONDS)
         crowd, newcomers = _crowded(port, small, seconds, folder)
+        time.sleep(SETTLING_SECONDS)
         calm = paced(port, small, rate / 2, seconds)
     together, spread = _processes(service, small, seconds, folder)
     p50, p99 = _percentile(calm, 0.5), _percentile(calm, 0.99)
