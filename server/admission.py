@@ -2,9 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from server.errors import Busy
 from server.metrics import Metrics
+
+TINY: Final = 8
+"""Tiny pictures that are read in no more time than another request takes, and share its place."""
 
 
 class Admission:
@@ -16,25 +20,29 @@ class Admission:
 
     def __init__(self, max_waiting: int, max_bytes: int, metrics: Metrics) -> None:
         """Let in `max_waiting` requests, and as many bytes of bodies, at a time."""
-        self._places = max_waiting
+        self._room = max_waiting * TINY
         self._bytes = max_bytes
         self._metrics = metrics
 
     @contextmanager
-    def place(self) -> Iterator[None]:
+    def place(self, is_tiny: bool = False) -> Iterator[None]:
         """Hold one of the places in the queue, as long as a request needs it.
+
+        Args:
+            is_tiny: it brings one tiny picture, and takes little of a place.
 
         Raises:
             Busy: all are taken.
         """
-        if not self._places:
+        room = 1 if is_tiny else TINY
+        if self._room < room:
             raise Busy("As many requests as may wait are waiting; try again in a moment.")
-        self._places -= 1
+        self._room -= room
         self._metrics.add("digit_waiting")
         try:
             yield
         finally:
-            self._places += 1
+            self._room += room
             self._metrics.add("digit_waiting", -1)
 
     @contextmanager

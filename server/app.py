@@ -1,6 +1,5 @@
 """The application: routes, what they share, and what stands before and around them."""
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -32,7 +31,7 @@ from server.state import Readiness, State
 from server.telemetry import Record, Telemetry, series_of
 from server.uploads import Upload, read_upload
 from server.v2 import v2_routes
-from server.worker import Worker
+from server.worker import Worker, while_connected
 
 # What is answered beside problems: a page that a browser has already, a path with a slash too many.
 _OTHER_STATUSES = (200, 304, 307)
@@ -144,9 +143,13 @@ async def recognize(request: Request[State]) -> Response:
     state = request.state
     explain = request.query_params.get("explain") == "1"
     async with _admitted(request) as upload:
-        if not upload.is_batch:
-            return JSONResponse(await _read(upload.pictures[0], explain, state))
-        return JSONResponse({"answers": await _read_all(upload, explain, state)})
+        if upload.is_batch:
+            answers = await while_connected(request, _read_all(upload, explain, state))
+            return JSONResponse({"answers": answers})
+        reading = _read(upload.pictures[0], explain, state)
+        if not upload.is_tiny:  # else it takes less time than to look after its client
+            reading = while_connected(request, reading)
+        return JSONResponse(await reading)
 
 
 @asynccontextmanager
@@ -157,14 +160,14 @@ async def _admitted(request: Request[State]) -> AsyncIterator[Upload]:
     with admission.body() as hold:
         upload = await read_upload(request, request.state["settings"], hold)
         lap("read")
-        with admission.place():
+        with admission.place(upload.is_tiny):
             yield upload
 
 
 async def _answers_for_page(request: Request[State]) -> list[dict[str, Any]]:
     """Return what the page shows where no script runs: all that the network saw."""
     async with _admitted(request) as upload:
-        return await _read_all(upload, True, request.state)
+        return await while_connected(request, _read_all(upload, True, request.state))
 
 
 async def _read_all(upload: Upload, explain: bool, state: State) -> list[dict[str, Any]]:
@@ -172,7 +175,6 @@ async def _read_all(upload: Upload, explain: bool, state: State) -> list[dict[st
     answers = []
     for picture in upload.pictures:
         answers.append(await _read_if_possible(picture, explain, state))
-        await asyncio.sleep(0)
     return answers
 
 
@@ -183,6 +185,7 @@ async def _read(picture: bytes | ClientError, explain: bool, state: State) -> di
     record, recognizer = state["record"], state["recognizer"]
     lap = record.stopwatch()
     if is_quick(picture):
+        await state["worker"].turn()
         answer = recognizer.recognize(picture, explain, lap)
     else:
         answer = await state["worker"].run(recognizer.recognize, picture, explain, lap)

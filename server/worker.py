@@ -1,9 +1,12 @@
-"""The one thread on which pictures are decoded and read, unless they are tiny."""
+"""Whose turn it is to be read: on a thread of its own, or if it is tiny on the event loop."""
 
 import asyncio
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
+
+from starlette.requests import ClientDisconnect, Request
 
 from server.memory import give_back
 
@@ -18,11 +21,14 @@ class Worker:
     """Runs functions one at a time, off the event loop, so that health checks never wait.
 
     One thread is enough, as the work is bound by the processor, and it bounds memory: only one
-    picture is decoded at any time.
+    picture is decoded at any time. What is done sooner than a thread takes it up may stay on the
+    loop, one in each of its turns.
     """
 
     def __init__(self) -> None:
         """Make a worker, whose thread starts with its first function."""
+        self._is_turn_taken = False
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="recognize")
         self._rest: asyncio.TimerHandle | None = None
 
@@ -41,6 +47,31 @@ class Worker:
             self._rest_no_more()
             self._rest = loop.call_later(_IDLE_SECONDS, give_back)
 
+    async def turn(self) -> None:
+        """Wait until nobody else has this turn of the event loop, first come, first served.
+
+        Whoever then computes on the loop holds it up once, not together with all others who are
+        ready to: new connections are accepted and health checks answered in between.
+        """
+        loop = asyncio.get_running_loop()
+        if self._is_turn_taken:
+            turn = loop.create_future()
+            self._waiting.append(turn)
+            await turn
+        else:
+            self._is_turn_taken = True
+            loop.call_soon(self._pass_on)
+
+    def _pass_on(self) -> None:
+        """Give the next turn of the loop to who has waited longest."""
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.cancelled():
+                turn.set_result(None)
+                asyncio.get_running_loop().call_soon(self._pass_on)
+                return
+        self._is_turn_taken = False
+
     def close(self) -> None:
         """End the thread after the function that it is running; none that wait are run."""
         self._rest_no_more()
@@ -49,3 +80,26 @@ class Worker:
     def _rest_no_more(self) -> None:
         if self._rest:
             self._rest.cancel()
+
+
+async def while_connected(request: Request[Any], work: Coroutine[Any, Any, Result]) -> Result:
+    """Return what some work returns, which ends with the connection that asked for it.
+
+    Args:
+        request: its body has been read.
+        work: what is done for it.
+
+    Raises:
+        ClientDisconnect: the client has hung up.
+    """
+    # After a body, all that a connection has to say is that it is gone.
+    tasks = asyncio.ensure_future(work), asyncio.ensure_future(request.receive())
+    working, _gone = tasks
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
+    finally:
+        for task in tasks:
+            task.cancel()

@@ -1,8 +1,10 @@
 """What is let in, and what is told to come back."""
 
+from contextlib import ExitStack
+
 import pytest
 
-from server.admission import Admission
+from server.admission import TINY, Admission
 from server.errors import Busy
 from server.metrics import GAUGE, Metrics, Series
 
@@ -24,6 +26,18 @@ def test_places() -> None:
     with admission.place():
         assert metrics.total("digit_waiting") == [1]
     assert metrics.total("digit_waiting") == [0]
+
+
+def test_tiny_pictures_share_a_place() -> None:
+    """They take little of it each, and no more than it."""
+    admission, metrics = admission_of(1, 0)
+
+    with ExitStack() as held:
+        for _ in range(TINY):
+            held.enter_context(admission.place(is_tiny=True))
+        assert metrics.total("digit_waiting") == [TINY]
+        with pytest.raises(Busy), admission.place(is_tiny=True):
+            pass
 
 
 def test_bytes() -> None:

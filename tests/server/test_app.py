@@ -5,9 +5,9 @@ import base64
 import json
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +19,19 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 from starlette.types import ASGIApp
 
+from server.answer import Answer
 from server.app import create_app
 from server.recognize import Recognizer
 from server.settings import Settings
 from server.state import Readiness
+from tests.conftest import DATA
 from tests.drawings import seven
 
 PROBLEM = "application/problem+json"
 PATH = "/recognize.json"
 SEVEN = seven()
 BASE64 = base64.b64encode(SEVEN).decode()
+TINY = base64.b64encode((DATA / "mnist-7.png").read_bytes()).decode()
 
 
 def assert_problem(response: httpx2.Response, status: int, code: str) -> dict[str, Any]:
@@ -293,24 +296,33 @@ def test_millions_of_nothing(client: TestClient, content_type: str, body: bytes)
     assert time.process_time() - begin < 1
 
 
+Messages = Callable[[], AsyncIterator[dict[str, Any]]]
+"""What a client says, as ASGI puts it; when that ends, it waits for its answer."""
+
+
 async def call(
-    recognizer: Recognizer, settings: Settings, receive: AsyncIterator[dict[str, Any]], times: int
+    recognizer: Recognizer, settings: Settings, messages: Messages, times: int
 ) -> list[dict[str, Any]]:
-    """Send the app requests at once whose bodies arrive as ASGI messages; return what it starts."""
+    """Send the app requests at once; return what it starts to answer."""
     app = create_app(recognizer, settings, Readiness())
     async with living(app) as state:
-        return await ask(app, state, receive, times)
+        return await ask(app, state, messages, times)
 
 
 async def ask(
-    app: ASGIApp, state: dict[str, Any], receive: AsyncIterator[dict[str, Any]], times: int
+    app: ASGIApp, state: dict[str, Any], messages: Messages, times: int
 ) -> list[dict[str, Any]]:
-    """Send a living app requests at once; return what it starts."""
+    """Send a living app requests at once; return what it starts to answer."""
     started = []
 
     async def send(message: Any) -> None:
         if message["type"] == "http.response.start":
             started.append(message)
+
+    async def spoken() -> AsyncIterator[dict[str, Any]]:
+        async for message in messages():
+            yield message
+        await asyncio.Event().wait()
 
     scope: dict[str, Any] = {
         "type": "http",
@@ -319,7 +331,7 @@ async def ask(
         "query_string": b"",
         "headers": [],
     }
-    requests = [app(scope | {"state": dict(state)}, receive.__anext__, send) for _ in range(times)]
+    requests = [app(scope | {"state": dict(state)}, spoken().__anext__, send) for _ in range(times)]
     await asyncio.gather(*requests)
     return started
 
@@ -333,7 +345,7 @@ def test_too_slow(recognizer: Recognizer, settings: Settings) -> None:
 
     hasty = replace(settings, body_timeout_seconds=0.1)
 
-    (started,) = asyncio.run(call(recognizer, hasty, trickle(), 1))
+    (started,) = asyncio.run(call(recognizer, hasty, trickle, 1))
 
     assert started["status"] == 408
     assert (b"connection", b"close") in started["headers"]
@@ -346,21 +358,47 @@ def test_hung_up(recognizer: Recognizer, settings: Settings) -> None:
         yield {"type": "http.request", "body": SEVEN[:10], "more_body": True}
         yield {"type": "http.disconnect"}
 
-    (started,) = asyncio.run(call(recognizer, settings, hang_up(), 1))
+    (started,) = asyncio.run(call(recognizer, settings, hang_up, 1))
 
     assert started["status"] == 400
+
+
+@pytest.mark.parametrize(
+    "body",
+    [json.dumps({"images": [BASE64] * 5}).encode(), json.dumps({"images": [TINY] * 5}).encode()],
+    ids=["photos", "tiny"],
+)
+def test_hung_up_while_it_waits(recognizer: Recognizer, settings: Settings, body: bytes) -> None:
+    """What of a batch its client no longer waits for is not read."""
+    read = []
+
+    @dataclass(frozen=True)
+    class Counting(Recognizer):
+        def recognize(self, *arguments: Any, **options: Any) -> Answer:
+            read.append(1)
+            return super().recognize(*arguments, **options)
+
+    async def hang_up() -> AsyncIterator[dict[str, Any]]:
+        yield {"type": "http.request", "body": body}
+        yield {"type": "http.disconnect"}
+
+    counting = Counting(recognizer.models, recognizer.limits)
+    (started,) = asyncio.run(call(counting, settings, hang_up, 1))
+
+    assert started["status"] == 400
+    warm_up, begun = 1, 2
+    assert len(read) <= warm_up + begun
 
 
 def test_busy(recognizer: Recognizer, settings: Settings) -> None:
     """More requests at once than may wait are told to come back."""
 
-    async def pictures() -> AsyncIterator[dict[str, Any]]:
-        while True:
-            yield {"type": "http.request", "body": SEVEN}
+    async def picture() -> AsyncIterator[dict[str, Any]]:
+        yield {"type": "http.request", "body": SEVEN}
 
     narrow = replace(settings, max_waiting=2)
 
-    started = asyncio.run(call(recognizer, narrow, pictures(), 5))
+    started = asyncio.run(call(recognizer, narrow, picture, 5))
 
     assert sorted(message["status"] for message in started) == [200, 200, 503, 503, 503]
     refused = next(message for message in started if message["status"] == 503)
@@ -378,7 +416,7 @@ def test_the_tiny_do_not_wait(recognizer: Recognizer, settings: Settings, data: 
         done = threading.Event()
         async with living(app) as state:
             work = asyncio.create_task(state["worker"].run(done.wait, 60))
-            started = await ask(app, state, picture(), 1)
+            started = await ask(app, state, picture, 1)
             assert not work.done()
             done.set()
             await work

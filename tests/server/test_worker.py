@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from server.worker import Worker
+from tests.processes import PATIENCE_SECONDS
 from tests.server.test_memory import mebibytes
 
 RESTING = """
@@ -50,6 +51,48 @@ def test_error_comes_back() -> None:
 
     with pytest.raises(ValueError, match="invalid literal"):
         asyncio.run(run())
+
+
+def test_a_turn_of_the_loop_is_for_one() -> None:
+    """Who computes on the loop does so one a turn, in the order in which they came."""
+    turns: list[tuple[str, int]] = []
+
+    async def run() -> None:
+        worker = Worker()
+        loop, now = asyncio.get_running_loop(), 0
+
+        def tick() -> None:
+            nonlocal now
+            now += 1
+            loop.call_soon(tick)
+
+        async def compute(name: str) -> None:
+            await worker.turn()
+            turns.append((name, now))
+
+        loop.call_soon(tick)
+        await asyncio.gather(*(compute(name) for name in "abc"))
+        await asyncio.sleep(0.01)
+        await compute("d")
+
+    asyncio.run(run())
+
+    assert [name for name, _ in turns] == list("abcd")
+    assert len({now for _, now in turns}) == len(turns)
+
+
+def test_who_left_has_no_turn() -> None:
+    """A turn goes to the next where who waited for it was cancelled."""
+
+    async def run() -> None:
+        worker = Worker()
+        await worker.turn()
+        first, second = (asyncio.ensure_future(worker.turn()) for _ in range(2))
+        await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.wait_for(second, PATIENCE_SECONDS)
+
+    asyncio.run(run())
 
 
 def test_memory_is_given_back() -> None:
