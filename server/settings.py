@@ -216,7 +216,7 @@ SETTINGS = (
         _whole(1, 10_000),
         "32",
         "a whole number from 1 to 10000",
-        "the most requests that wait to be read, tiny pictures eight for one; more are answered 503",
+        "the most requests that wait to be read, of tiny pictures eight in a place; more get 503",
     ),
     Setting(
         "DIGIT_DRAIN_SECONDS",
