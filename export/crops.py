@@ -13,7 +13,7 @@ import onnx
 from onnxscript import BOOL, FLOAT, INT64, UINT8, script
 from onnxscript import opset18 as op
 
-from export.locator import CANDIDATES, GRAIN
+from export.locator import GRAIN
 from export.placer import SMALL
 
 MOST: Final = 96
@@ -93,17 +93,10 @@ def pad(pixels: UINT8["H", "W", 1]):  # noqa: F821
 
 @script(default_opset=op)
 def lift(padded: UINT8["PH", "PW", 1]):  # noqa: F821
-    """Return the first level (1, 1, PH, PW) of the pyramid of padded pixels, from 0 to 1."""
+    """Return the first level (1, 1, PH, PW) of a pyramid, from 0 to 1, and its height and width."""
     lifted = op.Unsqueeze(op.Cast(op.Transpose(padded, perm=[2, 0, 1]), to=1) / 255.0, [0])
-    return lifted
-
-
-@script(default_opset=op)
-def rank(proposed: FLOAT["N", 6]):  # noqa: F821
-    """Return the likeliest of all that was proposed, (CANDIDATES, 6), the likeliest first."""
-    _logits, best = op.TopK(op.Gather(proposed, 4, axis=1), op.Constant(value_ints=[CANDIDATES]))
-    candidates = op.Gather(proposed, best)
-    return candidates
+    size = op.Shape(padded, start=0, end=2)
+    return lifted, size
 
 
 @script(default_opset=op)
@@ -236,9 +229,6 @@ def arrange(
     middles = (low + high) / 2.0
     size = high - low
     length = op.ReduceMax(size, [1], keepdims=1)
-    squares = op.Concat(size, length * MARGIN, bright, axis=1)
-
-    # What a score is worth to who also asks the classifier, and what a neighbor's is.
     other = op.Transpose(length, perm=[1, 0])
     x, y = op.Split(middles, axis=1, num_outputs=2)
     across, up = op.Abs(x - op.Transpose(x, perm=[1, 0])), op.Abs(y - op.Transpose(y, perm=[1, 0]))
@@ -247,6 +237,13 @@ def arrange(
     width = op.Slice(size, [0], [1], [1])
     is_apart = across > (width + op.Transpose(width, perm=[1, 0])) * GAP
     is_beside = op.And(op.And(is_apart, across < longer * REACH), is_level)
+
+    # A number is written with one pen: where paper's grain looks like ink, its neighbors know.
+    beside = op.Where(is_beside, op.Transpose(bright, perm=[1, 0]), 0.0)
+    bright = bright + op.ReduceSum(beside, [1], keepdims=1)
+    squares = op.Concat(size, length * MARGIN, bright, axis=1)
+
+    # What a score is worth to who also asks the classifier, and what a neighbor's is.
     chances = op.Transpose(op.Sigmoid(logit), perm=[1, 0])
     surest = op.ReduceMax(op.Where(is_beside, chances, 0.0), [1], keepdims=1)
     scores = op.Squeeze(op.Sigmoid(logit * evidence + surest * company - doubt), [1])
@@ -417,13 +414,8 @@ def padding() -> onnx.ModelProto:
 
 
 def lifting() -> onnx.ModelProto:
-    """Return `lift` as a model: `padded` to `lifted`."""
-    return lift.to_model_proto(output_types=[FLOAT[1, 1, "PH", "PW"]])
-
-
-def ranking() -> onnx.ModelProto:
-    """Return `rank` as a model: `proposed` to `candidates`."""
-    return rank.to_model_proto(output_types=[FLOAT[CANDIDATES, 6]])
+    """Return `lift` as a model: `padded` to `lifted` and `size`."""
+    return lift.to_model_proto(output_types=[FLOAT[1, 1, "PH", "PW"], INT64[2]])
 
 
 def selecting() -> onnx.ModelProto:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from export import crops
 from export.crops import Strictness
-from export.locator import GRAIN, SCALES, STRIDE, Cells, Locator
+from export.locator import CHANNELS, GRAIN, LEVELS, PATCH, STRIDE, Cells, Likeliest, Locator
 from export.placer import SMALL, Placed, Placer
 from export.shrink import halve
 
@@ -77,11 +77,9 @@ def digit_model(network: nn.Module, temperature: float, metadata: Mapping[str, s
         temperature: see `export.evaluate.fit_temperature`.
         metadata: what the file says about itself.
     """
+    images = torch.zeros(2, 28, 28, dtype=torch.uint8)
     graph = trace(
-        Calibrated(network, temperature),
-        torch.zeros(2, 28, 28, dtype=torch.uint8),
-        {0: "N"},
-        ("images", ["probabilities"]),
+        Calibrated(network, temperature), {"images": (images, {0: "N"})}, ["probabilities"]
     )
     return finish(graph, metadata)
 
@@ -154,30 +152,43 @@ def _pyramid(locator: Locator) -> onnx.GraphProto:
 
     Traced all at once, it would take torch's exporter five times as long: minutes on two cores.
     """
-    traced = trace(
+    level = torch.zeros(1, 1, 2 * GRAIN, 3 * GRAIN)
+    cells = trace(
         Cells(locator.network),
-        torch.zeros(1, 1, 2 * GRAIN, 3 * GRAIN),
-        {2: "H", 3: "W"},
-        ("level", ["cells", "next"]),
-        multiple=STRIDE,
+        {"level": (level, {2: "H", 3: "W"})},
+        ["outputs", "peaks", "next"],
+        multiple=PATCH,
     ).graph
-    lift, rank = _prefixed(crops.lifting(), "lift."), _prefixed(crops.ranking(), "rank.")
+    count = sum(level[..., :: 2**k, :: 2**k].numel() for k in range(LEVELS)) // STRIDE**2
+    likeliest = trace(
+        Likeliest(),
+        {
+            "outputs": (torch.zeros(CHANNELS, count), {1: "N"}),
+            "peaks": (torch.zeros(count), {0: "N"}),
+            "size": (torch.tensor(level.shape[2:]), {}),
+        },
+        [CANDIDATES],
+    ).graph
+    lift = _prefixed(crops.lifting(), "lift.")
+    rest = onnx.compose.add_prefix_graph(
+        likeliest, "likeliest.", rename_inputs=False, rename_outputs=False
+    )
     nodes = [*lift.node]
-    weights = [*lift.initializer, *traced.initializer, *rank.initializer]
-    level = "lifted"
-    for index, scale in enumerate(SCALES):
-        prefix = f"{index}."
-        names = {made: prefix + made for made in _made(traced)} | {"level": level}
-        level = names["next"]
-        nodes += _copied(traced.node, names)
-        factor = onnx.numpy_helper.from_array(np.array(scale, np.float32), prefix + "scale")
-        weights.append(factor)
-        nodes.append(onnx.helper.make_node("Mul", [names["cells"], factor.name], [prefix + "of"]))
-    proposed = [f"{index}.of" for index in range(len(SCALES))]
-    nodes.append(onnx.helper.make_node("Concat", proposed, ["proposed"], axis=0))
+    weights = [*lift.initializer, *cells.initializer, *rest.initializer]
+    level_name = "lifted"
+    of_levels: dict[str, list[str]] = {"outputs": [], "peaks": []}
+    for index in range(LEVELS):
+        names = {made: f"{index}.{made}" for made in _made(cells)} | {"level": level_name}
+        level_name = names["next"]
+        nodes += _copied(cells.node, names)
+        for name, parts in of_levels.items():
+            parts.append(names[name])
+    nodes += [
+        onnx.helper.make_node("Concat", parts, [name], axis=-1) for name, parts in of_levels.items()
+    ]
     # After the last level there is no other.
-    nodes = [node for node in nodes if level not in node.output]
-    return onnx.helper.make_graph([*nodes, *rank.node], "pyramid", [], [], weights)
+    nodes = [node for node in nodes if level_name not in node.output]
+    return onnx.helper.make_graph([*nodes, *rest.node], "pyramid", [], [], weights)
 
 
 def _copied(nodes: Iterable[onnx.NodeProto], names: Mapping[str, str]) -> Iterator[onnx.NodeProto]:
@@ -192,12 +203,8 @@ def _copied(nodes: Iterable[onnx.NodeProto], names: Mapping[str, str]) -> Iterat
 
 def _placing(placer: Placer) -> onnx.GraphProto:
     """Return the graph from a small picture to its one candidate, and what is made of it."""
-    network = trace(
-        Placed(placer),
-        torch.zeros(SMALL - 2, SMALL - 1, 1, dtype=torch.uint8),
-        {0: "H", 1: "W"},
-        ("pixels", [CANDIDATES]),
-    )
+    pixels = torch.zeros(SMALL - 2, SMALL - 1, 1, dtype=torch.uint8)
+    network = trace(Placed(placer), {"pixels": (pixels, {0: "H", 1: "W"})}, [CANDIDATES])
     return _branch("place", [network.graph, _prefixed(crops.settling(), "settle.")], _CHOSEN)
 
 
@@ -312,33 +319,34 @@ def _made(graph: onnx.GraphProto) -> Iterator[str]:
 
 def trace(
     module: nn.Module,
-    example: Tensor,
-    dynamic: Mapping[int, str],
-    names: tuple[str, Sequence[str]],
+    inputs: Mapping[str, tuple[Tensor, Mapping[int, str]]],
+    outputs: Sequence[str],
     multiple: int = 1,
 ) -> onnx.ModelProto:
-    """Return the graph of a module of one input, batch normalization and constants folded.
+    """Return the graph of a module, batch normalization and constants folded.
 
     Args:
         module: as it should answer; it is switched to evaluation.
-        example: an input. Its sizes stay in the graph except where `dynamic` names them, and there
-            they must be at least 2, because torch takes sizes of 0 and 1 for constants.
-        dynamic: axes of the input whose size may be any, with the name of that size.
-        names: of the input, and of the outputs.
-        multiple: the dynamic sizes are multiples of this.
+        inputs: by name, in order: an example of each, and its axes whose size may be any, with the
+            name of that size. All other sizes stay in the graph. Those of the example must be at
+            least 2, because torch takes sizes of 0 and 1 for constants.
+        outputs: names of what it returns.
+        multiple: the sizes that may be any are multiples of this.
     """
-    shape = {axis: torch.export.Dim(name) for axis, name in dynamic.items()}
+    names = sorted({name for _, axes in inputs.values() for name in axes.values()})
+    sizes = {name: torch.export.Dim(name) for name in names}
     if multiple > 1:
-        shape = {axis: multiple * size for axis, size in shape.items()}
+        sizes = {name: multiple * size for name, size in sizes.items()}
+    shapes = [{axis: sizes[name] for axis, name in axes.items()} for _, axes in inputs.values()]
     with _quiet():
         program = torch.onnx.export(
             module.eval(),
-            (example,),
+            tuple(example for example, _ in inputs.values()),
             dynamo=True,
             opset_version=OPSET,
-            input_names=[names[0]],
-            output_names=list(names[1]),
-            dynamic_shapes=(shape,),
+            input_names=list(inputs),
+            output_names=list(outputs),
+            dynamic_shapes=tuple(shapes),
             external_data=False,
             verbose=False,
         )
@@ -416,6 +424,7 @@ def _quiet() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", category=FutureWarning)
             warnings.simplefilter("ignore", category=DeprecationWarning)
+            warnings.filterwarnings("ignore", "# The axis name")  # of two that are alike
             yield
     finally:
         logger.setLevel(level)

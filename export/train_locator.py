@@ -7,6 +7,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from export.checkpoint import Checkpoint, State
 from export.feed import Scenes, ahead
@@ -46,18 +47,29 @@ def train_locator(glyphs: Glyphs, recipe: Recipe, seed: int, checkpoint: Checkpo
     """
     torch.manual_seed(seed)
     scenes = Scenes(glyphs, SHAPES, recipe.batch * LARGEST, recipe.batch * MOST, seed)
-    batches = ahead(scenes, range(checkpoint.step(), recipe.steps))
+    lessons = ahead(_Lessons(scenes), range(checkpoint.step(), recipe.steps))
 
     def loss(network: nn.Module, step: int) -> Tensor:
-        batch = next(batches)
-        pixels = as_batch(batch)
+        pixels, targets = next(lessons)
         # oneDNN's bfloat16 gives NaN gradients for the 1 x 1 maps that small scenes end in.
         with autocast(torch.device("cpu")) if pixels.shape[-1] > GRAIN else nullcontext():
             outputs = network(pixels)
-        return difference(outputs, wanted(batch, pixels.shape))
+        return difference(outputs, targets)
 
     network = Locator().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return fit(network, loss, recipe, seed, checkpoint)
+
+
+class _Lessons(Dataset[tuple[Tensor, list[Tensor]]]):
+    """Batches of pictures with what the locator should answer, each when it is asked for."""
+
+    def __init__(self, scenes: Scenes) -> None:
+        self._scenes = scenes
+
+    def __getitem__(self, index: int) -> tuple[Tensor, list[Tensor]]:
+        scenes = self._scenes[index]
+        pixels = as_batch(scenes)
+        return pixels, wanted(scenes, pixels.shape)
 
 
 def as_batch(scenes: list[Scene]) -> Tensor:

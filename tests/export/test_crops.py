@@ -56,14 +56,15 @@ class Operators:
     ) -> tuple[Floats, Floats, Pixels]:
         """Return what is cut where signs lie, given as left, top, right, bottom and a logit.
 
-        A small picture has one, whatever its logit; in any other it is found out which are taken.
+        A second logit says of one sign how sure it is that its ink is bright. A small picture has
+        one sign, whatever its logit; in any other it is found out which are taken.
         """
         is_small = max(pixels.shape) <= SMALL
         candidates = np.full((1 if is_small else 128, 6), UNLIKELY, np.float32)
         candidates[:, :4] = [0, 0, 1, 1]
-        for row, box in enumerate(boxes):
-            candidates[row, :5] = box
         candidates[:, 5] = 2.0 if bright else -2.0
+        for row, box in enumerate(boxes):
+            candidates[row, : len(box)] = box
         picture = {"pixels": pixels[..., np.newaxis]}
         if is_small:
             found = run(self._settle, {**picture, "candidates": candidates})
@@ -269,6 +270,22 @@ def test_what_stands_in_company_is_likelier(operators: Operators) -> None:
     np.testing.assert_allclose(alone, sigmoid(-STRICTNESS.doubt), atol=1e-5)
     added = STRICTNESS.company * sigmoid(LIKELY)
     np.testing.assert_allclose(near, sigmoid(added - STRICTNESS.doubt), atol=1e-5)
+
+
+def test_what_stands_together_has_one_ink(operators: Operators, test_split: Split) -> None:
+    """Neighbors know better where paper was taken for ink; what is far off does not."""
+    digit = np.pad(test_split.images[0], 40)
+    near, far = np.hstack([digit[:, 39:69]] * 3), np.hstack([digit] * 3)
+
+    def has_ink(sheet: Pixels, left: int) -> bool:
+        """Say whether the digit in the middle is in its crop, or paper without anything on it."""
+        step = sheet.shape[1] // 3
+        boxes = [[left + k * step, 44, left + 20 + k * step, 64, LIKELY - k] for k in range(3)]
+        _, _, crops = operators.cut(sheet, [boxes[0], [*boxes[1], -1.0], boxes[2]], bright=True)
+        return bool(crops[1].any())
+
+    assert has_ink(near, 5)
+    assert not has_ink(far, 44)
 
 
 @pytest.mark.parametrize("shape", [(200, 300), (20, 31), (300, 9), (1, 1)])

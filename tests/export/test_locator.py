@@ -3,7 +3,18 @@
 import pytest
 import torch
 
-from export.locator import CANDIDATES, CHANNELS, GRAIN, LEVELS, STRIDE, Locator, Peaks, normalize
+from export.locator import (
+    CANDIDATES,
+    CHANNELS,
+    GRAIN,
+    LEVELS,
+    PATCH,
+    STRIDE,
+    Cells,
+    Locator,
+    Peaks,
+    normalize,
+)
 
 
 @pytest.fixture(scope="module")
@@ -42,14 +53,30 @@ def test_a_flat_picture_is_nothing() -> None:
 
 
 def test_candidates_come_likeliest_first(locator: Locator) -> None:
-    """Their number is fixed, and those that a neighbor outdoes come last."""
+    """Their number is fixed."""
     generator = torch.Generator().manual_seed(2)
     pixels = torch.randint(0, 256, (GRAIN, 2 * GRAIN, 1), generator=generator, dtype=torch.uint8)
     with torch.inference_mode():
         candidates = Peaks(locator)(pixels)
     assert candidates.shape == (CANDIDATES, 6)
     assert (candidates[:-1, 4] >= candidates[1:, 4]).all()
-    assert candidates[-1, 4] < -50
+
+
+def test_a_cell_that_a_neighbor_outdoes_is_no_peak(locator: Locator) -> None:
+    """Of all that touch each other, diagonally too, the likeliest is left."""
+    generator = torch.Generator().manual_seed(2)
+    level = torch.rand(1, 1, 2 * PATCH, 3 * PATCH, generator=generator)
+    with torch.inference_mode():
+        logits = locator.network(normalize(level))[0, 0].numpy()
+        _, peaks, _ = Cells(locator.network)(level)
+    rows, columns = logits.shape
+    outdone = [
+        logits[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2].max() > logits[y, x]
+        for y in range(rows)
+        for x in range(columns)
+    ]
+    assert (peaks < -50).tolist() == outdone
+    assert not all(outdone)
 
 
 def test_a_candidate_lies_where_its_cell_is(locator: Locator) -> None:
