@@ -28,6 +28,9 @@ NO_DIGIT: Final = 10
 FINE: Final = 0.1
 """Width of a pen, in heights, up to which strokes stay apart."""
 
+HAIRLINE: Final = 0.02
+"""Width of the thinnest line that a font has, in heights."""
+
 LETTERS: Final = "ACEFHJKLMNPRTUVWXYacdefhkmnprtuvwxy$%&#?+=*@"
 """What fonts give that is no digit, without what looks like one."""
 
@@ -51,7 +54,8 @@ class Hand:
 
     Attributes:
         source: "mnist" as scanned, "restroked" MNIST with another pen, "drawn", "displayed" in
-            seven segments, "font", or only the "outline" of a font's digits.
+            seven segments, "font", only the "outline" of a font's digits, or "engraved": a font's
+            with hairlines.
         pen: width of the stroke over the height of the sign.
         nib: of a drawn stroke, how thin it is along the pen's edge: 1 for a round pen.
         slant: horizontal shift over height; positive leans to the right.
@@ -59,6 +63,7 @@ class Hand:
         looseness: how far drawn points stray, in heights.
         bow: how far the middle of a drawn sign lies to the right of its ends, in heights.
         taper: how much wider than its middle the foot of a drawn sign is, as a share of the width.
+        turn: how far signs are turned to the left, in degrees.
         font: index into FONTS.
     """
 
@@ -70,6 +75,7 @@ class Hand:
     looseness: float
     bow: float
     taper: float
+    turn: float
     font: int
 
 
@@ -78,8 +84,8 @@ def some_hand(generator: Generator) -> Hand:
     return Hand(
         source=str(
             generator.choice(
-                ["mnist", "restroked", "drawn", "font", "outline", "displayed"],
-                p=[0.24, 0.2, 0.37, 0.14, 0.02, 0.03],
+                ["mnist", "restroked", "drawn", "font", "outline", "displayed", "engraved"],
+                p=[0.23, 0.19, 0.36, 0.13, 0.02, 0.04, 0.03],
             )
         ),
         pen=float(np.exp(generator.uniform(np.log(0.02), np.log(0.23)))),
@@ -89,6 +95,7 @@ def some_hand(generator: Generator) -> Hand:
         looseness=float(generator.uniform(0.01, 0.05)),
         bow=float(generator.normal(0, 0.05)),
         taper=float(generator.normal(0, 0.15)),
+        turn=float(generator.choice([0.0, generator.normal(0, 9)], p=[0.6, 0.4])),
         font=int(generator.integers(len(FONTS))),
     )
 
@@ -103,10 +110,20 @@ class Glyphs:
 
     def digit(self, digit: int, hand: Hand, generator: Generator) -> Alpha:
         """Return a digit in a hand, about HEIGHT pixels high."""
-        if hand.source == "font":
-            return _slanted(_printed(str(digit), hand.font), hand)
-        if hand.source == "outline":
-            return _slanted(_outline(_printed(str(digit), hand.font), hand.pen), hand)
+        return _turned(self._upright(digit, hand, generator), hand.turn)
+
+    def sign(self, hand: Hand, generator: Generator) -> Alpha:
+        """Return a sign that is no digit, about HEIGHT pixels high."""
+        return _turned(_sign(hand, generator), hand.turn)
+
+    def _upright(self, digit: int, hand: Hand, generator: Generator) -> Alpha:
+        if hand.source in ("font", "outline", "engraved"):
+            printed = _printed(str(digit), hand.font)
+            if hand.source == "outline":
+                printed = _outline(printed, hand.pen)
+            if hand.source == "engraved":
+                printed = _engraved(printed)
+            return _slanted(printed, hand)
         if hand.source == "drawn":
             return _drawn(_pick(strokes.DIGITS[digit], generator), hand, generator)
         if hand.source == "displayed":
@@ -116,25 +133,25 @@ class Glyphs:
         alpha = _enlarged(image, generator)
         return _slanted(_restroked(alpha, hand.pen) if hand.source == "restroked" else alpha, hand)
 
-    def sign(self, hand: Hand, generator: Generator) -> Alpha:
-        """Return a sign that is no digit, about HEIGHT pixels high."""
-        if generator.random() < 0.35:
-            is_foreign = generator.random() < 0.25
-            letters, fonts = (FOREIGN, FOREIGN_FONTS) if is_foreign else (LETTERS, _ALL_FONTS)
-            letter = letters[generator.integers(len(letters))]
-            return _slanted(_printed(letter, fonts[generator.integers(len(fonts))]), hand)
-        if generator.random() < 0.45:
-            aimless = strokes.scribble if generator.random() < 0.5 else strokes.character
-            # A broad pen would fill it, and what is left is the bar of a 1.
-            fine = replace(hand, pen=min(hand.pen, FINE))
-            return _drawn(aimless(generator), fine, generator)
-        return _drawn(_pick(strokes.SIGNS, generator), hand, generator)
-
 
 def tight(alpha: Alpha) -> Alpha:
     """Return the part of a patch that holds its ink, at least one pixel."""
     left, top, width, height = cv2.boundingRect((alpha > 90).astype(np.uint8))
     return alpha[top : top + max(height, 1), left : left + max(width, 1)]
+
+
+def _sign(hand: Hand, generator: Generator) -> Alpha:
+    if generator.random() < 0.35:
+        is_foreign = generator.random() < 0.25
+        letters, fonts = (FOREIGN, FOREIGN_FONTS) if is_foreign else (LETTERS, _ALL_FONTS)
+        letter = letters[generator.integers(len(letters))]
+        return _slanted(_printed(letter, fonts[generator.integers(len(fonts))]), hand)
+    if generator.random() < 0.45:
+        aimless = strokes.scribble if generator.random() < 0.5 else strokes.character
+        # A broad pen would fill it, and what is left is the bar of a 1.
+        fine = replace(hand, pen=min(hand.pen, FINE))
+        return _drawn(aimless(generator), fine, generator)
+    return _drawn(_pick(strokes.SIGNS, generator), hand, generator)
 
 
 def _pick(forms: tuple[strokes.Form, ...], generator: Generator) -> strokes.Form:
@@ -198,6 +215,23 @@ def _outline(alpha: Alpha, pen: float) -> Alpha:
     thick = max(3, round(min(pen, 0.06) * HEIGHT))
     brush = np.ones((thick, thick))
     return np.asarray(cv2.morphologyEx(alpha, cv2.MORPH_GRADIENT, brush), np.uint8)
+
+
+def _engraved(alpha: Alpha) -> Alpha:
+    """Return a font's sign with thick uprights and thin levels, as Bodoni cut them."""
+    uprights = cv2.erode(alpha, np.ones((HEIGHT // 10, 1)))
+    return np.asarray(np.maximum(uprights, _restroked(alpha, HAIRLINE)), np.uint8)
+
+
+def _turned(alpha: Alpha, degrees: float) -> Alpha:
+    """Return a patch turned to the left, cut tightly."""
+    if not degrees:
+        return alpha
+    height, width = alpha.shape
+    side = int(np.hypot(height, width)) + 2
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1.0)
+    matrix[:, 2] += (side - width) / 2, (side - height) / 2
+    return tight(np.asarray(cv2.warpAffine(alpha, matrix, (side, side)), np.uint8))
 
 
 def _slanted(alpha: Alpha, hand: Hand) -> Alpha:

@@ -19,6 +19,11 @@ SMALLEST: Final = 9
 SMALL: Final = 40
 """Longer side up to which a picture holds one sign, if any."""
 
+LINED: Final = 0.2
+"""Share of the strips with lines of a form."""
+
+CUT: Final = 0.25
+"""Share of the strips of which a little is cut off."""
 
 DIGITS: Final = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1)
 """What is written, each as often: more 0 and 1 than others, as in amounts and dates."""
@@ -52,6 +57,29 @@ class Sheet:
         self.labels.append(label)
         return True
 
+    def cut(self, share: float, generator: Generator) -> None:
+        """Move all that is written a little over one edge, as if it had been cut out in haste.
+
+        Args:
+            share: of the outermost sign's height that may be lost, at most.
+            generator: says which edge, and how much.
+        """
+        if not self.boxes:
+            return
+        boxes = np.array(self.boxes)
+        low, high = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
+        axis, is_end = int(generator.integers(2)), generator.random() < 0.5
+        room = (self.width, self.height)[axis]
+        inside = room - high[:, axis].max() if is_end else low[:, axis].min()
+        move = np.zeros(2, np.intp)
+        move[axis] = round(inside + share * generator.random() * boxes[:, 3].max())
+        move = move if is_end else -move
+        size = (self.width, self.height)
+        shift = np.array([[1, 0, move[0]], [0, 1, move[1]]], np.float32)
+        self.ink = np.asarray(cv2.warpAffine(self.ink, shift, size), np.float32)
+        low, high = np.clip(low + move, 0, size), np.clip(high + move, 0, size)
+        self.boxes = [(x, y, w, h) for (x, y), (w, h) in zip(low, high - low, strict=True)]
+
 
 @dataclass(frozen=True)
 class _Number:
@@ -64,13 +92,57 @@ class _Number:
     hand: Hand
 
 
+@dataclass(frozen=True)
+class _Habits:
+    """How a hand sets the signs of one number beside each other.
+
+    Attributes:
+        gap: between one sign's ink and the next, in heights; less than 0 where they overlap.
+        slope: how much the line falls, in heights for each height to the right.
+        wobble: deviation of a sign's place on the line, in heights.
+        spread: deviation of the logarithm of a sign's size.
+        zeros: how high a 0 is, in heights: in amounts it is the one that shrinks.
+        foot: 1 where signs stand on a line, 0 where their middles lie on one.
+    """
+
+    gap: float
+    slope: float
+    wobble: float
+    spread: float
+    zeros: float
+    foot: float
+
+
+def _some_habits(generator: Generator) -> _Habits:
+    """Return habits at random."""
+    return _Habits(
+        gap=float(generator.choice([generator.uniform(-0.12, 0.08), generator.uniform(0.08, 0.8)])),
+        slope=float(generator.normal(0, 0.07)),
+        wobble=float(generator.uniform(0, 0.1)),
+        spread=float(generator.choice([0.08, 0.2], p=[0.7, 0.3])),
+        zeros=float(generator.choice([1.0, generator.uniform(0.4, 1.0)], p=[0.65, 0.35])),
+        foot=float(generator.choice([0.0, 1.0, generator.random()])),
+    )
+
+
 def written(shape: Shape, glyphs: Glyphs, generator: Generator) -> Sheet:
     """Return a sheet of (height, width) pixels with something written on it, or nothing."""
     sheet = Sheet(shape)
-    shares = [0.85, 0.0, 0.0, 0.15] if max(shape) <= SMALL else [0.28, 0.44, 0.13, 0.15]
-    layout = (_single, _line, _rows, _clutter)[generator.choice(4, p=shares)]
+    layout = (_single, _line, _rows, _clutter)[generator.choice(4, p=_shares(shape))]
     layout(sheet, glyphs, generator)
     return sheet
+
+
+def _shares(shape: Shape) -> tuple[float, float, float, float]:
+    """Return how often a sheet holds one sign, a number, several numbers, and clutter."""
+    if max(shape) <= SMALL:
+        return 0.85, 0.0, 0.0, 0.15
+    return (0.2, 0.6, 0.06, 0.14) if _is_strip(shape) else (0.28, 0.44, 0.13, 0.15)
+
+
+def _is_strip(shape: Shape) -> bool:
+    """Return whether a sheet was cut out for the number on it; another one may hold anything."""
+    return shape[0] < shape[1] / 2
 
 
 def _scaled(alpha: Alpha, scale: float) -> Alpha:
@@ -115,8 +187,7 @@ def _line(sheet: Sheet, glyphs: Glyphs, generator: Generator) -> None:
     """A number of two to ten digits, perhaps with points and signs, perhaps rising."""
     count = int(generator.integers(2, 11))
     largest = min(sheet.height * 0.85, 1.9 * sheet.width / count)
-    # A strip was cut out for the number on it; a sheet may hold anything.
-    is_strip = sheet.height < sheet.width / 2
+    is_strip = _is_strip(sheet.ink.shape)
     smallest = largest * 0.4 if is_strip else SMALLEST + 2
     height = _size(min(smallest, largest / 2), largest, generator)
     left = generator.random() ** 2 * sheet.width * 0.4
@@ -124,6 +195,23 @@ def _line(sheet: Sheet, glyphs: Glyphs, generator: Generator) -> None:
     middle = sheet.height / 2 + generator.uniform(-1, 1) * max(room, 0)
     number = _Number(left, middle, height, count, some_hand(generator))
     _write(sheet, number, glyphs, generator)
+    if is_strip and generator.random() < LINED:
+        _line_up(sheet, number, generator)
+    if is_strip and generator.random() < CUT:
+        sheet.cut(0.1, generator)
+
+
+def _line_up(sheet: Sheet, number: _Number, generator: Generator) -> None:
+    """Put lines of a form above or below a number, about where its signs end."""
+    lines = np.zeros_like(sheet.ink)
+    for side in (-1, 1):
+        if generator.random() < 0.6:
+            level = number.middle + side * number.height * generator.uniform(0.4, 0.75)
+            tilt = generator.normal(0, 0.01) * sheet.width
+            ends = (0, round(level)), (sheet.width, round(level + tilt))
+            thick = int(generator.integers(1, 3))
+            cv2.line(lines, *ends, float(generator.uniform(0.2, 1)), thick, cv2.LINE_AA)
+    np.maximum(sheet.ink, lines, out=sheet.ink)
 
 
 def _rows(sheet: Sheet, glyphs: Glyphs, generator: Generator) -> None:
@@ -155,22 +243,23 @@ def _clutter(sheet: Sheet, glyphs: Glyphs, generator: Generator) -> None:
 def _write(sheet: Sheet, number: _Number, glyphs: Glyphs, generator: Generator) -> None:
     """Write a number as far as the sheet has room for it."""
     height = number.height
-    gap = generator.choice([generator.uniform(-0.08, 0.08), generator.uniform(0.08, 0.8)])
-    slope = generator.normal(0, 0.07)
-    wobble = generator.uniform(0, 0.1)
+    habits = _some_habits(generator)
     strange = generator.choice([0.0, 0.06, 0.3], p=[0.65, 0.27, 0.08])
     marks = generator.choice([0.0, 0.25], p=[0.55, 0.45])
     joined = generator.choice([0.0, 0.4], p=[0.85, 0.15])
     written = np.full(sheet.height, number.left)
     for _ in range(number.digits):
         alpha, label = _sign(glyphs, number.hand, strange, generator)
-        size = height * np.exp(generator.normal(0, 0.1))
+        size = height * np.exp(generator.normal(0, habits.spread))
+        size = max(size * (habits.zeros if label == 0 else 1.0), min(height, SMALLEST))
         alpha = _scaled(alpha, size / max(alpha.shape[0], 0.8 * alpha.shape[1]))
-        rise = slope * (written.max() - number.left) + generator.normal(0, wobble) * height
-        top = round(number.middle + rise - alpha.shape[0] / 2)
+        slope = habits.slope * (written.max() - number.left)
+        rise = slope + generator.normal(0, habits.wobble) * height
+        lower = habits.foot * (height - alpha.shape[0]) / 2
+        top = round(number.middle + rise + lower - alpha.shape[0] / 2)
         if top < 0 or top + alpha.shape[0] > sheet.height:
             return
-        x = _after(written, alpha, top) + (gap + generator.normal(0, 0.05)) * height
+        x = _after(written, alpha, top) + (habits.gap + generator.normal(0, 0.05)) * height
         if not sheet.put(alpha, x, top, label):
             return
         written[top : top + alpha.shape[0]] = x + _right_edge(alpha)

@@ -19,7 +19,7 @@ from export.network import DigitNetwork
 from export.train import Recipe, autocast, device, fit, step_seed
 
 # How much of `warp` MNIST's half of a batch gets, and how much the crops, which are warped already.
-MNIST_WARP, CROP_WARP = 0.8, 0.5
+MNIST_WARP, CROP_WARP = 0.8, 0.6
 # What happens to MNIST's half of a batch, in this order, and to what share of it.
 CHANGES: Final = {restroke: 0.2, enlarge: 0.08, erase: 0.15, damage: 0.2}
 # The share that is mirrored or laid down, and the digits that then no longer look like one.

@@ -9,9 +9,18 @@ from export.data import Mnist
 from export.fonts import FONTS
 from export.glyphs import HEIGHT, Glyphs, Hand, some_hand, tight
 
-SOURCES = ["mnist", "restroked", "drawn", "displayed", "font"]
+SOURCES = ["mnist", "restroked", "drawn", "displayed", "font", "engraved"]
 HAND = Hand(
-    "mnist", pen=0.1, nib=1.0, slant=0.1, aspect=1.0, looseness=0.02, bow=0.0, taper=0.0, font=0
+    "mnist",
+    pen=0.1,
+    nib=1.0,
+    slant=0.1,
+    aspect=1.0,
+    looseness=0.02,
+    bow=0.0,
+    taper=0.0,
+    turn=0.0,
+    font=0,
 )
 
 
@@ -77,3 +86,15 @@ def test_every_font_has_all_digits(glyphs: Glyphs, font: int) -> None:
 def test_nothing_is_cut_to_a_pixel() -> None:
     """An empty patch stays a patch."""
     assert tight(np.zeros((20, 20), np.uint8)).shape == (1, 1)
+
+
+def test_a_turned_hand_turns_its_signs(glyphs: Glyphs) -> None:
+    """To the left for more than 0; laid down, a sign is as wide as it was high."""
+    upright, lying = (
+        glyphs.digit(
+            1, replace(HAND, source="font", slant=0.0, turn=turn), np.random.default_rng(0)
+        )
+        for turn in (0.0, 90.0)
+    )
+    assert lying.shape == pytest.approx(upright.shape[::-1], abs=2)
+    assert np.abs(lying.mean() - upright.mean()) < 5

@@ -6,7 +6,7 @@ import pytest
 from export.data import Mnist
 from export.glyphs import NO_DIGIT, Glyphs
 from export.scenes import compose
-from export.sheets import Shape, written
+from export.sheets import Shape, Sheet, written
 
 SHAPES = [(192, 192), (64, 192), (28, 28), (150, 111)]
 SEEDS = range(12)
@@ -27,6 +27,21 @@ def test_boxes_hold_ink(glyphs: Glyphs, shape: Shape, seed: int) -> None:
         ink = sheet.ink[int(y) : int(y + height), int(x) : int(x + width)]
         assert ink.shape == (height, width)
         assert min(side.max() for side in (ink[0], ink[-1], ink[:, 0], ink[:, -1])) > 0.2
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_cut_loses_little(seed: int) -> None:
+    """Over one edge, no more than a share of the height; boxes go with their ink."""
+    sheet = Sheet((64, 192))
+    sign = np.full((30, 20), 255, np.uint8)
+    sheet.put(sign, 10, 20, label=1)
+    sheet.put(sign, 150, 20, label=1)
+    sheet.cut(0.2, np.random.default_rng(seed))
+    assert sheet.ink.sum() == sum(width * height for _, _, width, height in sheet.boxes)
+    assert 2 * 20 * 30 - sheet.ink.sum() <= 0.2 * 30 * 40
+    x, y, width, height = np.transpose(sheet.boxes)
+    edges = [x.min(), y.min(), 192 - (x + width).max(), 64 - (y + height).max()]
+    assert min(edges) == 0
 
 
 @pytest.mark.parametrize("shape", SHAPES)
