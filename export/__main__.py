@@ -67,7 +67,7 @@ LOCATE_CONTRACT = Contract(
     max_bytes=360_000,
 )
 # What is cut out; the classifier still may find that it is no digit.
-STRICTNESS = Strictness(threshold=0.1, nearest=0.5)
+STRICTNESS = Strictness(threshold=0.15, nearest=0.5)
 # Of the locator, and of the scenes for each purpose.
 LOCATOR_SEED, TRAINING_SEED, HELD_OUT_SEED, VERIFYING_SEED = 0, 1, 2, 3
 INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
