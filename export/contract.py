@@ -7,7 +7,7 @@ from typing import Final
 
 import onnx
 
-from export.to_onnx import OPSET
+from export.to_onnx import OPSET, graphs_of
 
 # What tells of the machine, or of other files, and has no place in a file for everyone.
 TELLTALES: Final = (b"site-packages", b'File "', b".py", b":\\", str(Path.home()).encode() + b"/")
@@ -55,9 +55,10 @@ def breaches(path: Path, contract: Contract) -> list[str]:
     except Exception as error:  # noqa: BLE001
         return [f"is no valid ONNX model ({type(error).__name__})"]
     metadata = {entry.key for entry in model.metadata_props}
-    keeps_weights_elsewhere = any(weight.external_data for weight in model.graph.initializer)
+    weights = [weight for graph in graphs_of(model.graph) for weight in graph.initializer]
+    keeps_weights_elsewhere = any(weight.external_data for weight in weights)
     # Among half a million bytes of weights, any three are met by chance.
-    for weight in model.graph.initializer:
+    for weight in weights:
         weight.ClearField("raw_data")
     text = model.SerializeToString()
     findings = {

@@ -375,7 +375,7 @@ def finish(model: onnx.ModelProto, metadata: Mapping[str, str]) -> bytes:
     # "2.13.0+cpu" and "2.13.0+cu130" write the same graph.
     model.producer_version = model.producer_version.partition("+")[0]
     model.doc_string = ""
-    graphs = list(_graphs(model.graph))
+    graphs = list(graphs_of(model.graph))
     for graph in reversed(graphs):  # the inner ones first: what holds them gets other nodes
         halve(graph)
         _strip(graph)
@@ -390,14 +390,14 @@ def finish(model: onnx.ModelProto, metadata: Mapping[str, str]) -> bytes:
     return content
 
 
-def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+def graphs_of(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
     """Yield a graph and those inside its nodes (the branches of an If, the body of a Loop)."""
     yield graph
     for node in graph.node:
         for attribute in node.attribute:
             for inner in (attribute.g, *attribute.graphs):
                 if inner.node:
-                    yield from _graphs(inner)
+                    yield from graphs_of(inner)
 
 
 def _strip(graph: onnx.GraphProto) -> None:

@@ -1,8 +1,9 @@
 """The application: routes, what they share, and what stands before and around them."""
 
-from collections.abc import AsyncIterator, Iterable
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from starlette.applications import Starlette
@@ -31,10 +32,12 @@ from server.state import Readiness, State
 from server.telemetry import Record, Telemetry, series_of
 from server.uploads import Upload, read_upload
 from server.v2 import v2_routes
-from server.worker import Worker, while_connected
+from server.worker import Worker
 
 # What is answered beside problems: a page that a browser has already, a path with a slash too many.
 _OTHER_STATUSES = (200, 304, 307)
+
+Result = TypeVar("Result")
 
 
 def create_app(
@@ -144,11 +147,11 @@ async def recognize(request: Request[State]) -> Response:
     explain = request.query_params.get("explain") == "1"
     async with _admitted(request) as upload:
         if upload.is_batch:
-            answers = await while_connected(request, _read_all(upload, explain, state))
+            answers = await _while_connected(request, _read_all(upload, explain, state))
             return JSONResponse({"answers": answers})
         reading = _read(upload.pictures[0], explain, state)
-        if not upload.is_tiny:  # else it takes less time than to look after its client
-            reading = while_connected(request, reading)
+        if not _is_tiny(upload):  # else it takes less time than to look after its client
+            reading = _while_connected(request, reading)
         return JSONResponse(await reading)
 
 
@@ -160,14 +163,43 @@ async def _admitted(request: Request[State]) -> AsyncIterator[Upload]:
     with admission.body() as hold:
         upload = await read_upload(request, request.state["settings"], hold)
         lap("read")
-        with admission.place(upload.is_tiny):
+        with admission.place(_is_tiny(upload)):
             yield upload
+
+
+async def _while_connected(request: Request[State], work: Coroutine[Any, Any, Result]) -> Result:
+    """Return what some work returns, which ends with the connection that asked for it.
+
+    Args:
+        request: its body has been read.
+        work: what is done for it.
+
+    Raises:
+        ClientDisconnect: the client has hung up.
+    """
+    # After a body, all that a connection has to say is that it is gone.
+    tasks = asyncio.ensure_future(work), asyncio.ensure_future(request.receive())
+    working, _gone = tasks
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+def _is_tiny(upload: Upload) -> bool:
+    """Return whether an upload is one picture that is read in no time."""
+    picture = upload.pictures[0]
+    return not upload.is_batch and isinstance(picture, bytes) and is_quick(picture)
 
 
 async def _answers_for_page(request: Request[State]) -> list[dict[str, Any]]:
     """Return what the page shows where no script runs: all that the network saw."""
     async with _admitted(request) as upload:
-        return await while_connected(request, _read_all(upload, True, request.state))
+        return await _while_connected(request, _read_all(upload, True, request.state))
 
 
 async def _read_all(upload: Upload, explain: bool, state: State) -> list[dict[str, Any]]:

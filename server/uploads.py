@@ -25,7 +25,6 @@ from server.errors import (
 )
 from server.forms import media_type, parse_form
 from server.header import sniff
-from server.image import is_quick
 from server.settings import Settings
 
 _DATA_URI = re.compile(rb"data:[^,]*?(?P<base64>;base64)?,(?P<data>.*)", re.DOTALL | re.IGNORECASE)
@@ -46,12 +45,6 @@ class Upload:
 
     pictures: list[bytes | ClientError]
     is_batch: bool
-
-    @property
-    def is_tiny(self) -> bool:
-        """Whether it is one picture that is read in no time."""
-        picture = self.pictures[0]
-        return not self.is_batch and isinstance(picture, bytes) and is_quick(picture)
 
 
 async def read_upload(

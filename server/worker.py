@@ -2,11 +2,9 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ParamSpec, TypeVar
-
-from starlette.requests import ClientDisconnect, Request
+from typing import ParamSpec, TypeVar
 
 from server.memory import give_back
 
@@ -80,26 +78,3 @@ class Worker:
     def _rest_no_more(self) -> None:
         if self._rest:
             self._rest.cancel()
-
-
-async def while_connected(request: Request[Any], work: Coroutine[Any, Any, Result]) -> Result:
-    """Return what some work returns, which ends with the connection that asked for it.
-
-    Args:
-        request: its body has been read.
-        work: what is done for it.
-
-    Raises:
-        ClientDisconnect: the client has hung up.
-    """
-    # After a body, all that a connection has to say is that it is gone.
-    tasks = asyncio.ensure_future(work), asyncio.ensure_future(request.receive())
-    working, _gone = tasks
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientDisconnect
-        return working.result()
-    finally:
-        for task in tasks:
-            task.cancel()
