@@ -86,11 +86,10 @@ def test_who_left_has_no_turn() -> None:
 
     async def run() -> None:
         worker = Worker()
-        await worker.turn()
-        first, second = (asyncio.ensure_future(worker.turn()) for _ in range(2))
+        _first, second, third = (asyncio.ensure_future(worker.turn()) for _ in range(3))
         await asyncio.sleep(0)
-        first.cancel()
-        await asyncio.wait_for(second, PATIENCE_SECONDS)
+        second.cancel()
+        await asyncio.wait_for(third, PATIENCE_SECONDS)
 
     asyncio.run(run())
 
