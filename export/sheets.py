@@ -69,12 +69,11 @@ class Sheet:
         boxes = np.array(self.boxes)
         low, high = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
         axis, is_end = int(generator.integers(2)), generator.random() < 0.5
-        room = (self.width, self.height)[axis]
-        inside = room - high[:, axis].max() if is_end else low[:, axis].min()
+        size = (self.width, self.height)
+        inside = size[axis] - high[:, axis].max() if is_end else low[:, axis].min()
         move = np.zeros(2, np.intp)
         move[axis] = round(inside + share * generator.random() * boxes[:, 3].max())
         move = move if is_end else -move
-        size = (self.width, self.height)
         shift = np.array([[1, 0, move[0]], [0, 1, move[1]]], np.float32)
         self.ink = np.asarray(cv2.warpAffine(self.ink, shift, size), np.float32)
         low, high = np.clip(low + move, 0, size), np.clip(high + move, 0, size)

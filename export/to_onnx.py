@@ -168,11 +168,8 @@ def _pyramid(locator: Locator) -> onnx.GraphProto:
             "size": (torch.tensor(level.shape[2:]), {}),
         },
         [CANDIDATES],
-    ).graph
-    lift = _prefixed(crops.lifting(), "lift.")
-    rest = onnx.compose.add_prefix_graph(
-        likeliest, "likeliest.", rename_inputs=False, rename_outputs=False
     )
+    lift, rest = _prefixed(crops.lifting(), "lift."), _prefixed(likeliest, "likeliest.")
     nodes = [*lift.node]
     weights = [*lift.initializer, *cells.initializer, *rest.initializer]
     level_name = "lifted"

@@ -24,7 +24,7 @@ class Worker:
 
     One thread is enough, as the work is bound by the processor, and it bounds memory: only one
     picture is decoded at any time. What is done sooner than a thread takes it up may stay on the
-    loop, one in each of its turns.
+    loop, few in each of its turns.
     """
 
     def __init__(self) -> None:
