@@ -22,6 +22,9 @@ SMALL: Final = 40
 LINED: Final = 0.2
 """Share of the strips with lines of a form."""
 
+STRETCH: Final = 0.6
+"""How far what is cut out is drawn out towards the picture's shape, at most: 1 is all the way."""
+
 CUT: Final = 0.25
 """Share of the strips of which a little is cut off."""
 
@@ -176,10 +179,21 @@ def _single(sheet: Sheet, glyphs: Glyphs, generator: Generator) -> None:
     # A small picture is often one sign that someone cut out, as of a post code.
     is_cut_out = max(sheet.height, sheet.width) <= SMALL and generator.random() < 0.4
     alpha = _scaled(alpha, _size(fill * 0.8 if is_cut_out else smallest, fill, generator))
+    if is_cut_out:
+        alpha = _stretched(alpha, sheet, generator)
     height, width = alpha.shape
     middle = generator.random() < 0.5
     left, top = (0.5, 0.5) if middle else generator.random(2)
     sheet.put(alpha, left * (sheet.width - width), top * (sheet.height - height), label)
+
+
+def _stretched(alpha: Alpha, sheet: Sheet, generator: Generator) -> Alpha:
+    """Return a patch as it is, or nearer to the sheet's shape: many scanners' bitmaps have one."""
+    share = max(0.0, generator.uniform(-STRETCH, STRETCH))
+    height, width = alpha.shape
+    wide, high = (sheet.width / width) ** share, (sheet.height / height) ** share
+    size = (int(width * wide), int(height * high))
+    return np.asarray(cv2.resize(alpha, size, interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def _line(sheet: Sheet, glyphs: Glyphs, generator: Generator) -> None:

@@ -18,10 +18,11 @@ from export.glyphs import NO_DIGIT
 from export.network import DigitNetwork
 from export.train import Recipe, autocast, device, fit, step_seed
 
-# How much of `warp` MNIST's half of a batch gets, and how much the crops, which are warped already.
-MNIST_WARP, CROP_WARP = 0.8, 0.6
-# What happens to MNIST's half of a batch, in this order, and to what share of it.
-CHANGES: Final = {restroke: 0.2, enlarge: 0.08, erase: 0.15, damage: 0.2}
+# How much of `warp` a batch gets, and what share of it is written with another pen.
+WARP, RESTROKED = 0.8, 0.2
+# What happens to MNIST's half of a batch, in this order, and to what share of it: crops have been
+# through worse.
+CHANGES: Final = {enlarge: 0.08, erase: 0.15, damage: 0.2}
 # The share that is mirrored or laid down, and the digits that then no longer look like one.
 MISPLACED = 0.06
 NONE_IF_MIRRORED, NONE_IF_LAID_DOWN = (3, 4, 6, 7, 9), (2, 3, 4, 5)
@@ -61,7 +62,10 @@ def train_digit(
         digits, digit_labels = _some_of(split, recipe.batch // 2, generator)
         cut, cut_labels = _some_of(crops, recipe.batch - recipe.batch // 2, generator)
         digits, digit_labels = _misplaced(digits, digit_labels, generator)
-        ink = torch.cat([_distorted(digits, generator), warp(cut, CROP_WARP, generator)])
+        ink = warp(torch.cat([digits, cut]), WARP, generator)
+        ink = sometimes(restroke, RESTROKED, ink, generator)
+        digits, cut = ink.tensor_split([len(digits)])
+        ink = torch.cat([_aged(digits, generator), cut])
         answers = torch.cat([digit_labels, cut_labels]).to(at)
         with autocast(at):
             logits = network(ink.clamp(0, 1).squeeze(1).to(at) * 255.0)
@@ -92,9 +96,8 @@ def _misplaced(ink: Tensor, labels: Tensor, generator: Generator) -> tuple[Tenso
     return ink, labels
 
 
-def _distorted(ink: Tensor, generator: Generator) -> Tensor:
-    """Return MNIST's digits as other hands and pens would write them, and time would leave them."""
-    ink = warp(ink, MNIST_WARP, generator)
+def _aged(ink: Tensor, generator: Generator) -> Tensor:
+    """Return MNIST's digits as time and those who cut them out would leave them."""
     for change, share in CHANGES.items():
         ink = sometimes(change, share, ink, generator)
     return ink

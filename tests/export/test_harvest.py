@@ -1,11 +1,12 @@
 """What is cut from a scene is labeled by what lies under it."""
 
+import cv2
 import numpy as np
 import pytest
 
 from export.data import Mnist
 from export.glyphs import NO_DIGIT, Glyphs
-from export.harvest import crops_of, label_of, open_locator, overlap
+from export.harvest import crops_of, is_bar, label_of, open_locator, overlap
 from export.scenes import Scene, compose
 
 SCENE = Scene(
@@ -25,6 +26,7 @@ SCENE = Scene(
         ([120, 30, 20, 40], NO_DIGIT),
         ([160, 10, 20, 30], NO_DIGIT),
         ([20, 30, 20, 10], None),
+        ([120, 30, 5, 20], None),
     ],
 )
 def test_a_crop_shows_what_its_box_covers(box: list[float], label: int | None) -> None:
@@ -55,6 +57,39 @@ def test_overlap(other: list[float], share: float) -> None:
     """What both cover, of what either covers."""
     first, second = np.array([0, 0, 4, 4], np.float32), np.array([other], np.float32)
     np.testing.assert_allclose(overlap(first, second), [share], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("end", "width", "answer"),
+    [((14, 24), 1, True), ((14, 24), 3, True), ((18, 24), 2, True), ((14, 9), 3, False)],
+)
+def test_an_upright_bar_is_told(end: tuple[int, int], width: int, answer: bool) -> None:
+    """As thin as a pen makes it, a little slanted too, but not as short as a point."""
+    crop = np.zeros((28, 28), np.uint8)
+    cv2.line(crop, (14, 4), end, 255, width)
+    assert is_bar(crop) == answer
+    assert not is_bar(crop.T), "what lies is a dash"
+
+
+def test_a_crop_that_has_no_ink_is_no_bar() -> None:
+    """Moments of nothing are nothing."""
+    assert not is_bar(np.zeros((28, 28), np.uint8))
+
+
+def test_a_digit_with_a_belly_is_no_bar(mnist: Mnist) -> None:
+    """However slanted: threes are not."""
+    threes = mnist.train.images[mnist.train.labels == 3]
+    assert not any(is_bar(image) for image in threes)
+
+
+def test_no_bar_is_harvested_as_no_digit(mnist: Mnist, cutter: bytes) -> None:
+    """A classifier that was shown rules of a form as no digits would refuse ones."""
+    glyphs = Glyphs(mnist.train.images, mnist.train.labels)
+    scenes = [compose(glyphs, (64, 192), np.random.default_rng(seed)) for seed in range(20)]
+    split = crops_of(open_locator(cutter), scenes)
+    none = split.images[split.labels == NO_DIGIT]
+    assert len(none)
+    assert not any(is_bar(image) for image in none)
 
 
 def test_small_scenes_give_a_crop_each(mnist: Mnist, cutter: bytes) -> None:
