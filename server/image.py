@@ -153,6 +153,14 @@ def _decode(data: bytes, image_format: Format, limits: Limits) -> Picture:
     return Picture(np.asarray(gray)[:, :, np.newaxis], full_size)
 
 
+def scaled(picture: Picture, factor: float) -> Picture:
+    """Return a decoded picture larger or smaller, of the same original."""
+    height, width, _ = picture.pixels.shape
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    gray = Image.fromarray(picture.pixels[:, :, 0]).resize(size, Image.Resampling.BILINEAR)
+    return Picture(np.asarray(gray)[:, :, np.newaxis], picture.size)
+
+
 def _reduced(size: tuple[int, int], longest: int) -> tuple[int, int]:
     """Return a size of the same shape, its longer side at most `longest`."""
     scale = min(1.0, longest / max(size))

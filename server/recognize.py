@@ -6,10 +6,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from server.answer import Answer
-from server.image import Limits, data_uri, decode
+from server.answer import Answer, agreed
+from server.image import Limits, Picture, data_uri, decode, scaled
 from server.model import Models, load_models
 from server.settings import REPOSITORY, Settings
+
+# A number that is less sure is looked at again, from farther and from nearer. Asking several views
+# is of Krizhevsky et al. 2012, ImageNet Classification with Deep Convolutional Neural Networks.
+_SURE = 0.9
+_AGAIN = (0.8, 1.25)
+# A picture of at most so many pixels each way is one crop, whatever its size.
+_CROP_SIDE = 32
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,20 @@ class Recognizer:
         lap("wait")
         picture = decode(data, self.limits)
         lap("decode")
+        answer = self._look(picture, explain, lap)
+        if answer.confidence >= _SURE:
+            return answer
+        views = [scaled(picture, factor) for factor in _AGAIN if self._is_apt(picture, factor)]
+        return agreed([answer, *(self._look(view, explain, lap) for view in views)])
+
+    def _is_apt(self, picture: Picture, factor: float) -> bool:
+        """Return whether a picture can be searched as it is and at another size."""
+        longest = max(picture.pixels.shape)
+        sizes = sorted((longest, longest * factor))
+        return sizes[0] > _CROP_SIDE and sizes[1] <= self.models.locator.working_size
+
+    def _look(self, picture: Picture, explain: bool, lap: Callable[[str], None]) -> Answer:
+        """Return the digits that one look at a decoded picture finds."""
         boxes, scores, crops = self.models.locator.locate(picture.pixels)
         lap("locate")
         height, width, _ = picture.pixels.shape

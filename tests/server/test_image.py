@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from server.errors import ClientError, CorruptImage, TooManyPixels, UnsupportedFormat
-from server.image import Limits, data_uri, decode, encode_png, is_quick
+from server.image import Limits, data_uri, decode, encode_png, is_quick, scaled
 from tests.conftest import DATA
 from tests.drawings import encode, ramp, seven
 
@@ -308,3 +308,18 @@ def test_png_and_data_uri() -> None:
 
     assert np.array_equal(pixels_of(encode_png(pixels)), pixels)
     assert data_uri(pixels).startswith("data:image/png;base64,iVBOR")
+
+
+@pytest.mark.parametrize(("factor", "shape"), [(0.5, (15, 20, 1)), (1.25, (38, 50, 1))])
+def test_another_size_of_the_same_picture(factor: float, shape: tuple[int, ...]) -> None:
+    """Its pixels are more or fewer; what it was before it was reduced is not forgotten."""
+    picture = decode(encode(RAMP, "PNG"), LIMITS)
+    other = scaled(picture, factor)
+    assert (other.pixels.shape, other.size) == (shape, picture.size)
+    assert other.pixels.mean() == pytest.approx(picture.pixels.mean(), abs=1)
+
+
+def test_a_line_reduced_is_still_one_pixel_wide() -> None:
+    """Rounding leaves at least a pixel each way."""
+    line = decode(encode(Image.new("L", (400, 1)), "PNG"), LIMITS)
+    assert scaled(line, 0.2).pixels.shape == (1, 80, 1)

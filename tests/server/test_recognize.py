@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from server.image import encode_png
 from server.recognize import Recognizer
+from tests.conftest import DATA
 from tests.drawings import drawing, encode, seven
 
 
@@ -53,3 +56,27 @@ def test_explained(recognizer: Recognizer) -> None:
 
     assert digit.crop is not None
     assert digit.crop.startswith("data:image/png;base64,")
+
+
+def looks_at(recognizer: Recognizer, data: bytes) -> int:
+    """Return how often a picture is searched."""
+    laps: list[str] = []
+    recognizer.recognize(data, lap=laps.append)
+    return laps.count("locate")
+
+
+@pytest.mark.parametrize(("side", "looks"), [(28, 1), (36, 2), (200, 3), (500, 2), (2000, 2)])
+def test_a_doubtful_number_is_looked_at_again(
+    recognizer: Recognizer, side: int, looks: int
+) -> None:
+    """From nearer and from farther, as far as its size allows: half a 2 and half a 6."""
+    digits = np.asarray(Image.open(DATA / "digits.png"), np.uint16)
+    both = (digits[56:84, 28:56] + digits[168:196, 28:56]) // 2
+    picture = Image.fromarray(both.astype(np.uint8)).resize((side, side))
+    assert looks_at(recognizer, encode(picture, "PNG")) == looks
+
+
+def test_a_sure_number_is_looked_at_once(recognizer: Recognizer) -> None:
+    """What all can read takes no more time."""
+    assert looks_at(recognizer, seven()) == 1
+    assert looks_at(recognizer, encode_png(np.full((300, 200), 255, np.uint8))) == 1
