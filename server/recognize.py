@@ -50,7 +50,7 @@ class Recognizer:
 
     def _is_apt(self, picture: Picture, factor: float) -> bool:
         """Return whether a picture can be searched as it is and at another size."""
-        longest = max(picture.pixels.shape)
+        longest: int = max(picture.pixels.shape)
         sizes = sorted((longest, longest * factor))
         return sizes[0] > _CROP_SIDE and sizes[1] <= self.models.locator.working_size
 
