@@ -63,19 +63,18 @@ class Strictness(NamedTuple):
         evidence_if_small: ... and in a small picture, where the placer sees no more than the
             classifier does; `python -m export.evidence` finds both.
         company: what it adds that a sure digit stands beside: most numbers have several. From 1.7
-            to 3.2 more of the cheques of models/SCORES.md are read, and more of those surely and
-            wrongly.
+            to 3 more of the cheques of models/SCORES.md are read.
         doubt: what is taken off: people's pictures hold more that is no digit than composed scenes.
-            With 0.4, one in ten of the pictures without digits of models/SCORES.md is read as a
-            number, with 0 one in eight.
+            With 0.8, one in eleven of the pictures without digits of models/SCORES.md is read as a
+            number, with 0.4 one in nine.
     """
 
     threshold: float
     nearest: float
     evidence: float = 1.1
     evidence_if_small: float = 0.55
-    company: float = 2.5
-    doubt: float = 0.4
+    company: float = 3.0
+    doubt: float = 0.8
 
 
 @script(default_opset=op)
