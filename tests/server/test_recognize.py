@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from server.image import encode_png
 from server.recognize import Recognizer
@@ -30,11 +30,14 @@ def test_true_files(recognizer: Recognizer, data: Path, name: str, number: str) 
 def test_box_in_original_pixels(recognizer: Recognizer) -> None:
     """A box is told in pixels of the picture as it was sent, however it was reduced."""
     small, large = drawing((200, 160)), drawing((2000, 1600))
+    edges = ImageOps.invert(small.convert("L")).getbbox()
+    assert edges is not None
+    left, top, right, bottom = edges
+    ink = [left, top, right - left, bottom - top]
 
-    (digit,) = recognizer.recognize(encode(small, "PNG")).digits
-    (same,) = recognizer.recognize(encode(large, "PNG")).digits
-
-    assert [edge / 10 for edge in same.box] == pytest.approx(digit.box, abs=10)
+    for picture, scale in ((small, 1), (large, 10)):
+        (digit,) = recognizer.recognize(encode(picture, "PNG")).digits
+        assert [edge / scale for edge in digit.box] == pytest.approx(ink, abs=10)
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "JPEG", "WebP", "GIF", "BMP"])
