@@ -1,6 +1,7 @@
 """The single thread."""
 
 import asyncio
+import sys
 import threading
 from collections import Counter
 
@@ -98,3 +99,10 @@ def test_who_left_has_no_turn() -> None:
 def test_memory_is_given_back() -> None:
     """Once nothing was asked of it for a second."""
     assert mebibytes(RESTING) > 32
+
+
+def test_the_thread_hands_over_soon() -> None:
+    """The loop gets the interpreter back in less than a millisecond, or health checks would wait."""
+    worker = Worker()
+    worker.close()
+    assert sys.getswitchinterval() < 0.001
