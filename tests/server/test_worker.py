@@ -102,7 +102,7 @@ def test_memory_is_given_back() -> None:
 
 
 def test_the_thread_hands_over_soon() -> None:
-    """The loop gets the interpreter back in less than a millisecond, or health checks would wait."""
+    """The loop gets the interpreter back within a millisecond, or health checks would wait."""
     worker = Worker()
     worker.close()
     assert sys.getswitchinterval() < 0.001
