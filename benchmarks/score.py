@@ -272,12 +272,18 @@ def _model(client: Client) -> dict[str, str]:
     return model
 
 
+def _set(text: str) -> Path:
+    if not zipfile.is_zipfile(text):
+        raise argparse.ArgumentTypeError(f"{text} is no zip file")
+    return Path(text)
+
+
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.score", description=(__doc__ or "").split("\n", 1)[0]
     )
     parser.add_argument("url", help="of the server, such as http://localhost:5000")
-    parser.add_argument("sets", nargs="+", type=Path, metavar="SET.zip")
+    parser.add_argument("sets", nargs="+", type=_set, metavar="SET.zip")
     parser.add_argument("--misses", type=Path, metavar="FILE", help="a CSV of what was misread")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="the table as a page")
     return parser.parse_args(argv)

@@ -98,3 +98,10 @@ def test_no_server(tmp_path: Path) -> None:
     assert "| mine | 1 | 0.00% | 100.00% | 100.00% | 0.00% | 0.00% | 0.00% | 0.000 | 1 |" in (
         page.read_text()
     )
+
+
+def test_a_folder_is_no_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What cannot be read is named before anything is asked."""
+    with pytest.raises(SystemExit, match="2"):
+        main(["http://localhost:1", str(tmp_path)])
+    assert f"{tmp_path} is no zip file" in capsys.readouterr().err
