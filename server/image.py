@@ -155,16 +155,19 @@ def _decode(data: bytes, image_format: Format, limits: Limits) -> Picture:
 
 def scaled(picture: Picture, factor: float) -> Picture:
     """Return a decoded picture larger or smaller, of the same original."""
-    height, width, _ = picture.pixels.shape
-    size = max(1, round(width * factor)), max(1, round(height * factor))
-    gray = Image.fromarray(picture.pixels[:, :, 0]).resize(size, Image.Resampling.BILINEAR)
+    gray = Image.fromarray(picture.pixels[:, :, 0])
+    gray = gray.resize(_times(gray.size, factor), Image.Resampling.BILINEAR)
     return Picture(np.asarray(gray)[:, :, np.newaxis], picture.size)
 
 
 def _reduced(size: tuple[int, int], longest: int) -> tuple[int, int]:
     """Return a size of the same shape, its longer side at most `longest`."""
-    scale = min(1.0, longest / max(size))
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+    return _times(size, min(1.0, longest / max(size)))
+
+
+def _times(size: tuple[int, int], factor: float) -> tuple[int, int]:
+    """Return a size times a factor, at least a pixel each way."""
+    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
 
 
 def _check_budget(size: tuple[int, int], bytes_per_pixel: float, limits: Limits) -> None:
