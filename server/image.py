@@ -160,6 +160,19 @@ def scaled(picture: Picture, factor: float) -> Picture:
     return Picture(np.asarray(gray)[:, :, np.newaxis], picture.size)
 
 
+def zoomed(crops: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
+    """Return crops (M, S, S) with what is in their middles larger or smaller; beyond them is 0."""
+    side = crops.shape[-1]
+    shift = side / 2 * (1 - 1 / factor)
+    matrix = (1 / factor, 0.0, shift, 0.0, 1 / factor, shift)
+    zoom = Image.Transform.AFFINE
+    views = np.empty_like(crops)
+    for view, crop in zip(views, crops, strict=True):
+        picture = Image.fromarray(crop)
+        view[:] = picture.transform((side, side), zoom, matrix, Image.Resampling.BILINEAR)
+    return views
+
+
 def _reduced(size: tuple[int, int], longest: int) -> tuple[int, int]:
     """Return a size of the same shape, its longer side at most `longest`."""
     return _times(size, min(1.0, longest / max(size)))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from server.errors import ClientError, CorruptImage, TooManyPixels, UnsupportedFormat
-from server.image import Limits, data_uri, decode, encode_png, is_quick, scaled
+from server.image import Limits, data_uri, decode, encode_png, is_quick, scaled, zoomed
 from tests.conftest import DATA
 from tests.drawings import encode, ramp, seven
 
@@ -323,3 +323,19 @@ def test_a_line_reduced_is_still_one_pixel_wide() -> None:
     """Rounding leaves at least a pixel each way."""
     line = decode(encode(Image.new("L", (400, 1)), "PNG"), LIMITS)
     assert scaled(line, 0.2).pixels.shape == (1, 80, 1)
+
+
+@pytest.mark.parametrize(("factor", "side"), [(0.5, 7), (1.0, 14), (2.0, 28)])
+def test_a_zoomed_crop_keeps_its_middle(factor: float, side: int) -> None:
+    """What is in it grows or shrinks about it; what comes in from beyond is paper."""
+    crops = np.zeros((2, 28, 28), np.uint8)
+    crops[1, 7:21, 7:21] = 255
+    black, square = zoomed(crops, factor)
+    assert not black.any()
+    assert abs((square > 127).sum() - side**2) <= 2 * side
+    np.testing.assert_array_equal(square, square[::-1, ::-1])
+
+
+def test_no_crops_are_none_when_zoomed() -> None:
+    """A picture without digits has none to look at."""
+    assert zoomed(np.empty((0, 28, 28), np.uint8), 2.0).shape == (0, 28, 28)

@@ -82,4 +82,23 @@ def test_a_doubtful_number_is_looked_at_again(
 def test_a_sure_number_is_looked_at_once(recognizer: Recognizer) -> None:
     """What all can read takes no more time."""
     assert looks_at(recognizer, seven()) == 1
-    assert looks_at(recognizer, encode_png(np.full((300, 200), 255, np.uint8))) == 1
+
+
+@pytest.mark.parametrize(("side", "looks"), [(28, 1), (100, 4), (300, 3), (400, 2), (500, 1)])
+def test_an_empty_picture_is_looked_at_from_nearer(
+    recognizer: Recognizer, side: int, looks: int
+) -> None:
+    """As near as its size allows: what is too small to be found may be all that there is."""
+    assert looks_at(recognizer, encode_png(np.full((side, side // 2), 255, np.uint8))) == looks
+
+
+def test_digits_of_ten_pixels_are_read(recognizer: Recognizer) -> None:
+    """In a small picture, where there is room to enlarge it; nine of ten are."""
+    digits = ImageOps.invert(Image.open(DATA / "digits.png").convert("L"))
+    read = ""
+    for digit in range(10):
+        sheet = Image.new("L", (96, 96), 255)
+        one = digits.crop((28, 28 * digit, 56, 28 * digit + 28))
+        sheet.paste(one.resize((14, 14), Image.Resampling.BOX), (40, 46))
+        read += recognizer.recognize(encode(sheet, "PNG")).number or "?"
+    assert sum(a == b for a, b in zip(read, "0123456789", strict=True)) >= 9
