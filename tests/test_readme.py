@@ -115,3 +115,11 @@ def test_security() -> None:
 
     assert len(paths) > 10
     assert all((REPOSITORY / path).exists() for path in paths)
+
+
+def test_known_weaknesses_are_of_what_is_locked() -> None:
+    """Whoever locks another version has to look again what is known of it."""
+    lock = (REPOSITORY / "requirements.lock").read_text()
+    security = (REPOSITORY / "SECURITY.md").read_text()
+    table = re.findall(r"^\| ([a-z0-9-]+) \| ([0-9.]+) \|", security, re.MULTILINE)
+    assert table == re.findall(r"^([a-z0-9-]+)==([0-9.]+)", lock, re.MULTILINE)
