@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.answer import Answer, agreed
-from server.image import Limits, Picture, data_uri, decode, scaled, zoomed
+from server.image import SMALL, Limits, Picture, data_uri, decode, scaled, zoomed
 from server.model import Models, load_models
 from server.settings import REPOSITORY, Settings
 
@@ -19,8 +19,6 @@ _SURE = 0.97
 _AGAIN = (0.8, 1.25)
 _NEARER = (1.25, 1.5, 2.0)
 _ZOOMS = (0.93, 1.07)
-# A picture of at most so many pixels each way is one crop, whatever its size.
-_CROP_SIDE = 32
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ class Recognizer:
         """Return whether a picture can be searched as it is and at another size."""
         longest: int = max(picture.pixels.shape)
         sizes = sorted((longest, longest * factor))
-        return sizes[0] > _CROP_SIDE and sizes[1] <= self.models.locator.working_size
+        return sizes[0] > SMALL and sizes[1] <= self.models.locator.working_size
 
     def _find(self, picture: Picture, lap: Callable[[str], None]) -> _Found:
         """Return what one look at a decoded picture finds."""
