@@ -56,8 +56,8 @@ def device() -> torch.device:
 def precision(at: torch.device) -> torch.dtype:
     """Return in what numbers a device learns fastest: bfloat16 where it multiplies them itself.
 
-    A processor that has to imitate them takes three times as long as for float32; one with AVX-512's
-    takes 0.6 times as long.
+    A processor that has to imitate them takes three times as long as for float32; with AVX-512's
+    own it takes 0.6 times as long.
     """
     is_built_in = at.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
     return torch.bfloat16 if is_built_in else torch.float32
