@@ -1,7 +1,7 @@
 """The straight line from a picture's bytes to what is written on it."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,8 @@ from server.settings import REPOSITORY, Settings
 
 # A number that is less sure is looked at again, from farther and from nearer; where there is none,
 # from ever nearer: digits of nine pixels are found at twice their size. What is found is then shown
-# to the classifier as it is, a little smaller and a little larger. Asking several views is of
-# Krizhevsky et al. 2012, ImageNet Classification with Deep Convolutional Neural Networks.
+# to the classifier a little smaller and a little larger, too. Asking several views is of Krizhevsky
+# et al. 2012, ImageNet Classification with Deep Convolutional Neural Networks.
 _SURE = 0.97
 _AGAIN = (0.8, 1.25)
 _NEARER = (1.25, 1.5, 2.0)
@@ -22,16 +22,21 @@ _ZOOMS = (0.93, 1.07)
 
 
 @dataclass(frozen=True)
-class _Found:
-    """What may be digits in a picture, as the locator has it, but boxes in the original's pixels.
+class _Look:
+    """What both networks make of one look at a picture.
 
     Attributes:
+        boxes: (M, 4), x, y, width, height in pixels of the upright original.
+        scores: (M,), the locator's, of there being a digit.
+        crops: (M, 28, 28), what was cut out.
+        probabilities: (M, 11), the classifier's; the last is of "no digit".
         size: (width, height) of the upright original.
     """
 
     boxes: NDArray[np.float32]
     scores: NDArray[np.float32]
     crops: NDArray[np.uint8]
+    probabilities: NDArray[np.float32]
     size: tuple[int, int]
 
 
@@ -58,14 +63,16 @@ class Recognizer:
         lap("wait")
         picture = decode(data, self.limits)
         lap("decode")
-        found = self._find(picture, lap)
-        answer = self._read(found, explain, lap)
+        look = self._look(picture, lap)
+        answer = self._answer(look, explain)
         if answer.number and answer.confidence >= _SURE:
             return answer
         factors = _AGAIN if answer.number else _NEARER
         views = [scaled(picture, factor) for factor in factors if self._is_apt(picture, factor)]
-        looks = [found, *(self._find(view, lap) for view in views)]
-        return agreed([self._read(look, explain, lap, _ZOOMS) for look in looks])
+        looks = [look, *(self._look(view, lap) for view in views)]
+        answers = [self._answer(self._zoomed(look), explain) for look in looks]
+        lap("classify")
+        return agreed(answers)
 
     def _is_apt(self, picture: Picture, factor: float) -> bool:
         """Return whether a picture can be searched as it is and at another size."""
@@ -73,34 +80,31 @@ class Recognizer:
         sizes = sorted((longest, longest * factor))
         return sizes[0] > SMALL and sizes[1] <= self.models.locator.working_size
 
-    def _find(self, picture: Picture, lap: Callable[[str], None]) -> _Found:
-        """Return what one look at a decoded picture finds."""
+    def _look(self, picture: Picture, lap: Callable[[str], None]) -> _Look:
+        """Return what the networks make of a decoded picture."""
         boxes, scores, crops = self.models.locator.locate(picture.pixels)
+        lap("locate")
+        probabilities = self.models.classifier.classify(crops)
+        lap("classify")
         height, width, _ = picture.pixels.shape
         across, down = picture.size[0] / width, picture.size[1] / height
-        lap("locate")
         scale = np.array([across, down, across, down], np.float32)
-        return _Found(boxes * scale, scores, crops, picture.size)
+        return _Look(boxes * scale, scores, crops, probabilities, picture.size)
 
-    def _read(
-        self,
-        found: _Found,
-        explain: bool,
-        lap: Callable[[str], None],
-        zooms: Sequence[float] = (),
-    ) -> Answer:
-        """Return which digits were found, on the average of all zooms."""
-        views = [found.crops, *(zoomed(found.crops, factor) for factor in zooms)]
-        probabilities: NDArray[np.float32] = np.mean(
-            [self.models.classifier.classify(view) for view in views], axis=0
-        )
-        lap("classify")
+    def _zoomed(self, look: _Look) -> _Look:
+        """Return a look with the mean of what the classifier says of its crops at all zooms."""
+        classify = self.models.classifier.classify
+        others = [classify(zoomed(look.crops, factor)) for factor in _ZOOMS]
+        return replace(look, probabilities=np.mean([look.probabilities, *others], axis=0))
+
+    def _answer(self, look: _Look, explain: bool) -> Answer:
+        """Return the digits that a look shows."""
         return Answer.from_probabilities(
-            weighed(probabilities, found.scores),
-            found.boxes,
-            found.size,
+            weighed(look.probabilities, look.scores),
+            look.boxes,
+            look.size,
             self.models.classifier.identity,
-            [data_uri(crop) for crop in found.crops] if explain else None,
+            [data_uri(crop) for crop in look.crops] if explain else None,
         )
 
 

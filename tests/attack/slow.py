@@ -12,14 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import quantiles
 
+from tests.attack.hangups import request
 from tests.drawings import seven
 from tests.processes import Service, serving
 
-SEVEN = seven()
-GOOD = b"POST /recognize.json HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%b" % (
-    len(SEVEN),
-    SEVEN,
-)
+GOOD = request(seven())
 # How each kind begins, and what it sends once a second from then on; None: it is gone, though its
 # connection is not.
 KINDS: dict[str, tuple[bytes, bytes | None]] = {
