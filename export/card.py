@@ -339,7 +339,7 @@ def _measured(report: Report, measured: Measurements) -> list[str]:
         *(_row(name, [figure(one) for one in report.trained]) for name, figure in figures.items()),
         "",
         "Of the written files, opened again by the server's code. Scenes are composed with digits",
-        "that neither network saw.",
+        "that neither network saw; `python -m export.reread` measures the first three rows again.",
         "",
         "| | |",
         "| --- | --- |",
