@@ -17,6 +17,8 @@ from benchmarks.load import PATH, Body, Service, cpu_seconds, memory, running, w
 CONNECTIONS: Final = 8
 MANY: Final = 64
 WORKERS: Final = 4
+ROUNDS: Final = 3
+"""Of what is compared with another load: one alone has been a third off."""
 SETTLING_SECONDS: Final = 3
 """After a load: what wrk asked for and no longer waits for, batches too, is read to its end."""
 
@@ -37,8 +39,9 @@ def promises(
     """
     with running(service, small) as (process, port, _):
         wrk(port, small, CONNECTIONS, 1, folder)
-        one, rate = _cost(process.pid, lambda: wrk(port, small, CONNECTIONS, seconds, folder))
-        many, _ = _cost(process.pid, lambda: wrk(port, batch[0], CONNECTIONS, seconds, folder))
+        load = partial(wrk, port, connections=CONNECTIONS, seconds=seconds, folder=folder)
+        one, rate = _cost(process.pid, partial(load, small))
+        many, _ = _cost(process.pid, partial(load, batch[0]))
         time.sleep(SETTLING_SECONDS)
         crowd, newcomers = _crowded(port, small, seconds, folder)
         time.sleep(SETTLING_SECONDS)
@@ -122,11 +125,14 @@ def _processes(service: Service, body: Body, seconds: float, folder: Path) -> tu
 
 
 def _cost(pid: int, load: Callable[[], Mapping[str, int]]) -> tuple[float, float]:
-    """Return the seconds of processor time that a request took, and requests a second."""
-    before = cpu_seconds(pid)
-    figures = load()
-    spent = cpu_seconds(pid) - before
-    return spent / figures["requests"], figures["requests"] / figures["microseconds"] * 1e6
+    """Return the seconds of processor time that a request took, and requests a second: medians."""
+    costs, rates = [], []
+    for _ in range(ROUNDS):
+        before = cpu_seconds(pid)
+        figures = load()
+        costs.append((cpu_seconds(pid) - before) / figures["requests"])
+        rates.append(figures["requests"] / figures["microseconds"] * 1e6)
+    return statistics.median(costs), statistics.median(rates)
 
 
 def _post(connection: HTTPConnection, body: Body) -> None:
