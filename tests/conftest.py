@@ -1,11 +1,9 @@
 """What all tests share: the real model, the real app, and pictures that are drawn on the spot."""
 
-from collections.abc import Generator, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from coverage import Coverage
 from hypothesis import settings as hypothesis_settings
 from starlette.testclient import TestClient
 from xdist.scheduler import LoadScopeScheduling
@@ -51,38 +49,6 @@ def file_of(nodeid: str) -> str:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest."""
     items.sort(key=lambda item: file_of(item.nodeid) not in GROUPS)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Measure coverage where it is asked for, of server/ by tests/server: all else is faster."""
-    folder = item.path.relative_to(TESTS).parts[0]
-    with ExitStack() as stack:
-        if folder != "server":
-            stack.enter_context(processes_unmeasured())
-        # These come first: of threads that live meanwhile, as the app's, nothing would be measured
-        # ever after.
-        if GROUPS.get(file_of(item.nodeid)) == "tests/export":
-            stack.enter_context(unmeasured())
-        return (yield)
-
-
-@contextmanager
-def processes_unmeasured() -> Iterator[None]:
-    """Start processes that do not measure what they run."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
-        yield
-
-
-@contextmanager
-def unmeasured() -> Iterator[None]:
-    """Do not measure what this process runs: torch's tracing takes twice as long when watched."""
-    if measuring := Coverage.current():
-        measuring.stop()
-    yield
-    if measuring:
-        measuring.start()
 
 
 @pytest.fixture(scope="session")

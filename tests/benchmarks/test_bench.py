@@ -30,7 +30,13 @@ needs_wrk = pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not i
 
 @needs_wrk
 @pytest.mark.parametrize(
-    ("service", "sent"), [(FLOOR, "GET"), (FLOOR, "form"), (OURS, "form"), (OURS, "bare")]
+    ("service", "sent"),
+    [
+        (FLOOR, "GET"),
+        (OURS, "bare"),
+        pytest.param(FLOOR, "form", marks=pytest.mark.slow),
+        pytest.param(OURS, "form", marks=pytest.mark.slow),
+    ],
 )
 def test_a_service_is_measured(service: Service, sent: str, tmp_path: Path) -> None:
     """Every request is answered, and costs something."""
@@ -64,6 +70,7 @@ def test_processor_time_is_of_all_processes() -> None:
 
 
 @needs_wrk
+@pytest.mark.slow
 def test_promises_are_measured(tmp_path: Path) -> None:
     """All of them, in a second each."""
     small = (REPOSITORY / "tests" / "data" / "mnist-7.png").read_bytes()
