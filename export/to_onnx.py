@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from export import crops
 from export.crops import Strictness
-from export.locator import CHANNELS, GRAIN, LEVELS, PATCH, STRIDE, Cells, Likeliest, Locator
+from export.locator import CELLS, CHANNELS, GRAIN, LEVELS, PATCH, Likeliest, Locator, Patches
 from export.placer import SMALL, Placed, Placer
 from export.shrink import halve
 
@@ -153,31 +153,31 @@ def _pyramid(locator: Locator) -> onnx.GraphProto:
     Traced all at once, it would take torch's exporter five times as long: minutes on two cores.
     """
     level = torch.zeros(1, 1, 2 * GRAIN, 3 * GRAIN)
-    cells = trace(
-        Cells(locator.network),
+    patches = trace(
+        Patches(locator.network),
         {"level": (level, {2: "H", 3: "W"})},
         ["outputs", "peaks", "next"],
         multiple=PATCH,
     ).graph
-    count = sum(level[..., :: 2**k, :: 2**k].numel() for k in range(LEVELS)) // STRIDE**2
+    count = sum(level[..., :: 2**k, :: 2**k].numel() for k in range(LEVELS)) // PATCH**2
     likeliest = trace(
         Likeliest(),
         {
-            "outputs": (torch.zeros(CHANNELS, count), {1: "N"}),
-            "peaks": (torch.zeros(count), {0: "N"}),
+            "outputs": (torch.zeros(CHANNELS * CELLS, count), {1: "N"}),
+            "peaks": (torch.zeros(CELLS * count), {0: "M"}),
             "size": (torch.tensor(level.shape[2:]), {}),
         },
         [CANDIDATES],
     )
     lift, rest = _prefixed(crops.lifting(), "lift."), _prefixed(likeliest, "likeliest.")
     nodes = [*lift.node]
-    weights = [*lift.initializer, *cells.initializer, *rest.initializer]
+    weights = [*lift.initializer, *patches.initializer, *rest.initializer]
     level_name = "lifted"
     of_levels: dict[str, list[str]] = {"outputs": [], "peaks": []}
     for index in range(LEVELS):
-        names = {made: f"{index}.{made}" for made in _made(cells)} | {"level": level_name}
+        names = {made: f"{index}.{made}" for made in _made(patches)} | {"level": level_name}
         level_name = names["next"]
-        nodes += _copied(cells.node, names)
+        nodes += _copied(patches.node, names)
         for name, parts in of_levels.items():
             parts.append(names[name])
     nodes += [

@@ -10,8 +10,9 @@ from export.locator import (
     LEVELS,
     PATCH,
     STRIDE,
-    Cells,
+    UNIT,
     Locator,
+    Patches,
     Peaks,
     normalize,
 )
@@ -62,13 +63,33 @@ def test_candidates_come_likeliest_first(locator: Locator) -> None:
     assert (candidates[:-1, 4] >= candidates[1:, 4]).all()
 
 
+def test_the_likeliest_candidate_is_what_its_cell_says(locator: Locator) -> None:
+    """Its box lies around the cell's middle, in pixels of the picture, whatever the level."""
+    generator = torch.Generator().manual_seed(3)
+    pixels = torch.randint(0, 256, (GRAIN, 2 * GRAIN, 1), generator=generator, dtype=torch.uint8)
+    with torch.inference_mode():
+        candidate = Peaks(locator)(pixels)[0]
+        levels = locator(pixels.permute(2, 0, 1).unsqueeze(0))
+    index = max(range(LEVELS), key=lambda index: float(levels[index][0, 0].max()))
+    outputs, pixels_of_cell = levels[index][0], STRIDE * 2**index
+    row, column = divmod(int(outputs[0].argmax()), outputs.shape[2])
+    logit, x, y, width, height, bright = outputs[:, row, column]
+    scale = UNIT * 2**index
+    middle = torch.stack(
+        [(column + 0.5) * pixels_of_cell + x * scale, (row + 0.5) * pixels_of_cell + y * scale]
+    )
+    half = torch.stack([width, height]).exp() * scale / 2
+    expected = torch.cat([middle - half, middle + half, torch.stack([logit, bright])])
+    torch.testing.assert_close(candidate, expected, rtol=1e-4, atol=1e-3)
+
+
 def test_a_cell_that_a_neighbor_outdoes_is_no_peak(locator: Locator) -> None:
     """Of all that touch each other, diagonally too, the likeliest is left."""
     generator = torch.Generator().manual_seed(2)
     level = torch.rand(1, 1, 2 * PATCH, 3 * PATCH, generator=generator)
     with torch.inference_mode():
         logits = locator.network(normalize(level))[0, 0].numpy()
-        _, peaks, _ = Cells(locator.network)(level)
+        _, peaks, _ = Patches(locator.network)(level)
     rows, columns = logits.shape
     outdone = [
         logits[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2].max() > logits[y, x]
