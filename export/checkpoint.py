@@ -24,8 +24,9 @@ import io
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -120,8 +121,7 @@ def fingerprint(entry: Path, settings: Mapping[str, object]) -> str:
     """
     hasher = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for path in sorted(_closure(entry)):
-        # The syntax tree, not the text: a comment changes no result.
-        hasher.update(ast.dump(ast.parse(path.read_bytes())).encode())
+        hasher.update(_parsed(path.read_bytes()).dump)
     return hasher.hexdigest()[:FINGERPRINT_DIGITS]
 
 
@@ -138,10 +138,32 @@ def _closure(entry: Path) -> set[Path]:
 
 def _imported(path: Path) -> Iterator[Path]:
     package = path.parent
-    for node in ast.walk(ast.parse(path.read_bytes())):
-        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            top, _, rest = node.module.partition(".")
-            # `from export import augment` names modules, `from export.augment import warp` one.
-            names = [rest] if rest else [alias.name for alias in node.names]
-            files = [package / f"{name}.py" for name in names if top == package.name]
-            yield from (file for file in files if file.is_file())
+    for module, names in _parsed(path.read_bytes()).imports:
+        top, _, rest = module.partition(".")
+        # `from export import augment` names modules, `from export.augment import warp` one.
+        files = [package / f"{name}.py" for name in ([rest] if rest else names)]
+        yield from (file for file in files if top == package.name and file.is_file())
+
+
+class _Module(NamedTuple):
+    """What matters of a module: its syntax tree, as a comment changes no result, and its imports.
+
+    Attributes:
+        dump: the tree as text.
+        imports: modules and names of each `from ... import`.
+    """
+
+    dump: bytes
+    imports: list[tuple[str, list[str]]]
+
+
+@cache
+def _parsed(code: bytes) -> _Module:
+    """Return a module's source as a tree; kept, as each of an export's fingerprints needs most."""
+    tree = ast.parse(code)
+    imports = [
+        (node.module, [alias.name for alias in node.names])
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0
+    ]
+    return _Module(ast.dump(tree).encode(), imports)
