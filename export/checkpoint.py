@@ -146,10 +146,10 @@ def _imported(path: Path) -> Iterator[Path]:
 
 
 class _Module(NamedTuple):
-    """What matters of a module: its syntax tree, as a comment changes no result, and its imports.
+    """What a fingerprint needs of a module.
 
     Attributes:
-        dump: the tree as text.
+        dump: the syntax tree, not the source: a comment changes no result.
         imports: modules and names of each `from ... import`.
     """
 
@@ -159,7 +159,7 @@ class _Module(NamedTuple):
 
 @cache
 def _parsed(code: bytes) -> _Module:
-    """Return a module's source as a tree; kept, as each of an export's fingerprints needs most."""
+    """Return what matters of a source; kept, as all of an export's fingerprints need much of it."""
     tree = ast.parse(code)
     imports = [
         (node.module, [alias.name for alias in node.names])
