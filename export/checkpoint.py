@@ -149,7 +149,7 @@ class _Module(NamedTuple):
     """What a fingerprint needs of a module.
 
     Attributes:
-        dump: the syntax tree, not the source: a comment changes no result.
+        dump: the syntax tree without docstrings: what is said about code changes no result.
         imports: modules and names of each `from ... import`.
     """
 
@@ -166,4 +166,11 @@ def _parsed(code: bytes) -> _Module:
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom) and node.module and node.level == 0
     ]
-    return _Module(ast.dump(tree).encode(), imports)
+    return _Module(ast.dump(_Undocumented().visit(tree)).encode(), imports)
+
+
+class _Undocumented(ast.NodeTransformer):
+    """Leaves out docstrings: statements that are nothing but a constant."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:  # noqa: N802 (the visitor's contract)
+        return None if isinstance(node.value, ast.Constant) else node

@@ -93,10 +93,11 @@ def package(tmp_path: Path) -> Path:
     return folder / "entry.py"
 
 
-def test_a_fingerprint_ignores_comments(package: Path) -> None:
-    """What changes no result is no reason to train again."""
+@pytest.mark.parametrize("source", ["y  =  1  # one", '"""Module."""\ny = 1\n"""What y is."""'])
+def test_a_fingerprint_ignores_what_is_said_about_the_code(package: Path, source: str) -> None:
+    """A comment or a docstring changes no result, so it is no reason to train again."""
     before = fingerprint(package, {"steps": 1})
-    (package.parent / "last.py").write_text("y  =  1  # one\n")
+    (package.parent / "last.py").write_text(source)
     assert fingerprint(package, {"steps": 1}) == before
 
 
