@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import onnxruntime
 import torch
+from numpy.typing import NDArray
 
 from export.card import (
     DIGIT_METADATA,
@@ -39,6 +40,7 @@ from export.glyphs import Glyphs
 from export.harvest import LOOSE, harvest, split_of
 from export.locator import Locator
 from export.placer import Placer
+from export.scenes import compose
 from export.shrink import shrunk
 from export.sources import DataError
 from export.to_onnx import digit_model, locate_model, relabeled
@@ -69,7 +71,8 @@ LOCATE_CONTRACT = Contract(
 # What is cut out; the classifier still may find that it is no digit.
 STRICTNESS = Strictness(threshold=0.15, nearest=0.5)
 # Of the locator, and of the scenes for each purpose.
-LOCATOR_SEED, TRAINING_SEED, HELD_OUT_SEED, VERIFYING_SEED = 0, 1, 2, 3
+LOCATOR_SEED, TRAINING_SEED, HELD_OUT_SEED, VERIFYING_SEED, EXAMPLE_SEED = 0, 1, 2, 3, 4
+EXAMPLE_SHAPE = (192, 192)
 INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
 
 
@@ -82,6 +85,7 @@ class Plan:
         placer: how the placer is trained.
         digit: how each classifier is trained.
         seeds: one classifier for each; the best on validation is shipped, all show the spread.
+        examples: how many pictures each file's integers are scaled by.
         processes: how many classifiers learn side by side.
         pictures: how many of each split are used; None for all.
         scenes: how many are composed for the classifier's crops to be cut from, ...
@@ -96,6 +100,7 @@ class Plan:
     placer: Recipe
     digit: Recipe
     seeds: Sequence[int]
+    examples: int
     processes: int
     pictures: int | None
     scenes: int
@@ -127,6 +132,7 @@ FULL = Plan(
     placer=PLACER_RECIPE,
     digit=DIGIT_RECIPE,
     seeds=[0, 1],
+    examples=100,
     processes=os.cpu_count() or 1,
     pictures=None,
     scenes=90_000,
@@ -142,6 +148,7 @@ QUICK = replace(
     locator=replace(FULL.locator, steps=200, batch=4, average_decay=0.95),
     placer=replace(FULL.placer, steps=100, batch=64, average_decay=0.95),
     digit=replace(FULL.digit, steps=200, batch=100, average_decay=0.95),
+    examples=20,
     pictures=2_000,
     scenes=500,
     held_out_scenes=200,
@@ -193,7 +200,7 @@ def run(plan: Plan, mnist: Mnist, test: Callable[[], Split], command: str) -> No
     )
     versions = _versions(plan, mnist)
     networks = _train_networks(plan, mnist, versions)
-    cutter = _cutter(plan, networks, versions.cutter)
+    cutter = _cutter(plan, mnist.train, networks, versions.cutter)
     crops = _harvest(mnist.train, plan.scenes, cutter, TRAINING_SEED, _kept(plan, versions.crops))
     held_out = _harvest(
         mnist.validation,
@@ -220,7 +227,9 @@ def run(plan: Plan, mnist: Mnist, test: Callable[[], Split], command: str) -> No
         trained=trained,
         device=_device_name(),
     )
-    written = _write(plan, report, cutter)
+    count = plan.examples // 2
+    examples = np.concatenate([mnist.train.images[:count], crops.images[:count]])
+    written = _write(plan, report, cutter, examples)
     measured = _verify(plan, report, written, judged)
     _put_in_place(plan, report, written, measured)
 
@@ -239,12 +248,21 @@ def _train_networks(plan: Plan, mnist: Mnist, versions: Versions) -> tuple[Locat
     return shrunk(locator), shrunk(placer)
 
 
-def _cutter(plan: Plan, networks: tuple[Locator, Placer], version: str) -> bytes:
+def _cutter(plan: Plan, split: Split, networks: tuple[Locator, Placer], version: str) -> bytes:
     """Return a `locate.onnx` that cuts crops for the classifier; tracing it takes a while."""
     path = plan.work / f"cutter-{version}.onnx"
     if not path.exists():
-        write_atomically(path, locate_model(*networks, LOOSE, {}))
+        examples = examples_of(Glyphs(split.images, split.labels), plan.examples)
+        write_atomically(path, locate_model(*networks, LOOSE, examples, {}))
     return path.read_bytes()
+
+
+def examples_of(glyphs: Glyphs, count: int) -> list[NDArray[np.uint8]]:
+    """Return composed pictures, all of one size, to scale the locator's integers by."""
+    return [
+        compose(glyphs, EXAMPLE_SHAPE, np.random.default_rng([EXAMPLE_SEED, k])).pixels
+        for k in range(count)
+    ]
 
 
 def _kept(plan: Plan, version: str) -> Path:
@@ -294,7 +312,14 @@ def _versions(plan: Plan, mnist: Mnist) -> Versions:
         for trained, recipe in ((train_locator, plan.locator), (train_placer, plan.placer))
     )
     cutter = fingerprint(
-        _source(locate_model), {"locator": locator, "placer": placer, **LOOSE._asdict()}
+        _source(locate_model),
+        {
+            "locator": locator,
+            "placer": placer,
+            **LOOSE._asdict(),
+            "examples": [plan.examples, *EXAMPLE_SHAPE],
+            "onnxruntime": onnxruntime.__version__,
+        },
     )
     crops, held_out = (
         fingerprint(
@@ -303,7 +328,6 @@ def _versions(plan: Plan, mnist: Mnist) -> Versions:
                 "cutter": cutter,
                 "scenes": [plan.scenes, plan.held_out_scenes],
                 "is_held_out": is_held_out,
-                "onnxruntime": onnxruntime.__version__,
             },
         )
         for is_held_out in (False, True)
@@ -357,12 +381,15 @@ def _evaluate(seed: int, weights: State, splits: tuple[Split, Split, Split]) -> 
     return one
 
 
-def _write(plan: Plan, report: Report, cutter: bytes) -> tuple[Path, Path]:
+def _write(
+    plan: Plan, report: Report, cutter: bytes, examples: NDArray[np.uint8]
+) -> tuple[Path, Path]:
     """Return locate.onnx and digit.onnx, in the work folder: they have yet to be verified."""
     shipped = report.shipped
+    metadata = digit_metadata(report)
     contents = {
         "locate.onnx": relabeled(cutter, STRICTNESS, locate_metadata(report.locator)),
-        "digit.onnx": digit_model(shipped.network, shipped.temperature, digit_metadata(report)),
+        "digit.onnx": digit_model(shipped.network, shipped.temperature, examples, metadata),
     }
     for name, content in contents.items():
         write_atomically(plan.work / name, content)
@@ -382,7 +409,7 @@ def _verify(plan: Plan, report: Report, written: tuple[Path, Path], test: Split)
     network = (shipped.network, shipped.temperature)
     digit = verify_digit(written[1], DIGIT_CONTRACT, network, test)
     print(
-        f"verify    digit.onnx has probabilities within {digit.parity:.0e} of PyTorch's, "
+        f"verify    digit.onnx has probabilities within {digit.parity:.3f} of PyTorch's, "
         f"{digit.microseconds:.0f} us a crop"
     )
     trial = try_out(written, test, plan.verifying, VERIFYING_SEED)

@@ -1,7 +1,7 @@
 """A trained network as its file holds it: half the layers, and half the bytes for each weight.
 
-What is measured and shipped is this network, not the one that learned, so that the file and PyTorch
-can be held against each other to the last bits.
+What is measured is this network, not the one that learned: all that a file differs from it by is
+what its integers round off.
 """
 
 import copy

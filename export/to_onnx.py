@@ -16,17 +16,21 @@ import onnx.compose
 import onnx.inliner
 import onnxscript.optimizer
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from export import crops
 from export.crops import Strictness
 from export.locator import CELLS, CHANNELS, GRAIN, LEVELS, PATCH, Likeliest, Locator, Patches
 from export.placer import SMALL, Placed, Placer
+from export.quantize import quantized
 from export.shrink import halve
 
 OPSET = 18
 IR_VERSION = 8
 CANDIDATES = "candidates"
+
+Pixels = NDArray[np.uint8]
 
 FLOAT, BOOL = onnx.TensorProto.FLOAT, onnx.TensorProto.BOOL
 
@@ -63,29 +67,34 @@ class Calibrated(nn.Module):
         return torch.softmax(logits / self.temperature, dim=1)
 
 
-def digit_model(network: nn.Module, temperature: float, metadata: Mapping[str, str]) -> bytes:
+def digit_model(
+    network: nn.Module, temperature: float, examples: Pixels, metadata: Mapping[str, str]
+) -> bytes:
     """Return `digit.onnx`: uint8 `images` (N, 28, 28) to float32 `probabilities` (N, 11).
 
-    Weights stay float32 and in torch's order: onnxruntime lays convolutions out anew for the CPU
-    that it meets when it loads the file, which takes the 22 nodes to 16 and 227 to 141 us (one
-    crop, one core). Folding the division by 255 or by the temperature into the weights, or another
-    pooling operator, gains less than 2 %; left alone they can be read in the graph.
+    Folding the division by 255 or by the temperature into the weights, or another pooling operator,
+    gains less than 2 %; left alone they can be read in the graph.
 
     Args:
         network: takes uint8 images, returns logits (N, 11); on the CPU, as `export.shrink.shrunk`
             returns it.
         temperature: see `export.evaluate.fit_temperature`.
+        examples: crops (K, 28, 28), see `export.quantize`.
         metadata: what the file says about itself.
     """
     images = torch.zeros(2, 28, 28, dtype=torch.uint8)
     graph = trace(
         Calibrated(network, temperature), {"images": (images, {0: "N"})}, ["probabilities"]
     )
-    return finish(graph, metadata)
+    return finish(quantized(graph, [{"images": each[np.newaxis]} for each in examples]), metadata)
 
 
 def locate_model(
-    locator: Locator, placer: Placer, strictness: Strictness, metadata: Mapping[str, str]
+    locator: Locator,
+    placer: Placer,
+    strictness: Strictness,
+    examples: Sequence[Pixels],
+    metadata: Mapping[str, str],
 ) -> bytes:
     """Return `locate.onnx`: uint8 `pixels` (H, W, 1) to `boxes`, `scores` and `crops`.
 
@@ -99,6 +108,8 @@ def locate_model(
         locator: a trained one, on the CPU, as `export.shrink.shrunk` returns it.
         placer: one, likewise.
         strictness: what is taken for a digit.
+        examples: pictures (H, W) of one size, sides multiples of PATCH, see `export.quantize`. Only
+            the locator computes in integers: the placer takes no time to speak of.
         metadata: what the file says about itself.
     """
     before, bound, clean = (
@@ -109,7 +120,7 @@ def locate_model(
     graph = onnx.helper.make_graph(
         [
             *before.node,
-            _either("is_small", _placing(placer), _finding(locator)),
+            _either("is_small", _placing(placer), _finding(locator, examples)),
             *bound.node,
             _either("is_crop", taken, _sampling()),
             *clean.node,
@@ -136,29 +147,31 @@ def _either(condition: str, then: onnx.GraphProto, otherwise: onnx.GraphProto) -
     )
 
 
-def _finding(locator: Locator) -> onnx.GraphProto:
+def _finding(locator: Locator, examples: Sequence[Pixels]) -> onnx.GraphProto:
     """Return the graph from a picture to its candidates, and what is made of the chosen ones."""
     parts = [
         _prefixed(crops.padding(), "pad."),
-        _pyramid(locator),
+        _pyramid(locator, examples),
         _prefixed(crops.selecting(), "select."),
         _prefixed(crops.arranging(), "arrange."),
     ]
     return _branch("find", parts, _CHOSEN)
 
 
-def _pyramid(locator: Locator) -> onnx.GraphProto:
+def _pyramid(locator: Locator, examples: Sequence[Pixels]) -> onnx.GraphProto:
     """Return `export.locator.Peaks` as a graph: the nodes of one level for each, the same weights.
 
     Traced all at once, it would take torch's exporter five times as long: minutes on two cores.
     """
     level = torch.zeros(1, 1, 2 * GRAIN, 3 * GRAIN)
-    patches = trace(
+    network = trace(
         Patches(locator.network),
         {"level": (level, {2: "H", 3: "W"})},
         ["outputs", "peaks", "next"],
         multiple=PATCH,
-    ).graph
+    )
+    levels = [np.float32(each[np.newaxis, np.newaxis]) / 255 for each in examples]
+    patches = quantized(network, [{"level": each} for each in levels]).graph
     count = sum(level[..., :: 2**k, :: 2**k].numel() for k in range(LEVELS)) // PATCH**2
     likeliest = trace(
         Likeliest(),

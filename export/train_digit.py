@@ -11,17 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
-from export.augment import (
-    broaden,
-    damage,
-    enlarge,
-    erase,
-    lay_down,
-    restroke,
-    some,
-    sometimes,
-    warp,
-)
+from export.augment import damage, enlarge, erase, lay_down, restroke, some, sometimes, warp
 from export.checkpoint import Checkpoint, State, remember
 from export.data import Split
 from export.glyphs import NO_DIGIT
@@ -33,8 +23,6 @@ WARP, RESTROKED = 0.8, 0.2
 # What happens to MNIST's half of a batch, in this order, and to what share of it: crops have been
 # through worse.
 CHANGES: Final = {enlarge: 0.08, erase: 0.15, damage: 0.2}
-# The share of ones that are as broad as on a scan that was reduced to a few pixels.
-BROADENED = 0.08
 # The share that is mirrored or laid down, and the digits that then no longer look like one.
 MISPLACED = 0.06
 NONE_IF_MIRRORED, NONE_IF_LAID_DOWN = (3, 4, 6, 7, 9), (2, 3, 4, 5)
@@ -74,7 +62,6 @@ def train_digit(
         digits, digit_labels = _some_of(split, recipe.batch // 2, generator)
         cut, cut_labels = _some_of(crops, recipe.batch - recipe.batch // 2, generator)
         digits, digit_labels = _misplaced(digits, digit_labels, generator)
-        digits = _broadened(digits, digit_labels, generator)
         ink = warp(torch.cat([digits, cut]), WARP, generator)
         ink = sometimes(restroke, RESTROKED, ink, generator)
         digits, cut = ink.tensor_split([len(digits)])
@@ -107,12 +94,6 @@ def _misplaced(ink: Tensor, labels: Tensor, generator: Generator) -> tuple[Tenso
         ink = torch.where(chosen, signs, ink)
         labels = labels.masked_fill(chosen.flatten(), NO_DIGIT)
     return ink, labels
-
-
-def _broadened(ink: Tensor, labels: Tensor, generator: Generator) -> Tensor:
-    """Return pictures with labels (N,), a share of the ones broadened; another would be filled."""
-    chosen = some(len(ink), BROADENED, generator) & (labels == 1).view(-1, 1, 1, 1)
-    return torch.where(chosen, broaden(ink, generator), ink)
 
 
 def _aged(ink: Tensor, generator: Generator) -> Tensor:

@@ -33,18 +33,19 @@ from server.model import Classifier, load_classifier, load_locator
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
-# Both sum the same products in float32, in another order. A trained network was seen to differ by
-# 1.3e-6; a wrong constant, or a layer left out, differs by a hundred times the tolerance.
-PARITY_TOLERANCE: Final = 1e-4
-# Pixels of a box's edges, or units of a logit. Seen with a trained network: 2e-3, for large boxes,
-# as width and height come from logarithms.
-CANDIDATE_TOLERANCE: Final = 0.05
+# The files round to integers what the networks do not. Seen with trained ones: 0.014 and 2 answers
+# of 5,000; a wrong constant, or a layer left out, makes most of them differ.
+PARITY_TOLERANCE: Final = 0.05
+DIFFERING: Final = 0.003
+# Pixels of a box's edges, or units of a logit. Seen with a trained network: 0.55.
+CANDIDATE_TOLERANCE: Final = 2.0
 # Column of the logit in a candidate, and from where on it is compared: a score of a tenth. Below,
 # on an empty sheet, all cells are alike, and rounding decides which are listed.
 LOGIT, LIKELY = 4, -2.2
-# Share of the candidates for which that holds: which of two equal neighbors is a peak, and which
-# is none, is decided by rounding.
+# Share of the pictures, and of the candidates, for which that holds: which of two equal neighbors is
+# a peak, and which is none, is decided by rounding, and the edges of a large box move by more.
 ALIKE: Final = 0.99
+ALIKE_CANDIDATES: Final = 0.9
 # From this overlap of box and digit on the digit is found; under it the box is a false one.
 FOUND: Final = 0.5
 # Asked for at once, and one by one: a runtime picks other kernels for a batch.
@@ -60,7 +61,8 @@ class Verification:
 
     Attributes:
         calibration_error: of the file's probabilities.
-        parity: the largest difference between the file's probabilities and the network's.
+        parity: the largest difference between the file's probabilities and the network's, of 99 in
+            100 pictures.
         differing: how many pictures the file and the network give different answers to.
         microseconds: what one crop takes on one core, the median of many.
         sha256: of the file.
@@ -82,8 +84,8 @@ class LocatorVerification:
     Attributes:
         found: the share of the digits of composed scenes that a box covers.
         false: boxes that cover no digit, for each digit.
-        parity: the largest difference between a candidate of the file and of the network, ties
-            aside.
+        parity: the largest difference between a candidate of the file and of the network, of nine
+            in ten.
         milliseconds: what a picture of 384 x 512 takes on one core, the median of many.
         sha256: of the file.
         size: of the file, in bytes.
@@ -116,13 +118,16 @@ def verify_digit(
     served = in_batches(classifier, test.images)
     trained, temperature = network
     expected = softmax(logits_of(trained, test.images) / temperature)
-    parity = float(np.abs(served - expected).max())
+    parity = float(np.quantile(np.abs(served - expected).max(axis=1), ALIKE))
     differing = int((served.argmax(axis=1) != expected.argmax(axis=1)).sum())
+    allowed = int(DIFFERING * len(test))
     refuse(
         {
-            f"{differing} answers differ from the network's": differing > 0,
-            f"probabilities differ from the network's by {parity:.1e}, at most "
-            f"{PARITY_TOLERANCE:.0e} is allowed": parity > PARITY_TOLERANCE,
+            f"{differing} answers differ from the network's, at most {allowed} may": (
+                differing > allowed
+            ),
+            f"probabilities differ from the network's by {parity:.3f}, at most "
+            f"{PARITY_TOLERANCE} is allowed": parity > PARITY_TOLERANCE,
         }
     )
     crops = [test.images[k % len(test)][np.newaxis] for k in range(TIMED_CROPS)]
@@ -161,10 +166,10 @@ def verify_locator(
     content = path.read_bytes()
     pairs = zip(candidates_of_file(content, scenes), candidates_of(networks, scenes), strict=True)
     distances = np.concatenate([apart(theirs, ours) for theirs, ours in pairs])
-    parity = float(np.quantile(distances, ALIKE))
+    parity = float(np.quantile(distances, ALIKE_CANDIDATES))
     refuse(
         {
-            f"candidates differ from the network's by {parity:.1e}, at most "
+            f"candidates differ from the network's by {parity:.2f}, at most "
             f"{CANDIDATE_TOLERANCE} is allowed": parity > CANDIDATE_TOLERANCE
         }
     )

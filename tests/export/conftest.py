@@ -37,7 +37,7 @@ def one_thread() -> Iterator[None]:
 
 COMMAND = "python -m export --seeds 2"
 CUTTER_STRICTNESS = Strictness(threshold=0.23, nearest=0.63)
-TEMPERATURE = 1.3
+TEMPERATURE, EXAMPLES = 1.3, 50
 Network = TypeVar("Network", bound=nn.Module)
 NO_FLOORS = Floors(accuracy=0.0, calibration_error=1.0, strings=0.0, refused=0.0)
 
@@ -92,16 +92,24 @@ def with_statistics(network: Network) -> Network:
 
 
 @pytest.fixture(scope="session")
-def classifier() -> DigitNetwork:
-    """An untrained classifier, as it answers."""
+def classifier(mnist: Mnist) -> DigitNetwork:
+    """An untrained classifier that answers otherwise to each picture."""
     torch.manual_seed(0)
-    return shrunk(with_statistics(DigitNetwork()))
+    network = DigitNetwork()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0
+    with torch.no_grad():
+        network(torch.from_numpy(mnist.train.images))
+        for weights in network.layers[-1].parameters():
+            weights *= 10
+    return shrunk(network)
 
 
 @pytest.fixture(scope="session")
-def digit_file(classifier: DigitNetwork) -> bytes:
+def digit_file(classifier: DigitNetwork, mnist: Mnist) -> bytes:
     """The file of it, at TEMPERATURE, without metadata."""
-    return digit_model(classifier, TEMPERATURE, {})
+    return digit_model(classifier, TEMPERATURE, mnist.train.images[:EXAMPLES], {})
 
 
 @pytest.fixture(scope="session")
@@ -113,6 +121,7 @@ def small_plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
         placer=Recipe(steps=2, batch=8),
         digit=Recipe(steps=2, batch=32),
         seeds=[0, 1],
+        examples=8,
         processes=1,
         pictures=None,
         scenes=50,

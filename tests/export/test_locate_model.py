@@ -8,7 +8,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from export.__main__ import LOCATE_CONTRACT
+from export.__main__ import LOCATE_CONTRACT, Plan, examples_of
 from export.contract import breaches
 from export.crops import Strictness
 from export.data import Mnist
@@ -42,16 +42,17 @@ def test_another_threshold_and_metadata_are_put_in(cutter: bytes) -> None:
 
 @pytest.mark.slow
 def test_the_same_networks_give_the_same_bytes(
-    networks: tuple[Locator, Placer], cutter: bytes
+    networks: tuple[Locator, Placer], mnist: Mnist, small_plan: Plan, cutter: bytes
 ) -> None:
     """Whatever was exported before in the process."""
-    assert locate_model(*networks, CUTTER_STRICTNESS, {}) == cutter
+    examples = examples_of(Glyphs(mnist.train.images, mnist.train.labels), small_plan.examples)
+    assert locate_model(*networks, CUTTER_STRICTNESS, examples, {}) == cutter
 
 
 def test_weights_stand_in_the_file_once(networks: tuple[Locator, Placer], cutter: bytes) -> None:
-    """Five levels share them, in half precision: the file is hardly larger than they are."""
-    weights = sum(parameter.numel() * 2 for one in networks for parameter in one.parameters())
-    assert len(cutter) < weights + 60_000
+    """Five levels share them, in a byte each; the placer's take two."""
+    locator, placer = (sum(weights.numel() for weights in one.parameters()) for one in networks)
+    assert len(cutter) < locator + 2 * placer + 80_000
 
 
 def test_a_small_picture_is_not_searched(cutter: bytes, tmp_path: Path) -> None:
@@ -102,11 +103,11 @@ def test_onnxruntime_has_no_remarks(cutter: bytes, capfd: pytest.CaptureFixture[
 def test_the_file_finds_what_the_network_finds(
     mnist: Mnist, networks: tuple[Locator, Placer], cutter: bytes
 ) -> None:
-    """On whole scenes of several sizes, PyTorch and onnxruntime have the same candidates."""
+    """On scenes of several sizes, PyTorch's candidates and the file's are as good as the same."""
     scenes = scenes_of(Glyphs(mnist.train.images, mnist.train.labels), 8, seed=1)
     pairs = zip(candidates_of_file(cutter, scenes), candidates_of(networks, scenes), strict=True)
     distances = np.concatenate([apart(theirs, ours) for theirs, ours in pairs])
-    assert np.quantile(distances, 0.95) < 0.02
+    assert np.quantile(distances, 0.95) < 0.2
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (28, 28), (33, 32), (64, 64), (65, 10), (512, 512)])

@@ -7,11 +7,11 @@ import onnx
 import pytest
 import torch
 
-from export.data import Split
+from export.data import Mnist, Split
 from export.network import DigitNetwork
 from export.to_onnx import IR_VERSION, OPSET, digit_model, finish
 from server.model import load_classifier
-from tests.export.conftest import TEMPERATURE
+from tests.export.conftest import EXAMPLES, TEMPERATURE
 
 REPOSITORY = Path(__file__).parents[2]
 METADATA = {"seed": "0", "name": '"digit"'}
@@ -33,20 +33,23 @@ def model(content: bytes) -> onnx.ModelProto:
 def test_the_file_answers_as_the_network(
     classifier: DigitNetwork, content: bytes, test_split: Split, tmp_path: Path, count: int
 ) -> None:
-    """PyTorch and onnxruntime agree on batches of any size, temperature and softmax included."""
+    """On batches of any size, temperature and softmax included, to what integers round off."""
     path = tmp_path / "digit.onnx"
     path.write_bytes(content)
     images = test_split.images[:count]
     with torch.inference_mode():
         expected = torch.softmax(classifier(torch.from_numpy(images)) / TEMPERATURE, dim=1).numpy()
     served = load_classifier(path).classify(images)
-    np.testing.assert_allclose(served, expected, atol=1e-6)
-    assert (served.argmax(axis=1) == expected.argmax(axis=1)).all()
+    np.testing.assert_allclose(served, expected, atol=0.05)
 
 
-def test_the_same_network_gives_the_same_bytes(classifier: DigitNetwork, content: bytes) -> None:
+def test_the_same_network_gives_the_same_bytes(
+    classifier: DigitNetwork, content: bytes, mnist: Mnist
+) -> None:
     """Neither what was exported before nor the order of the metadata shows in the file."""
-    assert digit_model(classifier, TEMPERATURE, dict(reversed(METADATA.items()))) == content
+    examples = mnist.train.images[:EXAMPLES]
+    metadata = dict(reversed(METADATA.items()))
+    assert digit_model(classifier, TEMPERATURE, examples, metadata) == content
 
 
 def test_the_weights_stand_in_order(model: onnx.ModelProto) -> None:
@@ -70,14 +73,14 @@ def test_normalization_is_folded(model: onnx.ModelProto) -> None:
 
 
 def test_large_weights_are_halves(model: onnx.ModelProto) -> None:
-    """Each is made whole once, and nothing else is cast but the picture."""
+    """Those that are no integers; each is made whole once, and only the picture is cast besides."""
     halves = [
         weight.name
         for weight in model.graph.initializer
         if weight.data_type == onnx.TensorProto.FLOAT16
     ]
     casts = [node.input[0] for node in model.graph.node if node.op_type == "Cast"]
-    assert len(halves) > 5
+    assert halves
     assert len(casts) == len(halves) + 1
     assert set(halves) < set(casts)
 

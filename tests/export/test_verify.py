@@ -17,7 +17,7 @@ from export.scenes import Scene
 from export.shrink import shrunk
 from export.to_onnx import finish, relabeled
 from export.trial import scenes_of
-from export.verify import verify_digit, verify_locator
+from export.verify import PARITY_TOLERANCE, verify_digit, verify_locator
 from tests.export.conftest import CUTTER_STRICTNESS, TEMPERATURE
 
 METADATA = dict.fromkeys(DIGIT_CONTRACT.metadata, "1")
@@ -36,7 +36,7 @@ def test_a_right_file_passes(written: Path, classifier: DigitNetwork, test_split
     found = verify_digit(written, DIGIT_CONTRACT, (classifier, TEMPERATURE), test_split)
     assert found.size == written.stat().st_size
     assert found.differing == 0
-    assert found.parity < 1e-5
+    assert 0 < found.parity < PARITY_TOLERANCE
 
 
 def test_the_file_of_another_network_is_refused(written: Path, test_split: Split) -> None:

@@ -1,0 +1,72 @@
+"""A traced network, before and after its convolutions compute in integers."""
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from export.data import Mnist, Split
+from export.network import CLASSES, DigitNetwork
+from export.quantize import quantized
+from export.to_onnx import trace
+from tests.export.conftest import EXAMPLES
+
+
+@pytest.fixture(scope="module")
+def traced(classifier: DigitNetwork) -> onnx.ModelProto:
+    """Return the classifier as PyTorch's exporter writes it, up to its logits."""
+    images = torch.zeros(2, 28, 28, dtype=torch.uint8)
+    return trace(classifier, {"images": (images, {0: "N"})}, ["logits"])
+
+
+@pytest.fixture(scope="module")
+def integers(traced: onnx.ModelProto, mnist: Mnist) -> onnx.ModelProto:
+    """Return the same in integers."""
+    return quantized(traced, [{"images": each[None]} for each in mnist.train.images[:EXAMPLES]])
+
+
+def answers(model: onnx.ModelProto, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the logits (N, CLASSES)."""
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    logits: NDArray[np.float32] = session.run(None, {"images": images})[0]
+    return logits
+
+
+def test_what_is_traced_answers_as_pytorch(
+    traced: onnx.ModelProto, classifier: DigitNetwork, test_split: Split
+) -> None:
+    """To the last bits, so that all that a file differs by is rounding to integers."""
+    with torch.inference_mode():
+        expected = classifier(torch.from_numpy(test_split.images)).numpy()
+    np.testing.assert_allclose(answers(traced, test_split.images), expected, atol=1e-5)
+
+
+def test_integers_answer_nearly_so(
+    traced: onnx.ModelProto, integers: onnx.ModelProto, test_split: Split
+) -> None:
+    """By far less than pictures differ by, though an untrained network is easily disturbed."""
+    expected = answers(traced, test_split.images)
+    differences = answers(integers, test_split.images) - expected
+    assert differences.shape == (len(test_split), CLASSES)
+    assert 0 < differences.std() < 0.2 * expected.std(axis=0).mean()
+
+
+def test_weights_have_seven_bits(integers: onnx.ModelProto) -> None:
+    """Those of all convolutions but the first: with eight, two products may not fit into 16 bits."""
+    weights = [
+        onnx.numpy_helper.to_array(weight)
+        for weight in integers.graph.initializer
+        if weight.data_type == onnx.TensorProto.INT8 and len(weight.dims) == 4
+    ]
+    assert len(weights) == 7
+    assert all(abs(values.astype(int)).max() <= 64 for values in weights)
+
+
+def test_nothing_is_said_meanwhile(
+    traced: onnx.ModelProto, mnist: Mnist, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """onnxruntime's remarks are for those who call it by hand."""
+    quantized(traced, [{"images": mnist.train.images[:1]}])
+    assert capfd.readouterr() == ("", "")
