@@ -316,10 +316,10 @@ def _recipe(report: Report) -> list[str]:
         "| --- | --- | --- | --- |",
         *(f"| {name} | {' | '.join(f'{one[name]:,}' for one in recipes)} |" for name in recipes[0]),
         "",
-        "The networks as they answer, layer by layer, normalization folded. In the files locator and",
-        "classifier compute in integers from their second convolution to their last of 3 x 3, with",
-        "weights of seven bits and activations of eight; other large weights are kept in half",
-        "precision. The locator's network looks at each level of an image pyramid:",
+        "The networks as they answer, layer by layer, normalization folded. In the files, locator",
+        "and classifier compute in integers from their second convolution to their last of 3 x 3,",
+        "with weights of seven bits and activations of eight; other large weights are kept in half",
+        "precision. The locator's looks at each level of an image pyramid:",
         *(
             f"\n```\n{network}\n```"
             for network in (*report.locator.networks, report.shipped.network)
@@ -339,9 +339,9 @@ def _measured(report: Report, measured: Measurements) -> list[str]:
     locator, digit, trial = measured.locator, measured.digit, measured.trial
     height, width = TIMED_PICTURE
     return [
-        "Of the classifier, on crops, with the averaged weights after the last step and before they",
-        f"become integers; seed {report.shipped.seed}, the best on validation, crops and all, is the "
-        "one in the file.",
+        "Of the classifier, on crops, with the averaged weights after the last step, before they",
+        f"become integers; seed {report.shipped.seed}, the best on validation, crops and all, is",
+        "the one in the file.",
         "",
         f"| | {' | '.join(f'seed {seed}' for seed in seeds)} | mean | deviation |",
         f"| --- |{' --- |' * (len(seeds) + 2)}",
@@ -357,10 +357,11 @@ def _measured(report: Report, measured: Measurements) -> list[str]:
         f"| {trial.count} composed scenes without digits, none read | {trial.refused:.2%} |",
         f"| digits found in composed scenes | {locator.found:.2%} |",
         f"| boxes without a digit, for each digit | {locator.false:.2%} |",
-        f"| calibration error of digit.onnx on MNIST's test set | {digit.calibration_error:.2%} |",
-        f"| pixels from PyTorch's candidates, {ALIKE_CANDIDATES:.0%} of them | {locator.parity:.2f} |",
-        f"| difference from PyTorch's probabilities, {ALIKE:.0%} of pictures | {digit.parity:.3f} |",
+        f"| difference from PyTorch's candidates, {ALIKE_CANDIDATES:.0%} of them "
+        f"| {locator.parity:.2f} |",
+        f"| difference from PyTorch's probabilities, {ALIKE:.0%} of them | {digit.parity:.3f} |",
         f"| answers to the test set that differ from PyTorch's | {digit.differing} |",
+        f"| calibration error of digit.onnx on the test set | {digit.calibration_error:.2%} |",
         f"| locate.onnx, {height} x {width}, one thread, median | {locator.milliseconds:.1f} ms |",
         f"| digit.onnx, one crop, one thread, median | {digit.microseconds:.0f} us |",
     ]

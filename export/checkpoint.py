@@ -172,5 +172,5 @@ def _parsed(code: bytes) -> _Module:
 class _Undocumented(ast.NodeTransformer):
     """Leaves out docstrings: statements that are nothing but a constant."""
 
-    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:  # noqa: N802 (the visitor's contract)
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
         return None if isinstance(node.value, ast.Constant) else node

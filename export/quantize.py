@@ -29,7 +29,7 @@ Example = Mapping[str, NDArray[Any]]
 """A network's inputs by name."""
 
 _KINDS = ["Conv", "Relu", "Add", "Resize"]
-"""Operators that have a kernel for integers; what is between them would be turned back and forth."""
+"""Operators that have a kernel for integers; any between them would be float32 there and back."""
 
 
 def quantized(network: onnx.ModelProto, examples: Sequence[Example]) -> onnx.ModelProto:

@@ -170,7 +170,7 @@ def _pyramid(locator: Locator, examples: Sequence[Pixels]) -> onnx.GraphProto:
         ["outputs", "peaks", "next"],
         multiple=PATCH,
     )
-    levels = [np.float32(each[np.newaxis, np.newaxis]) / 255 for each in examples]
+    levels = [np.array([[each]], np.float32) / np.float32(255) for each in examples]
     patches = quantized(network, [{"level": each} for each in levels]).graph
     count = sum(level[..., :: 2**k, :: 2**k].numel() for k in range(LEVELS)) // PATCH**2
     likeliest = trace(

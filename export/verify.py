@@ -42,8 +42,8 @@ CANDIDATE_TOLERANCE: Final = 2.0
 # Column of the logit in a candidate, and from where on it is compared: a score of a tenth. Below,
 # on an empty sheet, all cells are alike, and rounding decides which are listed.
 LOGIT, LIKELY = 4, -2.2
-# Share of the pictures, and of the candidates, for which that holds: which of two equal neighbors is
-# a peak, and which is none, is decided by rounding, and the edges of a large box move by more.
+# Share of the pictures, and of the candidates, for which that holds: rounding decides which of two
+# equal neighbors is a peak, and which is none, and moves the edges of a large box by more.
 ALIKE: Final = 0.99
 ALIKE_CANDIDATES: Final = 0.9
 # From this overlap of box and digit on the digit is found; under it the box is a false one.

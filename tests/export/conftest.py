@@ -102,7 +102,7 @@ def classifier(mnist: Mnist) -> DigitNetwork:
     with torch.no_grad():
         network(torch.from_numpy(mnist.train.images))
         for weights in network.layers[-1].parameters():
-            weights *= 10
+            weights.mul_(10)
     return shrunk(network)
 
 

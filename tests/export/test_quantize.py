@@ -54,7 +54,7 @@ def test_integers_answer_nearly_so(
 
 
 def test_weights_have_seven_bits(integers: onnx.ModelProto) -> None:
-    """Those of all convolutions but the first: with eight, two products may not fit into 16 bits."""
+    """Those of all convolutions but the first: of eight, two products may not fit into 16 bits."""
     weights = [
         onnx.numpy_helper.to_array(weight)
         for weight in integers.graph.initializer
@@ -67,6 +67,6 @@ def test_weights_have_seven_bits(integers: onnx.ModelProto) -> None:
 def test_nothing_is_said_meanwhile(
     traced: onnx.ModelProto, mnist: Mnist, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """onnxruntime's remarks are for those who call it by hand."""
+    """What onnxruntime remarks is for those who call it by hand."""
     quantized(traced, [{"images": mnist.train.images[:1]}])
     assert capfd.readouterr() == ("", "")
