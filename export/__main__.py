@@ -5,6 +5,7 @@ import inspect
 import multiprocessing
 import os
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -289,8 +290,24 @@ def _train_digits(
     if min(plan.processes, len(jobs)) == 1:
         return [learned(*job) for job in jobs]
     # Spawned: torch's gradients do not work in a fork of a process that has made some already.
-    with ProcessPoolExecutor(plan.processes, multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(plan.processes, context, end_with_parent) as pool:
         return list(pool.map(learned, *zip(*jobs, strict=True)))
+
+
+def end_with_parent() -> None:
+    """Let this process not outlive the one that started it, whose end may be sudden.
+
+    Nobody would ask for what it learns, but it would slow down whatever is started next.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _place(path: Path, how: str) -> str:

@@ -3,15 +3,18 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
+from select import select
 
 import onnx
 import pytest
 import torch
 
 from export import __main__ as command_line
-from export.__main__ import MODELS, main, run
+from export.__main__ import MODELS, REPOSITORY, main, run
 from export.card import DIGIT_METADATA, LOCATE_METADATA
 from export.checkpoint import Checkpoint, State
 from export.contract import FallsShort
@@ -124,6 +127,27 @@ def test_an_interrupted_export_ends_in_the_same_file(
     for name in ("locator", "placer"):
         first, second = (torch.load(kept(each, name)) for each in (exported.plan, disturbed))
         assert all(torch.equal(first[weight], second[weight]) for weight in first | second)
+
+
+def test_what_an_export_has_started_ends_with_it() -> None:
+    """However it ends: two trainings that nobody waits for would slow down the next."""
+    code = """
+import multiprocessing, os, time
+from concurrent.futures import ProcessPoolExecutor
+from export.__main__ import end_with_parent
+
+with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), end_with_parent) as pool:
+    print(pool.submit(os.getpid).result(), flush=True)
+    pool.submit(time.sleep, 600).result()
+"""
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY) as process:
+        assert process.stdout
+        assert process.stdout.readline()
+        process.kill()
+        # Both can write to the pipe: what it has to tell is that neither will any more.
+        assert select([process.stdout], [], [], 60)[0]
+        assert not process.stdout.read()
 
 
 @pytest.mark.parametrize(
