@@ -12,14 +12,24 @@ from export.shrink import shrunk
 
 app = FastAPI()
 network = shrunk(DigitNetwork())
-model = onnx.load(MODEL)
-weights = {
+kept = {
     weight.name.removesuffix(".half"): torch.tensor(onnx.numpy_helper.to_array(weight))
-    for weight in model.graph.initializer
+    for weight in onnx.load(MODEL).graph.initializer
 }
+
+
+def whole(name: str) -> torch.Tensor:
+    """Return weights in float32, which the file may have as integers and a scale for each channel."""
+    integers = kept.get(f"{name}_quantized")
+    if integers is None:
+        return kept[name]
+    scale = kept[f"{name}_scale"] if f"{name}_scale" in kept else kept[f"{name}_quantized_scale"]
+    return integers * scale.view(-1, *[1] * (integers.dim() - 1))
+
+
 with torch.no_grad():
     for name, parameter in network.named_parameters():
-        parameter.copy_(weights[f"network.{name}"])
+        parameter.copy_(whole(f"network.{name}"))
 
 
 @app.post("/recognize.json")
