@@ -19,7 +19,7 @@ kept = {
 
 
 def whole(name: str) -> torch.Tensor:
-    """Return weights in float32, which the file may have as integers and a scale for each channel."""
+    """Return weights, which the file may have as integers with a scale for each channel."""
     integers = kept.get(f"{name}_quantized")
     if integers is None:
         return kept[name]
