@@ -5,7 +5,6 @@ import inspect
 import multiprocessing
 import os
 import sys
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -41,6 +40,7 @@ from export.glyphs import Glyphs
 from export.harvest import LOOSE, harvest, split_of
 from export.locator import Locator
 from export.placer import Placer
+from export.processes import end_with_parent
 from export.scenes import compose
 from export.shrink import shrunk
 from export.sources import DataError
@@ -293,21 +293,6 @@ def _train_digits(
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(plan.processes, context, end_with_parent) as pool:
         return list(pool.map(learned, *zip(*jobs, strict=True)))
-
-
-def end_with_parent() -> None:
-    """Let this process not outlive the one that started it, whose end may be sudden.
-
-    Nobody would ask for what it learns, but it would slow down whatever is started next.
-    """
-    parent = multiprocessing.parent_process()
-    assert parent
-
-    def wait() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 def _place(path: Path, how: str) -> str:

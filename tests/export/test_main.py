@@ -134,7 +134,7 @@ def test_what_an_export_has_started_ends_with_it() -> None:
     code = """
 import multiprocessing, os, time
 from concurrent.futures import ProcessPoolExecutor
-from export.__main__ import end_with_parent
+from export.processes import end_with_parent
 
 with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), end_with_parent) as pool:
     print(pool.submit(os.getpid).result(), flush=True)
