@@ -41,7 +41,6 @@ from export.harvest import LOOSE, harvest, split_of
 from export.locator import Locator
 from export.placer import Placer
 from export.processes import end_with_parent
-from export.scenes import compose
 from export.shrink import shrunk
 from export.sources import DataError
 from export.to_onnx import digit_model, locate_model, relabeled
@@ -228,9 +227,7 @@ def run(plan: Plan, mnist: Mnist, test: Callable[[], Split], command: str) -> No
         trained=trained,
         device=_device_name(),
     )
-    count = plan.examples // 2
-    examples = np.concatenate([mnist.train.images[:count], crops.images[:count]])
-    written = _write(plan, report, cutter, examples)
+    written = _write(plan, report, cutter, (mnist.train, crops))
     measured = _verify(plan, report, written, judged)
     _put_in_place(plan, report, written, measured)
 
@@ -260,10 +257,7 @@ def _cutter(plan: Plan, split: Split, networks: tuple[Locator, Placer], version:
 
 def examples_of(glyphs: Glyphs, count: int) -> list[NDArray[np.uint8]]:
     """Return composed pictures, all of one size, to scale the locator's integers by."""
-    return [
-        compose(glyphs, EXAMPLE_SHAPE, np.random.default_rng([EXAMPLE_SEED, k])).pixels
-        for k in range(count)
-    ]
+    return [scene.pixels for scene in scenes_of(glyphs, count, EXAMPLE_SEED, [EXAMPLE_SHAPE])]
 
 
 def _kept(plan: Plan, version: str) -> Path:
@@ -384,10 +378,13 @@ def _evaluate(seed: int, weights: State, splits: tuple[Split, Split, Split]) -> 
 
 
 def _write(
-    plan: Plan, report: Report, cutter: bytes, examples: NDArray[np.uint8]
+    plan: Plan, report: Report, cutter: bytes, learned_from: tuple[Split, Split]
 ) -> tuple[Path, Path]:
     """Return locate.onnx and digit.onnx, in the work folder: they have yet to be verified."""
     shipped = report.shipped
+    # As many of the one as of the other, as in training.
+    count = plan.examples // len(learned_from)
+    examples = np.concatenate([split.images[:count] for split in learned_from])
     metadata = digit_metadata(report)
     contents = {
         "locate.onnx": relabeled(cutter, STRICTNESS, locate_metadata(report.locator)),

@@ -161,10 +161,12 @@ def _paper(width: int) -> Pixels:
     return np.zeros((SIDE, width), np.uint8)
 
 
-def scenes_of(glyphs: Glyphs, count: int, seed: int) -> list[Scene]:
-    """Return composed scenes of several sizes."""
+def scenes_of(
+    glyphs: Glyphs, count: int, seed: int, shapes: Sequence[Shape] = SHAPES
+) -> list[Scene]:
+    """Return composed scenes, of several sizes unless one is asked for."""
     return [
-        compose(glyphs, SHAPES[k % len(SHAPES)], np.random.default_rng([seed, k]))
+        compose(glyphs, shapes[k % len(shapes)], np.random.default_rng([seed, k]))
         for k in range(count)
     ]
 

@@ -41,6 +41,7 @@ def test_the_file_answers_as_the_network(
         expected = torch.softmax(classifier(torch.from_numpy(images)) / TEMPERATURE, dim=1).numpy()
     served = load_classifier(path).classify(images)
     np.testing.assert_allclose(served, expected, atol=0.05)
+    assert (served.argmax(axis=1) == expected.argmax(axis=1)).all()
 
 
 def test_the_same_network_gives_the_same_bytes(
