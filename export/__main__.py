@@ -24,7 +24,6 @@ from export.card import (
     Measurements,
     Report,
     Trained,
-    best,
     card,
     digit_metadata,
     locate_metadata,
@@ -33,6 +32,7 @@ from export.checkpoint import State, fingerprint, remember
 from export.contract import Contract, FallsShort
 from export.crops import Strictness
 from export.data import DataSettings, Mnist, Split, checksums, load_mnist, load_test
+from export.distill import DISTILL_RECIPE, distill
 from export.evaluate import fit_temperature, measure
 from export.files import write_atomically
 from export.fonts import check_fonts
@@ -45,7 +45,7 @@ from export.shrink import shrunk
 from export.sources import DataError
 from export.to_onnx import digit_model, locate_model, relabeled
 from export.train import Recipe, device, precision
-from export.train_digit import DIGIT_RECIPE, classifier_of, learned, logits_of
+from export.train_digit import DIGIT_RECIPE, Lessons, classifier_of, learned, logits_of
 from export.train_locator import LOCATOR_RECIPE, train_locator
 from export.train_placer import PLACER_RECIPE, train_placer
 from export.trial import Floors, check_floors, scenes_of, try_out
@@ -72,6 +72,7 @@ LOCATE_CONTRACT = Contract(
 STRICTNESS = Strictness(threshold=0.15, nearest=0.5)
 # Of the locator, and of the scenes for each purpose.
 LOCATOR_SEED, TRAINING_SEED, HELD_OUT_SEED, VERIFYING_SEED, EXAMPLE_SEED = 0, 1, 2, 3, 4
+DISTILL_SEED = 5
 EXAMPLE_SHAPE = (192, 192)
 INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
 
@@ -84,7 +85,8 @@ class Plan:
         locator: how the locator is trained.
         placer: how the placer is trained.
         digit: how each classifier is trained.
-        seeds: one classifier for each; the best on validation is shipped, all show the spread.
+        seeds: one classifier for each; all show the spread.
+        distill: how the first of them learns from all.
         examples: how many pictures each file's integers are scaled by.
         processes: how many classifiers learn side by side.
         pictures: how many of each split are used; None for all.
@@ -100,6 +102,7 @@ class Plan:
     placer: Recipe
     digit: Recipe
     seeds: Sequence[int]
+    distill: Recipe
     examples: int
     processes: int
     pictures: int | None
@@ -125,6 +128,7 @@ class Versions:
     crops: str
     held_out: str
     digits: Mapping[int, str]
+    distilled: str
 
 
 FULL = Plan(
@@ -132,6 +136,7 @@ FULL = Plan(
     placer=PLACER_RECIPE,
     digit=DIGIT_RECIPE,
     seeds=[0, 1],
+    distill=DISTILL_RECIPE,
     examples=100,
     processes=os.cpu_count() or 1,
     pictures=None,
@@ -148,6 +153,7 @@ QUICK = replace(
     locator=replace(FULL.locator, steps=200, batch=4, average_decay=0.95),
     placer=replace(FULL.placer, steps=100, batch=64, average_decay=0.95),
     digit=replace(FULL.digit, steps=200, batch=100, average_decay=0.95),
+    distill=replace(FULL.distill, steps=50, batch=100, average_decay=0.95),
     examples=20,
     pictures=2_000,
     scenes=500,
@@ -209,10 +215,13 @@ def run(plan: Plan, mnist: Mnist, test: Callable[[], Split], command: str) -> No
         HELD_OUT_SEED,
         _kept(plan, versions.held_out),
     )
-    weights = _train_digits(plan, mnist, crops, versions.digits)
+    lessons = Lessons(mnist.train, crops)
+    weights = _train_digits(plan, lessons, versions.digits)
+    distilled = _distill(plan, lessons, weights, versions.distilled)
     judged = test().head(plan.pictures)
+    splits = (mnist.validation, held_out, judged)
     trained = [
-        _evaluate(seed, state, (mnist.validation, held_out, judged))
+        _evaluate(f"seed {seed}", state, splits)
         for seed, state in zip(plan.seeds, weights, strict=True)
     ]
     report = Report(
@@ -220,11 +229,13 @@ def run(plan: Plan, mnist: Mnist, test: Callable[[], Split], command: str) -> No
         locator=LocatorReport(
             networks, versions.cutter, (plan.locator, plan.placer), LOCATOR_SEED, STRICTNESS
         ),
-        version=versions.digits[best(trained).seed],
-        recipe=plan.digit,
+        version=versions.distilled,
+        recipes=(plan.digit, plan.distill),
         pictures=(len(mnist.train), len(mnist.validation)),
         crops=(len(crops), len(held_out)),
         trained=trained,
+        shipped=_evaluate("distilled", distilled, splits),
+        seed=DISTILL_SEED,
         device=_device_name(),
     )
     written = _write(plan, report, cutter, (mnist.train, crops))
@@ -272,21 +283,26 @@ def _harvest(split: Split, scenes: int, cutter: bytes, seed: int, path: Path) ->
     return split_of(crops)
 
 
-def _train_digits(
-    plan: Plan, mnist: Mnist, crops: Split, versions: Mapping[int, str]
-) -> list[State]:
+def _train_digits(plan: Plan, lessons: Lessons, versions: Mapping[int, str]) -> list[State]:
     """Return the weights of the classifiers of all seeds, which learn side by side."""
     jobs = []
     for seed, version in versions.items():
         path = plan.work / f"digit-seed{seed}-{version}.pt"
         print(f"train     seed {seed}, {_place(path, f'on {_device_name()}')}")
-        jobs.append((path, mnist.train, crops, plan.digit, seed))
+        jobs.append((path, lessons, plan.digit, seed))
     if min(plan.processes, len(jobs)) == 1:
         return [learned(*job) for job in jobs]
     # Spawned: torch's gradients do not work in a fork of a process that has made some already.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(plan.processes, context, end_with_parent) as pool:
         return list(pool.map(learned, *zip(*jobs, strict=True)))
+
+
+def _distill(plan: Plan, lessons: Lessons, teachers: Sequence[State], version: str) -> State:
+    """Return the weights of the classifier that learned from all."""
+    path = plan.work / f"distilled-{version}.pt"
+    print(f"distill   {_place(path, f'from {len(teachers)}')}")
+    return remember(path, partial(distill, lessons, plan.distill, teachers, DISTILL_SEED))
 
 
 def _place(path: Path, how: str) -> str:
@@ -340,18 +356,22 @@ def _versions(plan: Plan, mnist: Mnist) -> Versions:
         )
         for seed in plan.seeds
     }
-    return Versions(locator, placer, cutter, crops, held_out, digits)
+    distilled = fingerprint(
+        _source(distill),
+        {"teachers": list(digits.values()), "recipe": asdict(plan.distill), "seed": DISTILL_SEED},
+    )
+    return Versions(locator, placer, cutter, crops, held_out, digits, distilled)
 
 
 def _source(function: Callable[..., object]) -> Path:
     return Path(inspect.getfile(function))
 
 
-def _evaluate(seed: int, weights: State, splits: tuple[Split, Split, Split]) -> Trained:
+def _evaluate(name: str, weights: State, splits: tuple[Split, Split, Split]) -> Trained:
     """Return a classifier with its temperature and its figures.
 
     Args:
-        seed: what it was trained from.
+        name: which one it is.
         weights: its own.
         splits: MNIST's validation pictures and held-out crops, on both of which the temperature is
             fitted, and MNIST's test pictures.
@@ -368,9 +388,9 @@ def _evaluate(seed: int, weights: State, splits: tuple[Split, Split, Split]) -> 
     figures = [
         measure(each, split.labels, temperature) for each, split in zip(logits, splits, strict=True)
     ]
-    one = Trained(seed, network, temperature, *figures)
+    one = Trained(name, network, temperature, *figures)
     print(
-        f"evaluate  seed {seed}: validation {one.validation.accuracy:.2%}, crops "
+        f"evaluate  {name}: validation {one.validation.accuracy:.2%}, crops "
         f"{one.crops.accuracy:.2%}, test {one.test.accuracy:.2%}, calibration error "
         f"{one.test.calibration_error:.2%} at temperature {temperature:.3f}"
     )
@@ -462,8 +482,8 @@ def _plan(argv: Sequence[str]) -> Plan:
         type=_positive,
         default=len(FULL.seeds),
         metavar="N",
-        help="train N classifiers for mean and spread in the card, and ship the best on "
-        "validation (default: 2)",
+        help="train N classifiers for mean and spread in the card, and ship what the first of them "
+        "has learned from all (default: 2)",
     )
     parser.add_argument(
         "--quick",
@@ -484,7 +504,8 @@ def _plan(argv: Sequence[str]) -> Plan:
         parser.error("--quick makes no model that is good enough for models/")
     # They learn side by side; a single one has all processors for itself.
     digit = replace(plan.digit, threads=max(1, plan.processes // arguments.seeds))
-    return replace(plan, digit=digit, seeds=range(arguments.seeds), out=out)
+    last = replace(plan.distill, threads=plan.processes)
+    return replace(plan, digit=digit, seeds=range(arguments.seeds), distill=last, out=out)
 
 
 def _positive(text: str) -> int:

@@ -82,6 +82,12 @@ def erase(ink: Tensor, generator: Generator) -> Tensor:
     return ink.masked_fill(inside, 0.0)
 
 
+def broaden(ink: Tensor, generator: Generator) -> Tensor:
+    """Return all crops with strokes broader by four, six or eight pixels, and higher by two."""
+    width = 5 + 2 * int(torch.randint(3, (), generator=generator))
+    return F.max_pool2d(ink, (3, width), 1, (1, width // 2))
+
+
 def enlarge(ink: Tensor, generator: Generator) -> Tensor:
     """Return each crop as large as its digit: cut out without any paper around it."""
     scale = uniform(len(ink), 1 / 1.45, 1 / 1.2, generator).view(-1, 1, 1)

@@ -69,7 +69,7 @@ class Trained:
     """One network and what it reaches.
 
     Attributes:
-        seed: what it was trained from.
+        name: which one it is: "seed 0" and so on, or "distilled".
         network: on the CPU, set to answer.
         temperature: fitted on the validation split.
         validation: its figures on the split that choices are made by.
@@ -77,7 +77,7 @@ class Trained:
         test: its figures on the test set.
     """
 
-    seed: int
+    name: str
     network: nn.Module
     temperature: float
     validation: Figures
@@ -104,11 +104,6 @@ class LocatorReport:
     strictness: Strictness
 
 
-def best(trained: Sequence[Trained]) -> Trained:
-    """Return the classifier that reads most in validation, of MNIST and of crops alike."""
-    return max(trained, key=lambda one: one.validation.accuracy + one.crops.accuracy)
-
-
 @dataclass(frozen=True)
 class Report:
     """An export, so far as it is known before its files are written.
@@ -116,27 +111,26 @@ class Report:
     Attributes:
         command: what started it.
         locator: the locator.
-        version: the fingerprint of the classifier's recipe, data, seed and code.
-        recipe: how the classifiers were trained.
+        version: the fingerprint of the shipped classifier's recipes, data, seeds and code.
+        recipes: how the classifiers were trained, and how one of them learned from all.
         pictures: how many they were trained on, and how many they were chosen by.
         crops: the same of crops.
-        trained: the classifiers; the best one is in the file.
+        trained: the classifiers, each of another seed.
+        shipped: what the first of them became by learning from all: it is in the file.
+        seed: what it learned from.
         device: what they were trained on, in words.
     """
 
     command: str
     locator: LocatorReport
     version: str
-    recipe: Recipe
+    recipes: tuple[Recipe, Recipe]
     pictures: tuple[int, int]
     crops: tuple[int, int]
     trained: Sequence[Trained]
+    shipped: Trained
+    seed: int
     device: str
-
-    @property
-    def shipped(self) -> Trained:
-        """The classifier in the file."""
-        return best(self.trained)
 
 
 @dataclass(frozen=True)
@@ -179,9 +173,9 @@ def digit_metadata(report: Report) -> dict[str, str]:
         "labels": LABELS,
         "input": DIGIT_INPUT,
         "output": DIGIT_OUTPUT,
-        "recipe": asdict(report.recipe),
+        "recipe": dict(zip(("trained", "distilled"), map(asdict, report.recipes), strict=True)),
         "data": checksums(),
-        "seed": shipped.seed,
+        "seed": report.seed,
         "parameters": parameters(shipped.network),
         "temperature": round(shipped.temperature, 6),
         "torch": _torch_version(),
@@ -191,7 +185,7 @@ def digit_metadata(report: Report) -> dict[str, str]:
             "test_accuracy": round(shipped.test.accuracy, 6),
             "test_calibration_error": round(shipped.test.calibration_error, 6),
             "test_accuracy_by_seed": {
-                str(one.seed): round(one.test.accuracy, 6) for one in report.trained
+                one.name: round(one.test.accuracy, 6) for one in report.trained
             },
         },
     }
@@ -307,13 +301,13 @@ def _data(report: Report) -> list[str]:
 
 
 def _recipe(report: Report) -> list[str]:
-    recipes = [asdict(recipe) for recipe in (*report.locator.recipes, report.recipe)]
+    recipes = [asdict(recipe) for recipe in (*report.locator.recipes, *report.recipes)]
     return [
         f"Trained on {report.device} with torch {_torch_version()}. What is learned from is made",
         "in `export/scenes.py` and `export/augment.py`; the steps are in `export/train.py`.",
         "",
-        "| setting | locator | placer | classifier |",
-        "| --- | --- | --- | --- |",
+        "| setting | locator | placer | classifier | distilled |",
+        "| --- | --- | --- | --- | --- |",
         *(f"| {name} | {' | '.join(f'{one[name]:,}' for one in recipes)} |" for name in recipes[0]),
         "",
         "The networks as they answer, layer by layer, normalization folded. In the files, locator",
@@ -335,17 +329,20 @@ def _measured(report: Report, measured: Measurements) -> list[str]:
         "test accuracy": lambda one: one.test.accuracy,
         "test calibration error": lambda one: one.test.calibration_error,
     }
-    seeds = [one.seed for one in report.trained]
+    names = [one.name for one in report.trained]
     locator, digit, trial = measured.locator, measured.digit, measured.trial
     height, width = TIMED_PICTURE
     return [
-        "Of the classifier, on crops, with the averaged weights after the last step, before they",
-        f"become integers; seed {report.shipped.seed}, the best on validation, crops and all, is",
-        "the one in the file.",
+        "Of the classifiers, on crops, with the averaged weights after the last step, before they",
+        f"become integers. In the file is what {names[0]} became by learning from all (Hinton et",
+        "al. 2015, Distilling the Knowledge in a Neural Network).",
         "",
-        f"| | {' | '.join(f'seed {seed}' for seed in seeds)} | mean | deviation |",
-        f"| --- |{' --- |' * (len(seeds) + 2)}",
-        *(_row(name, [figure(one) for one in report.trained]) for name, figure in figures.items()),
+        f"| | {' | '.join(names)} | mean | deviation | {report.shipped.name} |",
+        f"| --- |{' --- |' * (len(names) + 3)}",
+        *(
+            f"{_row(name, [figure(one) for one in report.trained])} {figure(report.shipped):.2%} |"
+            for name, figure in figures.items()
+        ),
         "",
         "Of the written files, opened again by the server's code. Scenes are composed with digits",
         "that neither network saw; `python -m export.reread` measures the first three rows again.",

@@ -32,7 +32,13 @@ PART: Final = 0.5
 """A box with more than this share of it in one sign, and not all of the sign, is left out too."""
 
 SLIM: Final = 0.22
-"""A bar's deviation across over the one along it, at most."""
+"""A bar's deviation across over the one along it, at most, ..."""
+
+BROAD: Final = 0.65
+"""... if it is full of ink: ..."""
+
+SOLID: Final = 0.85
+"""... that is, has more than this share of the ink of a rectangle with its deviations."""
 
 MISTAKES: Final = 2
 """Crops without a digit that one scene may give."""
@@ -164,9 +170,9 @@ def label_of(box: NDArray[np.float32], scene: Scene) -> int | None:
 def is_bar(crop: NDArray[np.uint8]) -> bool:
     """Return whether a crop (28, 28) shows an upright bar, by its ink's second moments.
 
-    Rules, folds and edges of the paper give as many as ones are. To whoever sees no more than the
-    crop they are ones: only the locator can know better, and a classifier that was told they are
-    no digits refuses people's ones.
+    Rules, folds and edges of the paper give as many as ones are, and some people's ones are broad
+    enough for a stain. To whoever sees no more than the crop they are ones: only the locator can
+    know better, and a classifier that was told they are no digits refuses people's ones.
     """
     moments = cv2.moments((crop > 127).astype(np.uint8), binaryImage=True)
     if not moments["m00"]:
@@ -174,7 +180,10 @@ def is_bar(crop: NDArray[np.uint8]) -> bool:
     level, tilt, upright = (moments[name] / moments["m00"] for name in ("mu20", "mu11", "mu02"))
     # A pixel is as wide as it is, and so is a line of single ones.
     across, along = np.linalg.eigvalsh([[level, tilt], [tilt, upright]]) + 1 / 12
-    return bool(upright > level and across < SLIM**2 * along)
+    # A rectangle's area is 12 times the product of its deviations.
+    is_solid = moments["m00"] > SOLID * 12 * np.sqrt(across * along)
+    most = BROAD if is_solid else SLIM
+    return bool(upright > level and across < most**2 * along)
 
 
 def _holds(box: NDArray[np.float32], sign: NDArray[np.float32]) -> bool:

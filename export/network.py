@@ -47,7 +47,7 @@ class Overview(nn.Module):
 
 
 class DigitNetwork(nn.Module):
-    """Eight convolutions at strides 1, 2 and 4, a weighted sum over what they saw, a linear layer.
+    """Ten convolutions at strides 1, 2 and 4, a weighted sum over what they saw, a linear layer.
 
     Normalization is part of the network, so whoever runs it feeds it bytes as they are.
     """
@@ -60,6 +60,7 @@ class DigitNetwork(nn.Module):
             convolution(1, fine),
             convolution(fine, middle, stride=2),
             convolution(middle, middle),
+            Refined(middle),
             Refined(middle),
             convolution(middle, coarse, stride=2),
             Refined(coarse),

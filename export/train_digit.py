@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -11,7 +11,17 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
-from export.augment import damage, enlarge, erase, lay_down, restroke, some, sometimes, warp
+from export.augment import (
+    broaden,
+    damage,
+    enlarge,
+    erase,
+    lay_down,
+    restroke,
+    some,
+    sometimes,
+    warp,
+)
 from export.checkpoint import Checkpoint, State, remember
 from export.data import Split
 from export.glyphs import NO_DIGIT
@@ -23,55 +33,84 @@ WARP, RESTROKED = 0.8, 0.2
 # What happens to MNIST's half of a batch, in this order, and to what share of it: crops have been
 # through worse.
 CHANGES: Final = {enlarge: 0.08, erase: 0.15, damage: 0.2}
+# The share of ones that are as broad as on a scan that was reduced to a few pixels.
+BROADENED = 0.08
 # The share that is mirrored or laid down, and the digits that then no longer look like one.
 MISPLACED = 0.06
 NONE_IF_MIRRORED, NONE_IF_LAID_DOWN = (3, 4, 6, 7, 9), (2, 3, 4, 5)
 # Rows that a network is asked about at once when it is not trained: enough to keep two cores busy.
 EVALUATION_BATCH = 500
 
-DIGIT_RECIPE = Recipe(steps=8_000, weight_decay=0.01, smoothing=0.0)
+DIGIT_RECIPE = Recipe(steps=12_000, weight_decay=0.01, smoothing=0.0)
 
 
-def learned(path: Path, split: Split, crops: Split, recipe: Recipe, seed: int) -> State:
-    """Return the weights of a classifier, trained and kept in a file, or found there; see below."""
-    return remember(path, partial(train_digit, split, crops, recipe, seed))
-
-
-def train_digit(
-    split: Split, crops: Split, recipe: Recipe, seed: int, checkpoint: Checkpoint
-) -> State:
-    """Return the weights of a classifier, on the CPU.
+class Lessons(NamedTuple):
+    """What classifiers learn from.
 
     Half of each batch is MNIST, which knows what digits are, and half is what the locator cuts
-    out, which knows what pictures do to them and what is no digit. The same arguments on the same
-    device give the same weights, also when it was interrupted and goes on from the checkpoint.
+    out, which knows what pictures do to them and what is no digit.
+
+    Attributes:
+        digits: MNIST's pictures.
+        crops: what `export.harvest` cut from scenes.
+    """
+
+    digits: Split
+    crops: Split
+
+    def batch(self, count: int, seed: int) -> tuple[Tensor, Tensor]:
+        """Return distorted images (count, 28, 28) from 0 to 255, and their labels (count,)."""
+        generator = Generator().manual_seed(seed)
+        digits, digit_labels = _some_of(self.digits, count // 2, generator)
+        cut, cut_labels = _some_of(self.crops, count - count // 2, generator)
+        digits, digit_labels = _misplaced(digits, digit_labels, generator)
+        digits = _broadened(digits, digit_labels, generator)
+        ink = warp(torch.cat([digits, cut]), WARP, generator)
+        ink = sometimes(restroke, RESTROKED, ink, generator)
+        digits, cut = ink.tensor_split([len(digits)])
+        ink = torch.cat([_aged(digits, generator), cut])
+        return ink.clamp(0, 1).squeeze(1) * 255.0, torch.cat([digit_labels, cut_labels])
+
+
+def learned(path: Path, lessons: Lessons, recipe: Recipe, seed: int) -> State:
+    """Return the weights of a classifier, trained and kept in a file, or found there; see below."""
+    return remember(path, partial(train_digit, lessons, recipe, seed))
+
+
+def train_digit(lessons: Lessons, recipe: Recipe, seed: int, checkpoint: Checkpoint) -> State:
+    """Return the weights of a classifier, on the CPU.
+
+    The same arguments on the same device give the same weights, also when it was interrupted and
+    goes on from the checkpoint.
 
     Args:
-        split: MNIST's pictures.
-        crops: what `export.harvest` cut from scenes.
+        lessons: what it learns from.
         recipe: how it is trained.
         seed: what its weights begin as, and what each batch holds.
         checkpoint: where its state is kept.
     """
     torch.manual_seed(seed)
-    at = device()
-    network = DigitNetwork().to(at, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = DigitNetwork()
 
     def loss(network: nn.Module, step: int) -> Tensor:
-        generator = Generator().manual_seed(step_seed(seed, step))
-        digits, digit_labels = _some_of(split, recipe.batch // 2, generator)
-        cut, cut_labels = _some_of(crops, recipe.batch - recipe.batch // 2, generator)
-        digits, digit_labels = _misplaced(digits, digit_labels, generator)
-        ink = warp(torch.cat([digits, cut]), WARP, generator)
-        ink = sometimes(restroke, RESTROKED, ink, generator)
-        digits, cut = ink.tensor_split([len(digits)])
-        ink = torch.cat([_aged(digits, generator), cut])
-        answers = torch.cat([digit_labels, cut_labels]).to(at)
-        with autocast(at):
-            logits = network(ink.clamp(0, 1).squeeze(1).to(at) * 255.0)
-        return F.cross_entropy(logits.float(), answers, label_smoothing=recipe.smoothing)
+        images, labels = lessons.batch(recipe.batch, step_seed(seed, step))
+        logits = answers_of(network, images)
+        return F.cross_entropy(logits, labels.to(logits.device), label_smoothing=recipe.smoothing)
 
-    return fit(network, loss, recipe, seed, checkpoint)
+    return fit(on_device(network), loss, recipe, seed, checkpoint)
+
+
+def on_device(network: DigitNetwork) -> DigitNetwork:
+    """Return a network where it learns, its weights in the order that is fastest there."""
+    return network.to(device(), memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def answers_of(network: nn.Module, images: Tensor) -> Tensor:
+    """Return the logits (N, 11), float32, of images (N, 28, 28) in the precision of a device."""
+    at = device()
+    with autocast(at):
+        logits: Tensor = network(images.to(at))
+    return logits.float()
 
 
 def _some_of(split: Split, count: int, generator: Generator) -> tuple[Tensor, Tensor]:
@@ -94,6 +133,12 @@ def _misplaced(ink: Tensor, labels: Tensor, generator: Generator) -> tuple[Tenso
         ink = torch.where(chosen, signs, ink)
         labels = labels.masked_fill(chosen.flatten(), NO_DIGIT)
     return ink, labels
+
+
+def _broadened(ink: Tensor, labels: Tensor, generator: Generator) -> Tensor:
+    """Return pictures with labels (N,), a share of the ones broadened; another would be filled."""
+    chosen = some(len(ink), BROADENED, generator) & (labels == 1).view(-1, 1, 1, 1)
+    return torch.where(chosen, broaden(ink, generator), ink)
 
 
 def _aged(ink: Tensor, generator: Generator) -> Tensor:

@@ -121,6 +121,7 @@ def small_plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
         placer=Recipe(steps=2, batch=8),
         digit=Recipe(steps=2, batch=32),
         seeds=[0, 1],
+        distill=Recipe(steps=2, batch=32),
         examples=8,
         processes=1,
         pictures=None,
@@ -147,7 +148,7 @@ def exported(small_plan: Plan, mnist: Mnist, test_split: Split) -> Exported:
     trained_when_tested = []
 
     def test() -> Split:
-        trained_when_tested.append(len(list(small_plan.work.glob("digit-seed*.pt"))))
+        trained_when_tested.append(len(list(small_plan.work.glob("di*.pt"))))
         return test_split
 
     run(replace(small_plan, processes=2), mnist, test, COMMAND)

@@ -7,7 +7,14 @@ from torch import Generator, Tensor
 from export import augment
 from export.augment import Change
 
-CHANGES = [augment.restroke, augment.enlarge, augment.erase, augment.damage, augment.lay_down]
+CHANGES = [
+    augment.restroke,
+    augment.broaden,
+    augment.enlarge,
+    augment.erase,
+    augment.damage,
+    augment.lay_down,
+]
 
 
 @pytest.fixture
@@ -53,6 +60,16 @@ def test_sometimes_changes_about_a_share(ink: Tensor) -> None:
 def test_sometimes_may_find_nothing_to_change(ink: Tensor, change: Change) -> None:
     """A share of none is none."""
     assert torch.equal(augment.sometimes(change, 0.0, ink, generator()), ink)
+
+
+def test_what_is_broadened_stays_in_its_place() -> None:
+    """A bar becomes a broad one, as much to the left as to the right."""
+    bar = torch.zeros(1, 1, 28, 28)
+    bar[..., 6:22, 13:15] = 1.0
+    _, _, rows, columns = augment.broaden(bar, generator()).nonzero().T
+    assert (rows.min(), rows.max()) == (5, 22)
+    assert columns.min() in (11, 10, 9)
+    assert columns.min() + columns.max() == 27
 
 
 def test_what_is_enlarged_reaches_the_edges(ink: Tensor) -> None:

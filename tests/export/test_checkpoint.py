@@ -8,7 +8,7 @@ import torch
 from export.checkpoint import Checkpoint, State, fingerprint, remember
 from export.data import Mnist
 from export.train import Recipe
-from export.train_digit import train_digit
+from export.train_digit import Lessons, train_digit
 
 
 class Interrupting(Checkpoint):
@@ -32,22 +32,21 @@ class Interrupting(Checkpoint):
 def test_an_interrupted_training_ends_in_the_same_weights(mnist: Mnist, tmp_path: Path) -> None:
     """Two steps, an interruption, and three more are five steps, to the bit."""
     recipe = Recipe(steps=5, batch=16)
-    crops = mnist.validation
-    whole = train_digit(mnist.train, crops, recipe, 7, Checkpoint(tmp_path / "whole"))
+    lessons = Lessons(mnist.train, mnist.validation)
+    whole = train_digit(lessons, recipe, 7, Checkpoint(tmp_path / "whole"))
     with pytest.raises(KeyboardInterrupt):
-        train_digit(mnist.train, crops, recipe, 7, Interrupting(tmp_path / "half"))
+        train_digit(lessons, recipe, 7, Interrupting(tmp_path / "half"))
     resumed = Checkpoint(tmp_path / "half")
     assert resumed.step() == 2
-    ended = train_digit(mnist.train, crops, recipe, 7, resumed)
+    ended = train_digit(lessons, recipe, 7, resumed)
     assert all(torch.equal(ended[name], value) for name, value in whole.items())
 
 
 def test_another_seed_gives_other_weights(mnist: Mnist, tmp_path: Path) -> None:
     """The seed decides the weights that a training starts from and what it draws."""
     recipe, nowhere = Recipe(steps=1, batch=16), Checkpoint(tmp_path / "no")
-    first, second = (
-        train_digit(mnist.train, mnist.validation, recipe, seed, nowhere) for seed in (0, 1)
-    )
+    lessons = Lessons(mnist.train, mnist.validation)
+    first, second = (train_digit(lessons, recipe, seed, nowhere) for seed in (0, 1))
     assert any(not torch.equal(first[name], value) for name, value in second.items())
 
 

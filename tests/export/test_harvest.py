@@ -61,7 +61,7 @@ def test_overlap(other: list[float], share: float) -> None:
 
 @pytest.mark.parametrize(
     ("end", "width", "answer"),
-    [((14, 24), 1, True), ((14, 24), 3, True), ((18, 24), 2, True), ((14, 9), 3, False)],
+    [((14, 24), 1, True), ((14, 24), 3, True), ((18, 24), 2, True), ((14, 5), 3, False)],
 )
 def test_an_upright_bar_is_told(end: tuple[int, int], width: int, answer: bool) -> None:
     """As thin as a pen makes it, a little slanted too, but not as short as a point."""
@@ -74,6 +74,16 @@ def test_an_upright_bar_is_told(end: tuple[int, int], width: int, answer: bool) 
 def test_a_crop_that_has_no_ink_is_no_bar() -> None:
     """Moments of nothing are nothing."""
     assert not is_bar(np.zeros((28, 28), np.uint8))
+
+
+@pytest.mark.parametrize(("width", "answer"), [(8, True), (12, True), (18, False)])
+def test_a_block_is_a_bar(width: int, answer: bool) -> None:
+    """If it is full of ink, and so narrow that somebody's 1 may be like it."""
+    block, frame = np.zeros((28, 28), np.uint8), np.zeros((28, 28), np.uint8)
+    block[4:24, 4 : 4 + width] = 255
+    cv2.rectangle(frame, (4, 4), (3 + width, 23), 255, 1)
+    assert is_bar(block) == answer
+    assert not is_bar(frame)
 
 
 def test_a_digit_with_a_belly_is_no_bar(mnist: Mnist) -> None:

@@ -23,7 +23,7 @@ from export.trial import Floors
 from server.model import load_classifier, load_models
 from tests.export.conftest import COMMAND, Exported, kept
 
-STAGES = 6  # the locator, the placer, two harvests, two classifiers
+STAGES = 7  # the locator, the placer, two harvests, two classifiers, what one learns from both
 
 
 def test_models_and_their_card_come_out(exported: Exported, test_split: Split) -> None:
@@ -38,18 +38,18 @@ def test_models_and_their_card_come_out(exported: Exported, test_split: Split) -
 def test_the_locator_is_trained_once(exported: Exported) -> None:
     """Whatever the number of seeds, the crops are the same."""
     kept = sorted(path.name.split("-")[0] for path in exported.plan.work.glob("*.pt"))
-    assert kept == ["crops", "crops", "digit", "digit", "locator", "placer"]
+    assert kept == ["crops", "crops", "digit", "digit", "distilled", "locator", "placer"]
 
 
 def test_the_test_set_is_read_when_nothing_is_left_to_choose(exported: Exported) -> None:
-    """Once, and with the weights of both seeds on disk already."""
-    assert exported.trained_when_tested == [2]
+    """Once, and with the weights of both seeds and of what one learned from both on disk."""
+    assert exported.trained_when_tested == [3]
 
 
 @pytest.mark.parametrize(
     ("name", "keys", "trained"),
     [
-        ("digit.onnx", DIGIT_METADATA, []),
+        ("digit.onnx", DIGIT_METADATA, ["trained", "distilled"]),
         ("locate.onnx", LOCATE_METADATA, ["locator", "placer"]),
     ],
 )
@@ -61,16 +61,17 @@ def test_a_file_says_what_it_is(
     metadata = {entry.key: json.loads(entry.value) for entry in model.metadata_props}
     assert metadata.keys() == keys
     assert f"{metadata['name']}.onnx" == name
-    recipes = [metadata["recipe"][each] for each in trained] or [metadata["recipe"]]
-    assert all(recipe["steps"] == 2 for recipe in recipes)
+    assert [metadata["recipe"][each]["steps"] for each in trained] == [2, 2]
 
 
 def test_the_card_has_the_run_in_it(exported: Exported) -> None:
     """The command, the file's checksum, both seeds and their spread, and no path are in it."""
     text = (exported.plan.out / "README.md").read_text()
     sha256 = load_classifier(exported.plan.out / "digit.onnx").sha256
-    assert all(part in text for part in (COMMAND, sha256, "| seed 1 | mean |"))
-    assert re.search(r"\| test accuracy \|( [\d.]+% \|){4}\n", text)
+    assert all(
+        part in text for part in (COMMAND, sha256, "| seed 1 | mean | deviation | distilled |")
+    )
+    assert re.search(r"\| test accuracy \|( [\d.]+% \|){5}\n", text)
     assert "300 of MNIST's 60,000" in text
     assert str(exported.plan.out) not in text
 

@@ -1,0 +1,57 @@
+"""A classifier that goes on learning, now from what several say together."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from export.checkpoint import Checkpoint, State
+from export.data import Mnist
+from export.distill import distill
+from export.network import DigitNetwork
+from export.train import Recipe
+from export.train_digit import Lessons, classifier_of, logits_of
+
+RECIPE = Recipe(steps=30, batch=64, peak_rate=1e-3, average_decay=0.5)
+
+
+def trained_for(label: int) -> State:
+    """Return the weights of a network that takes nearly everything for one digit."""
+    torch.manual_seed(label)
+    network = DigitNetwork()
+    last = network.layers[-1]
+    assert isinstance(last, nn.Linear)
+    with torch.no_grad():
+        last.bias[label] += 5.0
+    return network.state_dict()
+
+
+def said_of(weights: State, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the probabilities (N, CLASSES)."""
+    logits = torch.from_numpy(logits_of(classifier_of(weights), images))
+    probabilities: NDArray[np.float32] = logits.softmax(1).numpy()
+    return probabilities
+
+
+def test_it_learns_what_only_the_others_say(mnist: Mnist, tmp_path: Path) -> None:
+    """That anything might be an 8 is neither shown by a picture nor said by the one it was."""
+    lessons = Lessons(mnist.train, mnist.validation)
+    others = mnist.train.images[mnist.train.labels != 8]
+    first, second = trained_for(3), trained_for(8)
+    of_both, of_itself = (
+        distill(lessons, RECIPE, teachers, 0, Checkpoint(tmp_path / "part"))
+        for teachers in ([first, second], [first])
+    )
+    assert said_of(of_both, others)[:, 8].mean() > 2 * said_of(of_itself, others)[:, 8].mean()
+
+
+def test_its_teachers_stay_as_they_were(mnist: Mnist, tmp_path: Path) -> None:
+    """Though it begins with the weights of one."""
+    lessons = Lessons(mnist.train, mnist.validation)
+    teachers = [trained_for(3), trained_for(8)]
+    distill(lessons, RECIPE, teachers, 0, Checkpoint(tmp_path / "part"))
+    for teacher, label in zip(teachers, (3, 8), strict=True):
+        before = trained_for(label)
+        assert all(torch.equal(teacher[name], before[name]) for name in before)
