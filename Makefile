@@ -5,8 +5,8 @@ URL ?= http://localhost:5000
 AXE = axe-core@4.14.1
 CLIENTS = tritonclient kserve open-inference-openapi
 PEERS = starlette_onnx fastapi_onnx fastapi_torch flask_onnx litserve_onnx bentoml_onnx
-# Three on two cores, as one mostly waits; tests/conftest.py says what begins, and what they share.
-PROCESSES = --numprocesses 3 --dist loadscope --no-loadscope-reorder
+# Four on two cores, as they often wait; tests/conftest.py says what begins, and what they share.
+PROCESSES = --numprocesses 4 --dist loadscope --no-loadscope-reorder
 PIP_INSTALL = bin/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: run test coverage slow test-ray lint export score bench bench-read profile conformance attack fuzz fuzz-guided \

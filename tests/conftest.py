@@ -31,6 +31,21 @@ TOGETHER = {
 GROUPS = {
     f"{folder}/test_{name}.py": folder for folder, names in TOGETHER.items() for name in names
 }
+# What takes longest is begun first, so that no process is left with it alone at the end; of these,
+# deadlines are mostly waited for, and browsers and trainings compute meanwhile.
+LONGEST = [
+    *GROUPS,
+    "tests/page/test_view.py",
+    "tests/server/test_protocol.py",
+    "tests/page/test_draw.py",
+    "tests/server/test_main.py",
+    "tests/server/test_master.py",
+    "tests/page/test_bring.py",
+    "tests/deploy/test_proxies.py",
+    "tests/benchmarks/test_bench.py",
+    "tests/server/test_openapi.py",
+    "tests/deploy/test_platforms.py",
+]
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -48,7 +63,8 @@ def file_of(nodeid: str) -> str:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest."""
-    items.sort(key=lambda item: file_of(item.nodeid) not in GROUPS)
+    order = {file: place for place, file in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(file_of(item.nodeid), len(order)))
 
 
 @pytest.fixture(scope="session")
