@@ -502,10 +502,14 @@ def _plan(argv: Sequence[str]) -> Plan:
     out = arguments.out or plan.out
     if arguments.quick and out.resolve() == MODELS.resolve():
         parser.error("--quick makes no model that is good enough for models/")
-    # They learn side by side; a single one has all processors for itself.
-    digit = replace(plan.digit, threads=max(1, plan.processes // arguments.seeds))
-    last = replace(plan.distill, threads=plan.processes)
-    return replace(plan, digit=digit, seeds=range(arguments.seeds), distill=last, out=out)
+    # Seeds learn side by side; a single one, and what learns from all, has all processors.
+    return replace(
+        plan,
+        digit=replace(plan.digit, threads=max(1, plan.processes // arguments.seeds)),
+        seeds=range(arguments.seeds),
+        distill=replace(plan.distill, threads=plan.processes),
+        out=out,
+    )
 
 
 def _positive(text: str) -> int:
