@@ -28,7 +28,7 @@ from export.card import (
     digit_metadata,
     locate_metadata,
 )
-from export.checkpoint import State, fingerprint, remember
+from export.checkpoint import Checkpoint, State, fingerprint, remember
 from export.contract import Contract, FallsShort
 from export.crops import Strictness
 from export.data import DataSettings, Mnist, Split, checksums, load_mnist, load_test
@@ -41,6 +41,7 @@ from export.harvest import LOOSE, harvest, split_of
 from export.locator import Locator
 from export.placer import Placer
 from export.processes import end_with_parent
+from export.settle import SETTLE_RECIPE, settle, settled_of
 from export.shrink import shrunk
 from export.sources import DataError
 from export.to_onnx import digit_model, locate_model, relabeled
@@ -72,7 +73,7 @@ LOCATE_CONTRACT = Contract(
 STRICTNESS = Strictness(threshold=0.15, nearest=0.5)
 # Of the locator, and of the scenes for each purpose.
 LOCATOR_SEED, TRAINING_SEED, HELD_OUT_SEED, VERIFYING_SEED, EXAMPLE_SEED = 0, 1, 2, 3, 4
-DISTILL_SEED = 5
+DISTILL_SEED, SETTLE_SEED = 5, 8
 EXAMPLE_SHAPE = (192, 192)
 INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
 
@@ -83,6 +84,7 @@ class Plan:
 
     Attributes:
         locator: how the locator is trained.
+        settle: how it goes on as it answers.
         placer: how the placer is trained.
         digit: how each classifier is trained.
         seeds: one classifier for each; all show the spread.
@@ -99,6 +101,7 @@ class Plan:
     """
 
     locator: Recipe
+    settle: Recipe
     placer: Recipe
     digit: Recipe
     seeds: Sequence[int]
@@ -123,6 +126,7 @@ class Versions:
     """
 
     locator: str
+    settled: str
     placer: str
     cutter: str
     crops: str
@@ -133,6 +137,7 @@ class Versions:
 
 FULL = Plan(
     locator=LOCATOR_RECIPE,
+    settle=SETTLE_RECIPE,
     placer=PLACER_RECIPE,
     digit=DIGIT_RECIPE,
     seeds=[0, 1],
@@ -151,6 +156,7 @@ FULL = Plan(
 QUICK = replace(
     FULL,
     locator=replace(FULL.locator, steps=200, batch=4, average_decay=0.95),
+    settle=replace(FULL.settle, steps=50, batch=4, average_decay=0.95),
     placer=replace(FULL.placer, steps=100, batch=64, average_decay=0.95),
     digit=replace(FULL.digit, steps=200, batch=100, average_decay=0.95),
     distill=replace(FULL.distill, steps=50, batch=100, average_decay=0.95),
@@ -227,7 +233,11 @@ def run(plan: Plan, mnist: Mnist, test: Callable[[], Split], command: str) -> No
     report = Report(
         command=command,
         locator=LocatorReport(
-            networks, versions.cutter, (plan.locator, plan.placer), LOCATOR_SEED, STRICTNESS
+            networks,
+            versions.cutter,
+            (plan.locator, plan.settle, plan.placer),
+            LOCATOR_SEED,
+            STRICTNESS,
         ),
         version=versions.distilled,
         recipes=(plan.digit, plan.distill),
@@ -246,15 +256,30 @@ def run(plan: Plan, mnist: Mnist, test: Callable[[], Split], command: str) -> No
 def _train_networks(plan: Plan, mnist: Mnist, versions: Versions) -> tuple[Locator, Placer]:
     """Return locator and placer as they answer; from the work folder where they are finished."""
     glyphs = Glyphs(mnist.train.images, mnist.train.labels)
-    locator, placer = Locator(), Placer()
-    for stage, network, train, recipe, name in (
-        ("locate", locator, train_locator, plan.locator, f"locator-{versions.locator}"),
-        ("place", placer, train_placer, plan.placer, f"placer-{versions.placer}"),
-    ):
+
+    def finished(stage: str, name: str, make: Callable[[Checkpoint], State]) -> State:
         path = plan.work / f"{name}.pt"
         print(f"{stage:9} {_place(path, 'trained on composed scenes')}")
-        network.load_state_dict(remember(path, partial(train, glyphs, recipe, LOCATOR_SEED)))
-    return shrunk(locator), shrunk(placer)
+        return remember(path, make)
+
+    trained = finished(
+        "locate",
+        f"locator-{versions.locator}",
+        partial(train_locator, glyphs, plan.locator, LOCATOR_SEED),
+    )
+    settled = finished(
+        "settle",
+        f"settled-{versions.settled}",
+        partial(settle, glyphs, plan.settle, trained, SETTLE_SEED),
+    )
+    placed = finished(
+        "place",
+        f"placer-{versions.placer}",
+        partial(train_placer, glyphs, plan.placer, LOCATOR_SEED),
+    )
+    placer = Placer()
+    placer.load_state_dict(placed)
+    return settled_of(settled), shrunk(placer)
 
 
 def _cutter(plan: Plan, split: Split, networks: tuple[Locator, Placer], version: str) -> bytes:
@@ -323,10 +348,14 @@ def _versions(plan: Plan, mnist: Mnist) -> Versions:
         fingerprint(_source(trained), {**common, "recipe": asdict(recipe)})
         for trained, recipe in ((train_locator, plan.locator), (train_placer, plan.placer))
     )
+    settled = fingerprint(
+        _source(settle),
+        {"locator": locator, "recipe": asdict(plan.settle), "seed": SETTLE_SEED},
+    )
     cutter = fingerprint(
         _source(locate_model),
         {
-            "locator": locator,
+            "locator": settled,
             "placer": placer,
             **LOOSE._asdict(),
             "examples": [plan.examples, *EXAMPLE_SHAPE],
@@ -360,7 +389,7 @@ def _versions(plan: Plan, mnist: Mnist) -> Versions:
         _source(distill),
         {"teachers": list(digits.values()), "recipe": asdict(plan.distill), "seed": DISTILL_SEED},
     )
-    return Versions(locator, placer, cutter, crops, held_out, digits, distilled)
+    return Versions(locator, settled, placer, cutter, crops, held_out, digits, distilled)
 
 
 def _source(function: Callable[..., object]) -> Path:

@@ -92,14 +92,14 @@ class LocatorReport:
     Attributes:
         networks: on the CPU, set to answer.
         version: the fingerprint of recipes, data, seed and code.
-        recipes: how they were trained.
+        recipes: how the locator was trained and settled, and how the placer was trained.
         seed: what they were trained from.
         strictness: what is taken for a digit.
     """
 
     networks: tuple[Locator, Placer]
     version: str
-    recipes: tuple[Recipe, Recipe]
+    recipes: tuple[Recipe, Recipe, Recipe]
     seed: int
     strictness: Strictness
 
@@ -153,7 +153,9 @@ def locate_metadata(report: LocatorReport) -> dict[str, str]:
         **report.strictness._asdict(),
         "small": SMALL,
         "smallest": SMALLEST,
-        "recipe": dict(zip(("locator", "placer"), map(asdict, report.recipes), strict=True)),
+        "recipe": dict(
+            zip(("locator", "settled", "placer"), map(asdict, report.recipes), strict=True)
+        ),
         "data": checksums(),
         "fonts": FONTS,
         "seed": report.seed,
@@ -306,8 +308,8 @@ def _recipe(report: Report) -> list[str]:
         f"Trained on {report.device} with torch {_torch_version()}. What is learned from is made",
         "in `export/scenes.py` and `export/augment.py`; the steps are in `export/train.py`.",
         "",
-        "| setting | locator | placer | classifier | distilled |",
-        "| --- | --- | --- | --- | --- |",
+        "| setting | locator | settled | placer | classifier | distilled |",
+        "| --- | --- | --- | --- | --- | --- |",
         *(f"| {name} | {' | '.join(f'{one[name]:,}' for one in recipes)} |" for name in recipes[0]),
         "",
         "The networks as they answer, layer by layer, normalization folded. In the files, locator",

@@ -65,16 +65,16 @@ class Strictness(NamedTuple):
         company: what it adds that a sure digit stands beside: most numbers have several. From 1.7
             to 3 more of the cheques of models/SCORES.md are read.
         doubt: what is taken off: people's pictures hold more that is no digit than composed scenes.
-            With 0.8, one in eleven of the pictures without digits of models/SCORES.md is read as a
-            number, with 0.4 one in nine.
+            With 1.1, one in thirteen of the pictures without digits of models/SCORES.md is read as
+            a number.
     """
 
     threshold: float
     nearest: float
-    evidence: float = 1.1
+    evidence: float = 1.3
     evidence_if_small: float = 0.55
-    company: float = 3.0
-    doubt: float = 0.8
+    company: float = 3.3
+    doubt: float = 1.1
 
 
 @script(default_opset=op)

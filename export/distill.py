@@ -52,6 +52,7 @@ def distill(
             said = torch.stack([answers_of(each, images).softmax(1) for each in ensemble]).mean(0)
         shown = F.one_hot(labels, CLASSES).to(said)
         target = torch.lerp(shown, said, TAUGHT)
-        return F.cross_entropy(answers_of(network, images), target)
+        logits = answers_of(network, images)
+        return F.cross_entropy(logits, target, label_smoothing=recipe.smoothing)
 
     return fit(on_device(network), loss, recipe, seed, checkpoint)

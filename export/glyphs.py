@@ -34,8 +34,8 @@ HAIRLINE: Final = 0.02
 LETTERS: Final = "ACEFHJKLMNPRTUVWXYacdefhkmnprtuvwxy$%&#?+=*@"
 """What fonts give that is no digit, without what looks like one."""
 
-FOREIGN: Final = "ΓΔΛΞΠΣΨΩαεκλμνξπχψωЖИЙЛФЦШЩЫЮЯ"
-"""The same in other alphabets, ..."""
+FOREIGN: Final = "ΓΔΞΠΣΨΩαεκμνξπχψωЖИЙЛФЦШЩЫЮЯ"
+"""The same in other alphabets (some people's 1 is a lambda), ..."""
 
 FOREIGN_FONTS: Final = tuple(
     index

@@ -158,11 +158,16 @@ def _scaled(alpha: Alpha, scale: float) -> Alpha:
     return np.asarray(np.clip(small.astype(np.float32) * (255 / peak), 0, 255), np.uint8)
 
 
-def _sign(glyphs: Glyphs, hand: Hand, share: float, generator: Generator) -> tuple[Alpha, int]:
-    """Return a glyph and its label: a sign that is no digit with probability `share`."""
+def _some_digit(generator: Generator) -> int:
+    return DIGITS[generator.integers(len(DIGITS))]
+
+
+def _sign(
+    glyphs: Glyphs, digit: int, hand: Hand, share: float, generator: Generator
+) -> tuple[Alpha, int]:
+    """Return a digit's glyph and its label, or with probability `share` those of another sign."""
     if generator.random() < share:
         return glyphs.sign(hand, generator), NO_DIGIT
-    digit = DIGITS[generator.integers(len(DIGITS))]
     return glyphs.digit(digit, hand, generator), digit
 
 
@@ -173,7 +178,7 @@ def _size(low: float, high: float, generator: Generator) -> float:
 
 def _single(sheet: Sheet, glyphs: Glyphs, generator: Generator) -> None:
     """One sign of any size, anywhere."""
-    alpha, label = _sign(glyphs, some_hand(generator), 0.25, generator)
+    alpha, label = _sign(glyphs, _some_digit(generator), some_hand(generator), 0.25, generator)
     fill = min(sheet.height / alpha.shape[0], sheet.width / alpha.shape[1])
     smallest = min(fill * 0.9, SMALLEST * 1.3 / max(alpha.shape))
     # A small picture is often one sign that someone cut out, as of a post code.
@@ -260,9 +265,13 @@ def _write(sheet: Sheet, number: _Number, glyphs: Glyphs, generator: Generator) 
     strange = generator.choice([0.0, 0.06, 0.3], p=[0.65, 0.27, 0.08])
     marks = generator.choice([0.0, 0.25], p=[0.55, 0.45])
     joined = generator.choice([0.0, 0.4], p=[0.85, 0.15])
+    # As in 3,000 and 11.11: like signs side by side are the hardest to tell apart.
+    repeated = generator.choice([0.0, 0.6], p=[0.75, 0.25])
+    digit = _some_digit(generator)
     written = np.full(sheet.height, number.left)
     for _ in range(number.digits):
-        alpha, label = _sign(glyphs, number.hand, strange, generator)
+        alpha, label = _sign(glyphs, digit, number.hand, strange, generator)
+        digit = digit if generator.random() < repeated else _some_digit(generator)
         size = height * np.exp(generator.normal(0, habits.spread))
         size = max(size * (habits.zeros if label == 0 else 1.0), min(height, SMALLEST))
         alpha = _scaled(alpha, size / max(alpha.shape[0], 0.8 * alpha.shape[1]))

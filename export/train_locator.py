@@ -46,6 +46,13 @@ def train_locator(glyphs: Glyphs, recipe: Recipe, seed: int, checkpoint: Checkpo
     checkpoint.
     """
     torch.manual_seed(seed)
+    return teach(Locator(), glyphs, recipe, seed, checkpoint)
+
+
+def teach(
+    locator: Locator, glyphs: Glyphs, recipe: Recipe, seed: int, checkpoint: Checkpoint
+) -> State:
+    """Return the weights of a locator after lessons on composed scenes; see `train_locator`."""
     scenes = Scenes(glyphs, SHAPES, recipe.batch * LARGEST, recipe.batch * MOST, seed)
     lessons = ahead(_Lessons(scenes), range(checkpoint.step(), recipe.steps))
 
@@ -56,7 +63,7 @@ def train_locator(glyphs: Glyphs, recipe: Recipe, seed: int, checkpoint: Checkpo
             outputs = network(pixels)
         return difference(outputs, targets)
 
-    network = Locator().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = locator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return fit(network, loss, recipe, seed, checkpoint)
 
 

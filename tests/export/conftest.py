@@ -19,6 +19,7 @@ from export.data import Mnist, Split
 from export.locator import Locator
 from export.network import DigitNetwork
 from export.placer import Placer
+from export.settle import settled_of
 from export.shrink import shrunk
 from export.to_onnx import digit_model, relabeled
 from export.train import Recipe
@@ -118,6 +119,7 @@ def small_plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     folder = tmp_path_factory.mktemp("export")
     return Plan(
         locator=Recipe(steps=2, batch=2),
+        settle=Recipe(steps=2, batch=2),
         placer=Recipe(steps=2, batch=8),
         digit=Recipe(steps=2, batch=32),
         seeds=[0, 1],
@@ -164,10 +166,9 @@ def kept(plan: Plan, stage: str) -> Path:
 @pytest.fixture(scope="session")
 def networks(exported: Exported) -> tuple[Locator, Placer]:
     """The locator and the placer of that export, as they answer."""
-    locator, placer = Locator(), Placer()
-    locator.load_state_dict(torch.load(kept(exported.plan, "locator")))
+    placer = Placer()
     placer.load_state_dict(torch.load(kept(exported.plan, "placer")))
-    return shrunk(locator), shrunk(placer)
+    return settled_of(torch.load(kept(exported.plan, "settled"))), shrunk(placer)
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,8 @@ from export.trial import Floors
 from server.model import load_classifier, load_models
 from tests.export.conftest import COMMAND, Exported, kept
 
-STAGES = 7  # the locator, the placer, two harvests, two classifiers, what one learns from both
+# The locator, that settled, the placer, two harvests, two classifiers, what one learns from both.
+STAGES = 8
 
 
 def test_models_and_their_card_come_out(exported: Exported, test_split: Split) -> None:
@@ -38,7 +39,8 @@ def test_models_and_their_card_come_out(exported: Exported, test_split: Split) -
 def test_the_locator_is_trained_once(exported: Exported) -> None:
     """Whatever the number of seeds, the crops are the same."""
     kept = sorted(path.name.split("-")[0] for path in exported.plan.work.glob("*.pt"))
-    assert kept == ["crops", "crops", "digit", "digit", "distilled", "locator", "placer"]
+    names = ["crops", "crops", "digit", "digit", "distilled", "locator", "placer", "settled"]
+    assert kept == names
 
 
 def test_the_test_set_is_read_when_nothing_is_left_to_choose(exported: Exported) -> None:
@@ -125,7 +127,7 @@ def test_an_interrupted_export_ends_in_the_same_file(
     for name in ("locate.onnx", "digit.onnx"):
         first, second = ((each.out / name).read_bytes() for each in (exported.plan, disturbed))
         assert first == second
-    for name in ("locator", "placer"):
+    for name in ("locator", "settled", "placer"):
         first, second = (torch.load(kept(each, name)) for each in (exported.plan, disturbed))
         assert all(torch.equal(first[weight], second[weight]) for weight in first | second)
 
