@@ -22,7 +22,7 @@ MOST: Final = 96
 OVERLAP: Final = 0.5
 """Of two boxes whose intersection is more than this share of their union one is dropped."""
 
-INSIDE: Final = 0.6
+INSIDE: Final = 0.55
 """Of two boxes that have more than this share of the smaller one in common one is dropped."""
 
 SMALLEST_SHARE: Final = 0.28
