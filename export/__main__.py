@@ -152,7 +152,7 @@ FULL = Plan(
     out=MODELS,
     work=CACHE / "export",
 )
-# Through everything in three minutes: enough to see that all fits together, worth nothing else.
+# Through everything in a few minutes: enough to see that all fits together, worth nothing else.
 QUICK = replace(
     FULL,
     locator=replace(FULL.locator, steps=200, batch=4, average_decay=0.95),
@@ -517,7 +517,7 @@ def _plan(argv: Sequence[str]) -> Plan:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="go through everything in a minute or two, for a model that is good for nothing",
+        help="go through everything in a few minutes, for a model that is good for nothing",
     )
     parser.add_argument(
         "--out",

@@ -2,9 +2,9 @@
 
 While it learns, each level of the pyramid is normalized by statistics of its own, in use all are by
 the same (Wu and Johnson 2021, Rethinking "Batch" in BatchNorm): what `export.targets.difference`
-had brought down to 1.25 was 1.80 in use, and after these lessons 1.20. What then counts is the mean
-of before and after, which reads other pictures than composed ones better than either (Wortsman et
-al. 2022, Robust Fine-Tuning of Zero-Shot Models).
+had brought down to 1.25 was 1.80 in use, and after these lessons 1.20. What is served is the mean
+of before and after: it reads composed scenes as well as the one and other pictures as well as the
+other (Wortsman et al. 2022, Robust Fine-Tuning of Zero-Shot Models).
 """
 
 from typing import Final
