@@ -108,6 +108,19 @@ def test_errors(problem: type) -> None:
     assert f"| {vars(problem)['status']} | `{vars(problem)['code']}` |" in README
 
 
+def test_scores() -> None:
+    """What it says is read rightly is what was measured."""
+    scores = (REPOSITORY / "models" / "SCORES.md").read_text()
+    measured = dict(re.findall(r"^\| (\w+) \| (.+) \|$", scores, re.MULTILINE))
+    told = re.findall(r"^\| .+ \| `(\w+)` \| (\d+) \| ([\d.]+%) \|$", README, re.MULTILINE)
+
+    assert {name for name, _, _ in told} == measured.keys() - {"set"}
+    for name, count, rightly in told:
+        cells = measured[name].split(" | ")
+        exact, none = cells[1], cells[3]
+        assert (count, rightly) == (cells[0], none if exact == "-" else exact), name
+
+
 def test_security() -> None:
     """Whatever SECURITY.md names as a defense or its test is there."""
     text = (REPOSITORY / "SECURITY.md").read_text()
