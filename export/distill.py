@@ -8,6 +8,7 @@ Source: Hinton et al. 2015, Distilling the Knowledge in a Neural Network.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import torch
@@ -17,13 +18,13 @@ from torch import Tensor, nn
 from export.checkpoint import Checkpoint, State
 from export.network import CLASSES, DigitNetwork
 from export.train import Recipe, fit, step_seed
-from export.train_digit import Lessons, answers_of, classifier_of, on_device
+from export.train_digit import DIGIT_RECIPE, Lessons, answers_of, classifier_of, on_device
 
 # How much of what is learned is the teachers' answer; the rest is the label.
 TAUGHT: Final = 0.5
 
 # It has learned already: fewer steps, and smaller ones.
-DISTILL_RECIPE = Recipe(steps=5_000, peak_rate=1.5e-3, weight_decay=0.01, smoothing=0.0)
+DISTILL_RECIPE = replace(DIGIT_RECIPE, steps=5_000, peak_rate=1.5e-3)
 
 
 def distill(
