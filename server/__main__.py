@@ -20,7 +20,7 @@ from server.health import check_health
 from server.listener import Listener, listen
 from server.machine import plan_workers, read_machine
 from server.master import Master
-from server.memory import share_one_heap
+from server.memory import forget_libraries, share_one_heap
 from server.model import UnusableModel
 from server.output import CannotWrite
 from server.protocol import BoundedProtocol
@@ -123,7 +123,9 @@ def serve(recognizer: Recognizer, settings: Settings, workers: int) -> int:
         port = listener.getsockname()[1]
         log.info("Reading digits on http://localhost:%d (POST /recognize.json)", port)
 
+    forget_libraries()
     if workers > 1:
+        recognizer.warm_up()  # what is set up at first use is shared then, as the networks are
         return Master(workers, work, settings.drain_seconds, let_go).run(say_where)
     return work(say_where)
 

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-import numpy as np
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -17,7 +16,7 @@ from starlette.types import ASGIApp
 
 from server.admission import Admission
 from server.errors import ClientError, NotReady, Problem, all_problems
-from server.image import encode_png, is_quick
+from server.image import is_quick
 from server.inference import MODELS
 from server.memory import give_back
 from server.metrics import EXPOSITION_TYPE, Metrics
@@ -69,7 +68,7 @@ def create_app(
     async def lifespan(_: Starlette) -> AsyncIterator[State]:
         metrics.claim()
         worker = Worker()
-        await worker.run(_warm_up, recognizer)
+        await worker.run(recognizer.warm_up)
         give_back()  # what the networks were read from
         readiness.is_warm = True
         yield State(
@@ -132,13 +131,6 @@ def _metrics(recognizer: Recognizer, routes: Iterable[Route], processes: int) ->
         MODELS,
     )
     return Metrics(series, info, processes)
-
-
-def _warm_up(recognizer: Recognizer) -> None:
-    """Read a bar on a page, so that no first request pays for what is set up at first use."""
-    page = np.full((64, 64), 255, np.uint8)
-    page[16:48, 30:34] = 0
-    recognizer.recognize(encode_png(page))
 
 
 async def recognize(request: Request[State]) -> Response:

@@ -14,7 +14,7 @@ from server.settings import Settings
 
 MIB = 2**20
 
-# Measured by deploy/memory.py, rounded up: the master with both networks loaded and warm; and what
+# Measured as resident memory, rounded up: the master with both networks loaded and warm; and what
 # a worker, forked from it, dirties of it and adds while it reads small pictures. What large bodies
 # and decoding a large picture take comes on top, and each is bounded by its own setting.
 MASTER_BYTES = 84 * MIB

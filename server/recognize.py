@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.answer import Answer, agreed
-from server.image import SMALL, Limits, Picture, data_uri, decode, scaled, zoomed
+from server.image import SMALL, Limits, Picture, data_uri, decode, encode_png, scaled, zoomed
 from server.model import Models, load_models
 from server.settings import REPOSITORY, Settings
 
@@ -73,6 +73,12 @@ class Recognizer:
         answers = [self._answer(self._zoomed(look), explain) for look in looks]
         lap("classify")
         return agreed(answers)
+
+    def warm_up(self) -> None:
+        """Read a bar on a page, so that no first request pays for what is set up at first use."""
+        page = np.full((64, 64), 255, np.uint8)
+        page[16:48, 30:34] = 0
+        self.recognize(encode_png(page))
 
     def _is_apt(self, picture: Picture, factor: float) -> bool:
         """Return whether a picture can be searched as it is and at another size."""

@@ -1,4 +1,4 @@
-"""What is freed, and whether the system has it back; in processes that held nothing before."""
+"""What is not needed any more, and whether the system has it; in processes that held nothing."""
 
 import subprocess
 import sys
@@ -43,6 +43,19 @@ for count, thread in enumerate(threads, 1):
 end.set()
 print(sizes[2] - sizes[0])
 """
+FORGETTING = """
+import os
+from server.memory import forget_libraries
+from server.recognize import load_recognizer
+from server.settings import load_settings
+
+recognizer = load_recognizer(load_settings(os.environ))
+recognizer.warm_up()
+before = resident()
+forget_libraries()
+recognizer.warm_up()
+print(before - resident())
+"""
 
 
 def mebibytes(code: str) -> int:
@@ -59,3 +72,8 @@ def test_what_is_free_is_given_back() -> None:
 def test_threads_share_a_heap() -> None:
     """What one thread has freed is there for the next, which has no heap of its own."""
     assert mebibytes(SHARING) < 16
+
+
+def test_libraries_are_forgotten() -> None:
+    """What only the start needed of them; what reading a picture needs comes back by itself."""
+    assert mebibytes(FORGETTING) > 10
