@@ -20,8 +20,8 @@ SMALL: Final = 32
 OUTPUTS: Final = 6
 """Center's x and y, log width and height, all of the picture's; digit, bright ink: logits."""
 
-_FAINTEST: Final = 0.02
-"""Contrast, of 1, below which grain is not amplified into ink."""
+_FAINTEST: Final = 5.1
+"""Contrast, in gray levels, below which grain is not amplified into ink."""
 
 
 class Placer(nn.Module):
@@ -48,10 +48,9 @@ class Placer(nn.Module):
 
         Pictures that are not square are stretched: what is asked for is relative to their sides.
         """
-        square = F.interpolate(pixels.to(torch.float32) / 255.0, (SMALL, SMALL), mode="bilinear")
-        mean = square.mean(dim=(2, 3), keepdim=True)
-        apart = square - mean
-        deviation = (apart * apart).mean(dim=(2, 3), keepdim=True).sqrt()
+        square = F.interpolate(pixels, (SMALL, SMALL), mode="bilinear")
+        apart = square - square.mean(dim=(2, 3), keepdim=True)
+        deviation = torch.linalg.vector_norm(apart, dim=(2, 3), keepdim=True) / SMALL
         outputs: Tensor = self.layers(apart / (deviation + _FAINTEST))
         return outputs
 
@@ -64,10 +63,14 @@ class Placed(nn.Module):
         super().__init__()
         self.placer = placer
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Return the candidate (1, 6), as `export.locator.Peaks` has it, of uint8 (H, W, 1)."""
-        outputs = self.placer(pixels.permute(2, 0, 1).unsqueeze(0))
-        width_height = torch.tensor([pixels.shape[1], pixels.shape[0]], dtype=torch.float32)
-        middle = (outputs[:, :2] + 0.5) * width_height
-        half = outputs[:, 2:4].exp() * width_height / 2
-        return torch.cat([middle - half, middle + half, outputs[:, 4:]], dim=1)
+    def forward(self, layer: Tensor, width_height: Tensor) -> Tensor:
+        """Return the candidate (1, 6), as `export.locator.Peaks` has it, of a picture.
+
+        Args:
+            layer: its pixels (1, 1, H, W), float32 from 0 to 255.
+            width_height: (1, 2), W and H.
+        """
+        place, size, logits = self.placer(layer).split([2, 2, 2], dim=1)
+        middle = (place + 0.5) * width_height
+        half = size.exp() * (width_height / 2)
+        return torch.cat([middle - half, middle + half, logits], dim=1)

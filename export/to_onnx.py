@@ -37,17 +37,15 @@ FLOAT, BOOL = onnx.TensorProto.FLOAT, onnx.TensorProto.BOOL
 Values = Mapping[str, tuple[int, Sequence[str | int]]]
 """Names of what flows between graphs, with types and shapes."""
 
-# From either network to what cuts out, ...
-_CHOSEN: Values = {
+# From either way through a picture to what cleans its crops, and says where they lie.
+_FOUND: Values = {
     "corners": (FLOAT, ["M", 4]),
     "scores": (FLOAT, ["M"]),
-    "middles": (FLOAT, ["M", 2]),
     "squares": (FLOAT, ["M", 4]),
-    "is_crop": (BOOL, []),
+    "sums": (FLOAT, ["M", 28, 28]),
+    "cover": (FLOAT, ["M", 28, 28]),
     CANDIDATES: (FLOAT, ["K", 6]),
 }
-# ... and from what cuts out to what cleans.
-_CUT: Values = {"sums": (FLOAT, ["M", 28, 28]), "cover": (FLOAT, ["M", 28, 28])}
 
 
 class Calibrated(nn.Module):
@@ -98,11 +96,9 @@ def locate_model(
 ) -> bytes:
     """Return `locate.onnx`: uint8 `pixels` (H, W, 1) to `boxes`, `scores` and `crops`.
 
-    A small picture goes through the placer, any other through the locator and `export.crops.select`
-    (an If of two graphs); what they choose is cut out by the rest of `export.crops`, unless it is
-    all of the picture (another If: half of a small picture's operators). The strictness
-    is in tensors of their names in the file, so that whoever wants to find more, or less, can
-    change them there.
+    A small picture goes through the placer, any other through the locator, and each through what
+    `export.crops` has for it (an If of two graphs). The strictness is in tensors of their names in
+    the file, so that whoever wants to find more, or less, can change them there.
 
     Args:
         locator: a trained one, on the CPU, as `export.shrink.shrunk` returns it.
@@ -116,18 +112,18 @@ def locate_model(
         _prefixed(make(), f"{make.__name__}.")
         for make in (crops.measuring, crops.bounding, crops.cleaning)
     )
-    taken = _branch("take", [_prefixed(crops.taking(), "take.")], _CUT)
+    either = onnx.helper.make_node(
+        "If",
+        ["is_small"],
+        list(_FOUND),
+        then_branch=_placing(placer),
+        else_branch=_finding(locator, examples),
+    )
     graph = onnx.helper.make_graph(
-        [
-            *before.node,
-            _either("is_small", _placing(placer), _finding(locator, examples)),
-            *bound.node,
-            _either("is_crop", taken, _sampling()),
-            *clean.node,
-        ],
+        [*before.node, either, *bound.node, *clean.node],
         "locate",
         before.input,
-        [*bound.output, *_infos({"scores": _CHOSEN["scores"]}), *clean.output],
+        [*bound.output, *_infos({"scores": _FOUND["scores"]}), *clean.output],
         [
             *_tensors(strictness).values(),
             *(weight for part in (before, bound, clean) for weight in part.initializer),
@@ -139,23 +135,17 @@ def locate_model(
     return finish(model, metadata)
 
 
-def _either(condition: str, then: onnx.GraphProto, otherwise: onnx.GraphProto) -> onnx.NodeProto:
-    """Return the If of two graphs that have the same outputs."""
-    outputs = [value.name for value in then.output]
-    return onnx.helper.make_node(
-        "If", [condition], outputs, then_branch=then, else_branch=otherwise
-    )
-
-
 def _finding(locator: Locator, examples: Sequence[Pixels]) -> onnx.GraphProto:
-    """Return the graph from a picture to its candidates, and what is made of the chosen ones."""
+    """Return the graph from a picture to its candidates, and what is cut out of it."""
     parts = [
         _prefixed(crops.padding(), "pad."),
         _pyramid(locator, examples),
         _prefixed(crops.selecting(), "select."),
         _prefixed(crops.arranging(), "arrange."),
+        _prefixed(crops.weighing(), "weigh."),
+        _sampling(),
     ]
-    return _branch("find", parts, _CHOSEN)
+    return _branch("find", parts)
 
 
 def _pyramid(locator: Locator, examples: Sequence[Pixels]) -> onnx.GraphProto:
@@ -212,19 +202,29 @@ def _copied(nodes: Iterable[onnx.NodeProto], names: Mapping[str, str]) -> Iterat
 
 
 def _placing(placer: Placer) -> onnx.GraphProto:
-    """Return the graph from a small picture to its one candidate, and what is made of it."""
-    pixels = torch.zeros(SMALL - 2, SMALL - 1, 1, dtype=torch.uint8)
-    network = trace(Placed(placer), {"pixels": (pixels, {0: "H", 1: "W"})}, [CANDIDATES])
-    return _branch("place", [network.graph, _prefixed(crops.settling(), "settle.")], _CHOSEN)
+    """Return the graph from a small picture to its one candidate, and what is cut out of it."""
+    layer = torch.zeros(1, 1, SMALL - 2, SMALL - 1)
+    network = trace(
+        Placed(placer),
+        {"layer": (layer, {2: "H", 3: "W"}), "width_height": (torch.ones(1, 2), {})},
+        [CANDIDATES],
+    )
+    parts = [
+        _prefixed(crops.flattening(), "flatten."),
+        network.graph,
+        _prefixed(crops.settling(), "settle."),
+        _prefixed(crops.aligning(), "align."),
+    ]
+    return _branch("place", parts)
 
 
-def _branch(name: str, parts: Sequence[onnx.GraphProto], outputs: Values) -> onnx.GraphProto:
-    """Return graphs one after the other as a branch of an If."""
+def _branch(name: str, parts: Sequence[onnx.GraphProto]) -> onnx.GraphProto:
+    """Return graphs one after the other as a branch of the If."""
     return onnx.helper.make_graph(
         [node for part in parts for node in part.node],
         name,
         [],
-        _infos(outputs),
+        _infos(_FOUND),
         [weight for part in parts for weight in part.initializer],
     )
 
@@ -237,8 +237,7 @@ def _infos(values: Values) -> list[onnx.ValueInfoProto]:
 
 
 def _sampling() -> onnx.GraphProto:
-    """Return the graph from pieces of a picture to `sums`, `sample` in a Loop, and `cover`."""
-    weigh = _prefixed(crops.weighing(), "weigh.")
+    """Return the graph from pieces of a picture to `sums`: `export.crops.sample` in a Loop."""
     sample = _prefixed(crops.sampling(), "sample.")
     before, after = _infos({"goes_on": (BOOL, []), "still": (BOOL, [])})
     body = onnx.helper.make_graph(
@@ -248,7 +247,7 @@ def _sampling() -> onnx.GraphProto:
         [after, *sample.output],
         sample.initializer,
     )
-    loop = onnx.helper.make_graph(
+    return onnx.helper.make_graph(
         [
             onnx.helper.make_node("Shape", ["scores"], ["count"]),
             onnx.helper.make_node("Loop", ["count", ""], ["sums"], body=body),
@@ -257,7 +256,6 @@ def _sampling() -> onnx.GraphProto:
         [],
         [],
     )
-    return _branch("sample", [weigh, loop], _CUT)
 
 
 def relabeled(content: bytes, strictness: Strictness, metadata: Mapping[str, str]) -> bytes:

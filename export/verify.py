@@ -191,8 +191,10 @@ def candidates_of(networks: tuple[Locator, Placer], scenes: Sequence[Scene]) -> 
     results = []
     for scene in scenes:
         if max(scene.pixels.shape) <= SMALL:
+            layer = torch.from_numpy(scene.pixels)[np.newaxis, np.newaxis].float()
+            width_height = torch.tensor([scene.pixels.shape[::-1]], dtype=torch.float32)
             with torch.inference_mode():
-                results.append(placed(torch.from_numpy(scene.pixels[..., np.newaxis])).numpy())
+                results.append(placed(layer, width_height).numpy())
             continue
         missing = [(0, -length % GRAIN) for length in scene.pixels.shape]
         padded = np.pad(scene.pixels, missing, mode="edge")[..., np.newaxis]

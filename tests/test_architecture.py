@@ -100,7 +100,7 @@ OURS = {
 OTHERS = {
     "__main__": {"uvicorn"},
     "answer": {"numpy"},
-    "app": {"numpy", "starlette"},
+    "app": {"starlette"},
     "image": {"PIL", "numpy"},
     "inference": {"numpy"},
     "metrics": {"prometheus_client"},

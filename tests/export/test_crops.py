@@ -13,15 +13,16 @@ from numpy.typing import NDArray
 from export.crops import (
     MOST,
     Strictness,
+    aligning,
     arranging,
     bounding,
     cleaning,
+    flattening,
     measuring,
     padding,
     sampling,
     selecting,
     settling,
-    taking,
     weighing,
 )
 from export.data import Split
@@ -40,15 +41,24 @@ class Operators:
 
     def __init__(self) -> None:
         """Open a session for each."""
-        self._select, self._settle, self._arrange = map(
-            session_of, (selecting, settling, arranging)
-        )
-        self._take, self._weigh, self._sample = map(session_of, (taking, weighing, sampling))
+        self._measure, self._flatten = map(session_of, (measuring, flattening))
+        self._settle, self._align = map(session_of, (settling, aligning))
+        self._select, self._arrange = map(session_of, (selecting, arranging))
+        self._weigh, self._sample = map(session_of, (weighing, sampling))
         self._clean, self._bound = map(session_of, (cleaning, bounding))
+
+    def measure(self, pixels: Pixels) -> tuple[bool, dict[str, NDArray[Any]]]:
+        """Return whether a picture is small, and all that is known of it without looking at it."""
+        picture = {"pixels": pixels[..., np.newaxis]}
+        is_small, width_height, whole = run(self._measure, picture)
+        (layer,) = run(self._flatten, picture)
+        known = {"width_height": width_height, "whole": whole, "layer": layer}
+        return is_small.item(), {**picture, **known}
 
     def select(self, pixels: Pixels, candidates: Floats) -> NDArray[np.int64]:
         """Return which candidates are taken for digits."""
-        (chosen,) = run(self._select, {"pixels": pixels[..., np.newaxis], "candidates": candidates})
+        _, picture = self.measure(pixels)
+        (chosen,) = run(self._select, {**picture, "candidates": candidates})
         return np.asarray(chosen)
 
     def cut(
@@ -59,48 +69,35 @@ class Operators:
         A second logit says of one sign how sure it is that its ink is bright. A small picture has
         one sign, whatever its logit; in any other it is found out which are taken.
         """
-        is_small = max(pixels.shape) <= SMALL
+        is_small, picture = self.measure(pixels)
         candidates = np.full((1 if is_small else 128, 6), UNLIKELY, np.float32)
         candidates[:, :4] = [0, 0, 1, 1]
         candidates[:, 5] = 2.0 if bright else -2.0
         for row, box in enumerate(boxes):
             candidates[row, : len(box)] = box
-        picture = {"pixels": pixels[..., np.newaxis]}
+        feed = {**picture, "candidates": candidates}
         if is_small:
-            found = run(self._settle, {**picture, "candidates": candidates})
+            corners, scores, squares, middles = run(self._settle, feed)
+            sums, cover = run(self._align, {**picture, "middles": middles, "squares": squares})
         else:
             chosen = self.select(pixels, candidates)
-            found = run(self._arrange, {"candidates": candidates, "chosen": chosen})
-        corners, scores, middles, squares, _ = found
-        (outlines,) = self._bound.run(None, {**picture, "corners": corners})
-        return outlines, scores, self.crop(pixels, middles, squares)
+            corners, scores, squares, middles = run(self._arrange, {**feed, "chosen": chosen})
+            sums, cover = self.sample(pixels, middles, squares)
+        (outlines,) = run(self._bound, {**picture, "corners": corners})
+        return outlines, scores, self.clean(sums, cover, squares)
 
-    def is_crop(self, pixels: Pixels, box: Sequence[float]) -> bool:
-        """Return whether a small picture, whose sign lies there, is its own crop."""
-        picture = {"pixels": pixels[..., np.newaxis]}
-        return bool(
-            run(self._settle, {**picture, "candidates": np.array([[*box, 2]], np.float32)})[-1]
-        )
-
-    def take(self, pixels: Pixels) -> tuple[Floats, Floats]:
-        """Return what `sample` does, of a picture that is its own crop."""
-        sums, cover = self._take.run(None, {"pixels": pixels[..., np.newaxis]})
-        return np.asarray(sums), np.asarray(cover)
-
-    def crop(self, pixels: Pixels, middles: Floats, squares: Floats) -> Pixels:
-        """Return the crops of squares."""
-        sums, cover = self.sample(pixels, middles, squares)
-        (crops,) = self._clean.run(None, {"sums": sums, "cover": cover, "squares": squares})
+    def clean(self, sums: Floats, cover: Floats, squares: Floats) -> Pixels:
+        """Return the crops of what lies in squares."""
+        (crops,) = run(self._clean, {"sums": sums, "cover": cover, "squares": squares})
         return np.asarray(crops)
 
     def sample(self, pixels: Pixels, middles: Floats, squares: Floats) -> tuple[Floats, Floats]:
         """Return what lies in the parts of squares, and how much of them is in the picture."""
-        *pieces, cover = self._weigh.run(
-            None, {"pixels": pixels[..., np.newaxis], "middles": middles, "squares": squares}
-        )
+        picture = {"pixels": pixels[..., np.newaxis]}
+        *pieces, cover = run(self._weigh, {**picture, "middles": middles, "squares": squares})
         feed = dict(zip(["weights", "firsts", "lasts", "roomy"], pieces, strict=True))
         sums = [
-            self._sample.run(None, {**feed, "index": np.array(index)})[0]
+            run(self._sample, {**feed, "index": np.array(index)})[0]
             for index in range(len(squares))
         ]
         return np.array(sums, np.float32).reshape(-1, 28, 28), np.asarray(cover)
@@ -109,14 +106,11 @@ class Operators:
 def run(
     session: onnxruntime.InferenceSession, feed: Mapping[str, NDArray[np.generic]]
 ) -> list[NDArray[Any]]:
-    """Return a script's outputs; what it asks of the strictness is put in."""
-    asked = {each.name for each in session.get_inputs()}
-    strictness = {
-        name: np.array(value, np.float32)
-        for name, value in STRICTNESS._asdict().items()
-        if name in asked
-    }
-    return list(session.run(None, {**feed, **strictness}))
+    """Return a script's outputs, of all that it may ask for; the strictness is put in."""
+    strictness = {name: np.array(value, np.float32) for name, value in STRICTNESS._asdict().items()}
+    everything = {**strictness, **feed}
+    asked = {each.name: everything[each.name] for each in session.get_inputs()}
+    return list(session.run(None, asked))
 
 
 def sigmoid(logits: float | NDArray[np.floating]) -> NDArray[np.floating]:
@@ -145,32 +139,26 @@ def test_a_picture_like_mnists_is_its_own_crop(
     assert np.abs(crops[0].astype(int) - image).max() <= 6
 
 
-def test_a_crop_is_taken_as_it_is(operators: Operators, test_split: Split) -> None:
-    """Sampling it would give the same, and take longer."""
-    image = test_split.images[0]
-    middles, squares = np.array([[14, 14]], np.float32), np.array([[20, 20, 28, 2]], np.float32)
-
-    for taken, sampled in zip(
-        operators.take(image), operators.sample(image, middles, squares), strict=True
-    ):
-        np.testing.assert_array_equal(taken, sampled)
-
-
 @pytest.mark.parametrize(
-    ("side", "box", "is_crop"),
+    ("side", "box", "is_its_own"),
     [
         (28, IN_PLACE, True),
+        (28, [5, 3, 25, 23, LIKELY], True),
         (28, [0, 4, 20, 24, LIKELY], False),
         (28, [9, 9, 19, 19, LIKELY], False),
-        (32, [6, 6, 26, 26, LIKELY], False),
-        (20, [3, 3, 17, 17, LIKELY], False),
+        (32, [6, 6, 28, 28, LIKELY], True),
+        (20, [3, 3, 17, 17, LIKELY], True),
+        (20, [0, 0, 20, 20, LIKELY], False),
     ],
 )
-def test_what_is_a_crop(
-    operators: Operators, side: int, box: Sequence[float], is_crop: bool
+def test_what_is_its_own_crop(
+    operators: Operators, side: int, box: Sequence[float], is_its_own: bool
 ) -> None:
-    """A picture as large as one, whose sign lies as MNIST's do."""
-    assert operators.is_crop(np.zeros((side, side), np.uint8), box) == is_crop
+    """A picture whose sign lies about as MNIST's do: all of it is one, whatever its size."""
+    _, picture = operators.measure(np.zeros((side, side), np.uint8))
+    candidates = np.array([[*box, 2]], np.float32)
+    _, _, squares, _ = run(operators._settle, {**picture, "candidates": candidates})
+    assert (squares[0, :3].tolist() == [side] * 3) == is_its_own
 
 
 @pytest.mark.parametrize("index", range(10))
@@ -303,13 +291,28 @@ def test_samples_are_those_of_roi_align(operators: Operators, shape: tuple[int, 
     np.testing.assert_allclose(cover, parts[:, 1], atol=1e-4)
 
 
+@pytest.mark.parametrize("side", [1.0, 20.0, 28.0, 39.2, 90.0])
+@pytest.mark.parametrize("shape", [(1, 1), (20, 31), (28, 28), (SMALL, 9)])
+def test_a_small_picture_is_sampled_alike(
+    operators: Operators, shape: tuple[int, int], side: float
+) -> None:
+    """By another operator, to the same sums and the same cover."""
+    pixels = np.random.default_rng(3).integers(0, 256, shape, np.uint8)
+    middles = np.array([[shape[1] / 2 + 1.3, shape[0] / 2 - 0.7]], np.float32)
+    squares = np.array([[side, side, side, 1.0]], np.float32)
+    _, picture = operators.measure(pixels)
+    aligned = run(operators._align, {**picture, "middles": middles, "squares": squares})
+    for ours, theirs in zip(aligned, operators.sample(pixels, middles, squares), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=0.01)
+
+
 @pytest.mark.parametrize("side", [0.0, 1e-6, 1e4, 1e9])
 def test_a_square_of_any_size_is_cut_out(operators: Operators, side: float) -> None:
     """A network may take nothing, or everything, for a digit."""
     squares = np.array([[side, side, side, 1.0]], np.float32)
     middles = np.array([[30.0, 20.0]], np.float32)
-    crops = operators.crop(np.zeros((50, 60), np.uint8), middles, squares)
-    assert crops.shape == (1, 28, 28)
+    sums, cover = operators.sample(np.zeros((50, 60), np.uint8), middles, squares)
+    assert operators.clean(sums, cover, squares).shape == (1, 28, 28)
 
 
 def roi_align(layers: Floats, squares: Floats) -> Floats:
@@ -344,9 +347,11 @@ def roi_align(layers: Floats, squares: Floats) -> Floats:
 @pytest.mark.parametrize(
     ("shape", "small"), [((1, 1), True), ((3, SMALL), True), ((SMALL + 1, 1), False)]
 )
-def test_the_longer_side_makes_a_picture_small(shape: tuple[int, int], small: bool) -> None:
+def test_the_longer_side_makes_a_picture_small(
+    operators: Operators, shape: tuple[int, int], small: bool
+) -> None:
     """One that is longer is searched."""
-    (is_small,) = session_of(measuring).run(None, {"pixels": np.zeros((*shape, 1), np.uint8)})
+    is_small, _ = operators.measure(np.zeros(shape, np.uint8))
     assert is_small == small
 
 

@@ -28,9 +28,9 @@ def scene(shape: tuple[int, int], boxes: list[list[float]], labels: list[int]) -
 @pytest.mark.parametrize("shape", [(1, 1), (16, 16), (28, 28), (SMALL, 9)])
 def test_any_small_size_is_taken(placer: Placer, shape: tuple[int, int]) -> None:
     """And gives one candidate in pixels of that picture."""
-    pixels = torch.randint(0, 256, (*shape, 1), dtype=torch.uint8)
+    layer = torch.randint(0, 256, (1, 1, *shape)).float()
     with torch.inference_mode():
-        (candidate,) = Placed(placer)(pixels)
+        (candidate,) = Placed(placer)(layer, torch.tensor([shape[::-1]]))
     assert candidate.shape == (6,)
     assert (candidate[:2] < candidate[2:4]).all()
 
