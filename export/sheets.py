@@ -80,7 +80,9 @@ class Sheet:
         shift = np.array([[1, 0, move[0]], [0, 1, move[1]]], np.float32)
         self.ink = np.asarray(cv2.warpAffine(self.ink, shift, size), np.float32)
         low, high = np.clip(low + move, 0, size), np.clip(high + move, 0, size)
-        self.boxes = [(x, y, w, h) for (x, y), (w, h) in zip(low, high - low, strict=True)]
+        left = [k for k in range(len(low)) if (high[k] > low[k]).all()]
+        self.boxes = [(*low[k], *(high[k] - low[k])) for k in left]
+        self.labels = [self.labels[k] for k in left]
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,17 @@ def test_a_cut_loses_little(seed: int) -> None:
     assert min(edges) == 0
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_is_cut_off_is_gone(seed: int) -> None:
+    """A narrow 1 may be lost with the edge; nobody is asked for it then."""
+    sheet = Sheet((64, 192))
+    sheet.put(np.full((50, 2), 255, np.uint8), 3, 6, label=1)
+    sheet.put(np.full((40, 30), 255, np.uint8), 100, 6, label=7)
+    sheet.cut(0.5, np.random.default_rng(seed))
+    assert len(sheet.labels) == len(sheet.boxes)
+    assert (np.array(sheet.boxes)[:, 2:] > 0).all()
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_scene_is_a_picture_with_labels(glyphs: Glyphs, shape: Shape, seed: int) -> None:
