@@ -111,18 +111,18 @@ def pad(pixels: UINT8["H", "W", 1]):  # noqa: F821
 
 
 @script(default_opset=op)
-def lift(padded: UINT8["PH", "PW", 1]):  # noqa: F821
-    """Return the first level (1, 1, PH, PW) of a pyramid, from 0 to 1, and its height and width."""
-    lifted = op.Unsqueeze(op.Cast(op.Transpose(padded, perm=[2, 0, 1]), to=1) / 255.0, [0])
-    size = op.Shape(padded, start=0, end=2)
-    return lifted, size
-
-
-@script(default_opset=op)
 def flatten(pixels: UINT8["H", "W", 1]):  # noqa: F821
     """Return a picture (H, W, 1) as the layer (1, 1, H, W) that convolutions take."""
     layer = op.Cast(op.Unsqueeze(op.Transpose(pixels, perm=[2, 0, 1]), [0]), to=1)
     return layer
+
+
+@script(default_opset=op)
+def lift(padded: UINT8["PH", "PW", 1]):  # noqa: F821
+    """Return the first level (1, 1, PH, PW) of a pyramid, from 0 to 1, and its height and width."""
+    lifted = flatten(padded) / 255.0
+    size = op.Shape(padded, start=0, end=2)
+    return lifted, size
 
 
 @script(default_opset=op)
@@ -208,7 +208,7 @@ def settle(
         evidence_if_small: see Strictness.
         doubt: see Strictness.
     """
-    corners, _logit, bright = op.Split(candidates, [4, 1, 1], axis=1)
+    corners, logit, bright = op.Split(candidates, [4, 1, 1], axis=1)
     low, high = op.Split(corners, axis=1, num_outputs=2)
     center = (low + high) * 0.5
     size = high - low
@@ -221,7 +221,7 @@ def settle(
     middles = op.Where(is_as_mnists, middle, center)
     square = op.Where(is_as_mnists, whole, op.Concat(size, side, axis=1))
     squares = op.Concat(square, bright, axis=1)
-    scores = op.Sigmoid(op.Gather(candidates, 4, axis=1) * evidence_if_small - doubt)
+    scores = op.Sigmoid(op.Squeeze(logit, [1]) * evidence_if_small - doubt)
     return corners, scores, squares, middles
 
 

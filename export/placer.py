@@ -44,7 +44,7 @@ class Placer(nn.Module):
         )
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Return the outputs (N, OUTPUTS) for pixels (N, 1, H, W) from 0 to 255.
+        """Return the outputs (N, OUTPUTS) for pixels (N, 1, H, W), float32 from 0 to 255.
 
         Pictures that are not square are stretched: what is asked for is relative to their sides.
         """

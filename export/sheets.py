@@ -1,6 +1,7 @@
 """What is written on a sheet, before anyone photographs it: numbers, single signs, clutter."""
 
 from dataclasses import dataclass
+from itertools import compress
 from typing import Final
 
 import cv2
@@ -80,9 +81,9 @@ class Sheet:
         shift = np.array([[1, 0, move[0]], [0, 1, move[1]]], np.float32)
         self.ink = np.asarray(cv2.warpAffine(self.ink, shift, size), np.float32)
         low, high = np.clip(low + move, 0, size), np.clip(high + move, 0, size)
-        left = [k for k in range(len(low)) if (high[k] > low[k]).all()]
-        self.boxes = [(*low[k], *(high[k] - low[k])) for k in left]
-        self.labels = [self.labels[k] for k in left]
+        is_left = (high > low).all(axis=1)
+        self.boxes = [(x, y, w, h) for x, y, w, h in np.hstack([low, high - low])[is_left]]
+        self.labels = list(compress(self.labels, is_left))
 
 
 @dataclass(frozen=True)

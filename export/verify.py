@@ -28,6 +28,7 @@ from export.placer import SMALL, Placed, Placer
 from export.scenes import Scene
 from export.to_onnx import CANDIDATES
 from export.train_digit import logits_of
+from export.train_locator import stacked
 from server.model import Classifier, load_classifier, load_locator
 
 Pixels = NDArray[np.uint8]
@@ -191,10 +192,9 @@ def candidates_of(networks: tuple[Locator, Placer], scenes: Sequence[Scene]) -> 
     results = []
     for scene in scenes:
         if max(scene.pixels.shape) <= SMALL:
-            layer = torch.from_numpy(scene.pixels)[np.newaxis, np.newaxis].float()
             width_height = torch.tensor([scene.pixels.shape[::-1]], dtype=torch.float32)
             with torch.inference_mode():
-                results.append(placed(layer, width_height).numpy())
+                results.append(placed(stacked([scene]), width_height).numpy())
             continue
         missing = [(0, -length % GRAIN) for length in scene.pixels.shape]
         padded = np.pad(scene.pixels, missing, mode="edge")[..., np.newaxis]

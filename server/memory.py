@@ -51,5 +51,6 @@ def forget_libraries() -> None:
     except OSError:  # other systems have no such file, and some processes may not read it
         return
     for begin, end in _UNTOUCHED.findall(mappings):
-        start, size = int(begin, 16), int(end, 16) - int(begin, 16)
-        _LIBRARY.madvise(ctypes.c_void_p(start), ctypes.c_size_t(size), mmap.MADV_DONTNEED)
+        start, stop = int(begin, 16), int(end, 16)
+        size = ctypes.c_size_t(stop - start)
+        _LIBRARY.madvise(ctypes.c_void_p(start), size, mmap.MADV_DONTNEED)

@@ -48,18 +48,12 @@ class Operators:
         self._clean, self._bound = map(session_of, (cleaning, bounding))
 
     def measure(self, pixels: Pixels) -> tuple[bool, dict[str, NDArray[Any]]]:
-        """Return whether a picture is small, and all that is known of it without looking at it."""
+        """Return whether a picture is small, and what the scripts that come after take of it."""
         picture = {"pixels": pixels[..., np.newaxis]}
         is_small, width_height, whole = run(self._measure, picture)
         (layer,) = run(self._flatten, picture)
         known = {"width_height": width_height, "whole": whole, "layer": layer}
         return is_small.item(), {**picture, **known}
-
-    def select(self, pixels: Pixels, candidates: Floats) -> NDArray[np.int64]:
-        """Return which candidates are taken for digits."""
-        _, picture = self.measure(pixels)
-        (chosen,) = run(self._select, {**picture, "candidates": candidates})
-        return np.asarray(chosen)
 
     def cut(
         self, pixels: Pixels, boxes: Sequence[Sequence[float]], bright: bool
@@ -80,7 +74,7 @@ class Operators:
             corners, scores, squares, middles = run(self._settle, feed)
             sums, cover = run(self._align, {**picture, "middles": middles, "squares": squares})
         else:
-            chosen = self.select(pixels, candidates)
+            (chosen,) = run(self._select, feed)
             corners, scores, squares, middles = run(self._arrange, {**feed, "chosen": chosen})
             sums, cover = self.sample(pixels, middles, squares)
         (outlines,) = run(self._bound, {**picture, "corners": corners})
