@@ -14,9 +14,10 @@ from server.settings import Settings
 
 MIB = 2**20
 
-# Measured as resident memory, rounded up: the master with both networks loaded and warm; and what
-# a worker, forked from it, dirties of it and adds while it reads small pictures. What large bodies
-# and decoding a large picture take comes on top, and each is bounded by its own setting.
+# Bounds, with room above what /proc/PID/smaps_rollup shows: the master with both networks loaded
+# and warm (Rss, 68 MiB); and what a worker, forked from it, dirties of it and adds while it reads
+# small pictures (Private_Dirty, 11 MiB). What large bodies and decoding a large picture take comes
+# on top, and each is bounded by its own setting.
 MASTER_BYTES = 84 * MIB
 WORKER_BYTES = 20 * MIB
 
