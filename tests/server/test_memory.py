@@ -2,7 +2,11 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
+import pytest
+
+from server import memory
 from server.settings import REPOSITORY
 
 HOLDING = """
@@ -77,3 +81,11 @@ def test_threads_share_a_heap() -> None:
 def test_libraries_are_forgotten() -> None:
     """What only the start needed of them; what reading a picture needs comes back by itself."""
     assert mebibytes(FORGETTING) > 10
+
+
+def test_a_system_without_a_list_of_mappings_keeps_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nothing is taken away where nobody can say what would come back."""
+    monkeypatch.setattr(memory, "_MAPPINGS", tmp_path / "smaps")
+    memory.forget_libraries()
