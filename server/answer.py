@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -122,23 +122,6 @@ class Answer:
             "image": {"width": self.size[0], "height": self.size[1]},
             "model": dict(self.model),
         }
-
-
-def agreed(answers: Sequence[Answer]) -> Answer:
-    """Return what several looks at one picture agree on: the number that has most of their trust.
-
-    Its confidence is what all looks together have in it: if they differ, none was as sure as it
-    seemed.
-    """
-    trust: dict[str, float] = {}
-    for answer in answers:
-        trust[answer.number] = trust.get(answer.number, 0.0) + answer.confidence
-    number = max(trust, key=lambda number: trust[number])
-    surest = max(
-        (answer for answer in answers if answer.number == number),
-        key=lambda answer: answer.confidence,
-    )
-    return replace(surest, confidence=trust[number] / len(answers))
 
 
 def _rounded(chance: float) -> float:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from server.answer import Answer, agreed
+from server.agreement import Reading, agreed
+from server.answer import Answer
 from server.image import SMALL, Limits, Picture, data_uri, decode, encode_png, scaled, zoomed
 from server.model import Models, load_models
 from server.settings import REPOSITORY, Settings
@@ -64,15 +65,15 @@ class Recognizer:
         picture = decode(data, self.limits)
         lap("decode")
         look = self._look(picture, lap)
-        answer = self._answer(look, explain)
+        answer = self._read(look, explain).answer
         if answer.number and answer.confidence >= _SURE:
             return answer
         factors = _AGAIN if answer.number else _NEARER
         views = [scaled(picture, factor) for factor in factors if self._is_apt(picture, factor)]
         looks = [look, *(self._look(view, lap) for view in views)]
-        answers = [self._answer(self._zoomed(look), explain) for look in looks]
+        readings = [self._read(self._zoomed(look), explain) for look in looks]
         lap("classify")
-        return agreed(answers)
+        return agreed(readings)
 
     def warm_up(self) -> None:
         """Read a bar on a page, so that no first request pays for what is set up at first use."""
@@ -103,15 +104,17 @@ class Recognizer:
         others = [classify(zoomed(look.crops, factor)) for factor in _ZOOMS]
         return replace(look, probabilities=np.mean([look.probabilities, *others], axis=0))
 
-    def _answer(self, look: _Look, explain: bool) -> Answer:
+    def _read(self, look: _Look, explain: bool) -> Reading:
         """Return the digits that a look shows."""
-        return Answer.from_probabilities(
-            weighed(look.probabilities, look.scores),
+        probabilities = weighed(look.probabilities, look.scores)
+        answer = Answer.from_probabilities(
+            probabilities,
             look.boxes,
             look.size,
             self.models.classifier.identity,
             [data_uri(crop) for crop in look.crops] if explain else None,
         )
+        return Reading(answer, probabilities, look.boxes)
 
 
 def load_recognizer(settings: Settings) -> Recognizer:

@@ -32,6 +32,7 @@ OURS = {
         "telemetry",
     },
     "admission": {"errors", "metrics"},
+    "agreement": {"answer"},
     "answer": set(),
     "app": {
         "admission",
@@ -85,7 +86,7 @@ OURS = {
         "recognize",
         "settings",
     },
-    "recognize": {"answer", "image", "model", "settings"},
+    "recognize": {"agreement", "answer", "image", "model", "settings"},
     "reporting": {"settings"},
     "schemas": {"errors", "inference", "tensors"},
     "security": {"errors", "problems"},
@@ -99,6 +100,7 @@ OURS = {
 }
 OTHERS = {
     "__main__": {"uvicorn"},
+    "agreement": {"numpy"},
     "answer": {"numpy"},
     "app": {"starlette"},
     "image": {"PIL", "numpy"},

@@ -1,7 +1,6 @@
 """Probabilities and boxes to an answer: what is kept, in which order, how surely."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from server.answer import Answer, agreed, reading_order
+from server.answer import Answer, reading_order
 
 SIZE = (200, 100)
 MODEL = {"name": "digit", "sha256": "0123456789ab"}
@@ -131,35 +130,3 @@ def test_every_box_once(boxes: list[tuple[float, ...]]) -> None:
 
     assert sorted(k for row in found for k in row) == list(range(len(boxes)))
     assert all(found)
-
-
-def of_number(number: str, confidence: float) -> Answer:
-    """Return an answer with a number in one row, as sure as that."""
-    digits = [(int(digit), 1.0) for digit in number]
-    boxes = grid(*((20.0 * k, 0.0) for k in range(len(digits))))
-    return replace(answer(rows_of(*digits), boxes), confidence=confidence)
-
-
-@pytest.mark.parametrize(
-    ("looks", "number", "confidence"),
-    [
-        ([("17", 0.6)], "17", 0.6),
-        ([("17", 0.6), ("17", 0.9)], "17", 0.75),
-        ([("17", 0.8), ("11", 0.5), ("11", 0.6)], "11", 1.1 / 3),
-        ([("17", 0.8), ("11", 0.2), ("11", 0.3)], "17", 0.8 / 3),
-        ([("", 0.5), ("7", 0.4)], "", 0.25),
-    ],
-)
-def test_several_looks_agree(
-    looks: list[tuple[str, float]], number: str, confidence: float
-) -> None:
-    """On what they trust most together; and so sure are they together."""
-    together = agreed([of_number(*look) for look in looks])
-    assert together.number == number
-    assert together.confidence == pytest.approx(confidence)
-
-
-def test_the_surest_look_is_shown() -> None:
-    """Boxes and probabilities are those of one look, the surest of those that agree."""
-    looks = [of_number("7", 0.5), of_number("7", 0.8), of_number("1", 0.9)]
-    assert agreed(looks).rows is looks[1].rows

@@ -1,0 +1,76 @@
+"""Several readings of one picture to one answer: the number that all together make likeliest."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from statistics import fmean
+
+import numpy as np
+from numpy.typing import NDArray
+
+from server.answer import Answer, reading_order
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one look at a picture says.
+
+    Attributes:
+        answer: the digits, if every crop shows what it most likely does.
+        probabilities: (M, 11) of each crop, also of those that show none; the last is of that.
+        boxes: (M, 4), x, y, width, height in pixels of the upright picture.
+    """
+
+    answer: Answer
+    probabilities: NDArray[np.floating]
+    boxes: NDArray[np.float32]
+
+    def chance_of(self, number: str) -> float:
+        """Return how likely a number is, whichever of the crops show its digits.
+
+        The sum over all ways to read crop after crop as the next digit or as none, by the forward
+        recursion of hidden Markov models (Rabiner 1989, A Tutorial on Hidden Markov Models).
+
+        Args:
+            number: as in an answer, rows parted by newlines.
+        """
+        digits = [int(digit) for digit in number if digit != "\n"]
+        begins = np.array([k == 0 for row in number.split("\n") for k in range(len(row))], bool)
+        # Chances that of the number's digits exactly the first 0, 1, ... were read so far: in rows
+        # above this one, ...
+        above = np.zeros(len(digits) + 1)
+        above[0] = 1.0
+        for row in self._rows:
+            # ... and, at least one of them, in this one.
+            within = np.zeros(len(digits) + 1)
+            for chances in row:
+                read = chances[digits] * np.where(begins, above[:-1], within[:-1])
+                above, within = above * chances[-1], within * chances[-1]
+                within[1:] += read
+            above = above + within
+        # The rows of all crops may be others than those of the digits alone.
+        is_own = number == self.answer.number
+        return max(float(above[-1]), self.answer.confidence if is_own else 0.0)
+
+    @cached_property
+    def _rows(self) -> list[NDArray[np.floating]]:
+        """Probabilities of the crops in reading order, row by row."""
+        return [self.probabilities[row] for row in reading_order(self.boxes)]
+
+
+def agreed(readings: Sequence[Reading]) -> Answer:
+    """Return the likeliest of the numbers that were read, as the surest that read it shows it.
+
+    Its confidence is its mean chance: where readings differ, none was as sure as it seemed.
+    """
+    answers = [reading.answer for reading in readings]
+    chances = {
+        number: fmean(reading.chance_of(number) for reading in readings)
+        for number in dict.fromkeys(answer.number for answer in answers)
+    }
+    number = max(chances, key=lambda number: chances[number])
+    surest = max(
+        (answer for answer in answers if answer.number == number),
+        key=lambda answer: answer.confidence,
+    )
+    return replace(surest, confidence=chances[number])
