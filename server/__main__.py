@@ -97,6 +97,7 @@ def serve(recognizer: Recognizer, settings: Settings, workers: int) -> int:
         create_app(recognizer, settings, readiness, workers),
         http=protocol,
         ws="none",
+        loop="none",  # Python's own
         log_config=None,
         access_log=False,
         server_header=False,
@@ -105,6 +106,7 @@ def serve(recognizer: Recognizer, settings: Settings, workers: int) -> int:
         timeout_keep_alive=settings.keep_alive_seconds,  # type: ignore[arg-type]
         timeout_graceful_shutdown=int(_STOP_SECONDS - settings.drain_seconds),
     )
+    config.load()  # what it imports, workers share then
     try:
         listener = listen(settings.host, settings.port)
     except OSError as error:
