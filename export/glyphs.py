@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from export import strokes
 from export.fonts import FONTS, read_font
+from export.marks import marked
 
 Alpha = NDArray[np.uint8]
 
@@ -31,10 +32,10 @@ FINE: Final = 0.1
 HAIRLINE: Final = 0.02
 """Width of the thinnest line that a font has, in heights."""
 
-LETTERS: Final = "ACEFHJKLMNPRTUVWXYacdefhkmnprtuvwxy$%&#?+=*@"
-"""What fonts give that is no digit, without what looks like one."""
+LETTERS: Final = "ACEFHJKLMNPRTUVWXacdefkmnprvwx$%&#?=*@"
+"""What fonts give that is no digit, without what some hand's digit looks like."""
 
-FOREIGN: Final = "ΓΔΞΠΣΨΩαεκμνξπχψωЖИЙЛФЦШЩЫЮЯ"
+FOREIGN: Final = "ΓΔΞΠΣΨΩαεκμνξπχψωЖИЙФЦШЩЫЮЯ"
 """The same in other alphabets (some people's 1 is a lambda), ..."""
 
 FOREIGN_FONTS: Final = tuple(
@@ -130,7 +131,7 @@ class Glyphs:
             straight = replace(hand, looseness=0.0, bow=0.0, taper=0.0)
             return _drawn(strokes.DISPLAYED[digit], straight, generator)
         image = self._images[generator.choice(self._of_digit[digit])]
-        alpha = _enlarged(image, generator)
+        alpha = marked(_enlarged(image, generator), digit, generator)
         return _slanted(_restroked(alpha, hand.pen) if hand.source == "restroked" else alpha, hand)
 
 

@@ -1,0 +1,112 @@
+"""What people elsewhere add to a 1 and to a 7, put on MNIST's: an upstroke, a foot, a bar across.
+
+MNIST was written in North America. `export.strokes` has such forms too, but of one hand; these are
+strokes added to what hundreds of hands wrote.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from export.strokes import Stroke, smooth
+
+MARKED: Final = 0.6
+"""Share of the ones and the sevens that get something."""
+
+FOOTED: Final = 0.3
+"""Share of those ones that get a foot beside the upstroke."""
+
+BROADEST: Final = 0.2
+"""Width of the broadest stroke that is added, in heights."""
+
+_INK: Final = 127
+
+
+@dataclass(frozen=True)
+class _Digit:
+    """A digit that strokes are added to.
+
+    Attributes:
+        alpha: (height, width) uint8, with room around the ink, which is 255 on 0.
+        top: the first row with ink.
+        bottom: the last one.
+        pen: width of the strokes to add, in pixels.
+    """
+
+    alpha: NDArray[np.uint8]
+    top: int
+    bottom: int
+    pen: int
+
+    @property
+    def height(self) -> int:
+        """Of the ink, in pixels."""
+        return self.bottom - self.top
+
+    def inked(self, row: float) -> NDArray[np.intp]:
+        """Return the columns with ink in a row; all where there are none."""
+        is_ink = self.alpha[int(np.clip(row, self.top, self.bottom))] > _INK
+        return np.flatnonzero(is_ink) if is_ink.any() else np.arange(len(is_ink))
+
+    def add(self, stroke: Stroke, generator: Generator) -> None:
+        """Draw a stroke, given in pixels, not quite where it should begin."""
+        curve = smooth(stroke) + generator.normal(0, 0.004 * self.height, 2)
+        fixed_point = np.round(curve * 16).astype(np.int32)
+        cv2.polylines(self.alpha, [fixed_point], False, 255, self.pen, cv2.LINE_AA, shift=4)
+
+
+def marked(alpha: NDArray[np.uint8], label: int, generator: Generator) -> NDArray[np.uint8]:
+    """Return a digit with what some people add to it, or as it is.
+
+    Args:
+        alpha: (height, width), ink 255 on 0, as high as a pen of two pixels can write.
+        label: which digit it is.
+        generator: what is added, if anything.
+    """
+    add = {1: _upstroke, 7: _bar}.get(label)
+    rows = np.flatnonzero((alpha > _INK).any(axis=1))
+    if add is None or not len(rows) or generator.random() > MARKED:
+        return alpha
+    room = len(alpha) // 2
+    roomy = np.pad(alpha, room)
+    top, bottom = int(rows[0]) + room, int(rows[-1]) + room
+    high = bottom - top
+    widths = (roomy[top + high // 3 : bottom - high // 6 + 1] > _INK).sum(axis=1)
+    pen = np.median(widths) * generator.uniform(0.5, 1.0)
+    digit = _Digit(roomy, top, bottom, int(np.clip(pen, 2, max(2, BROADEST * high))))
+    add(digit, generator)
+    return roomy
+
+
+def _upstroke(one: _Digit, generator: Generator) -> None:
+    """Add what leads up to a 1, from the line on or as a short flag, and to some a foot."""
+    high = one.height
+    y = one.top + one.pen / 2
+    x = float(one.inked(y).mean())
+    angle, length = generator.uniform(0.35, 1.15), generator.uniform(0.15, 1.0) * high
+    left, down = length * np.sin(angle), length * np.cos(angle)
+    left, down = left * min(1.0, 0.95 * high / down), min(down, 0.95 * high)
+    bend = generator.normal(0, 0.1)
+    bent = (x - left / 2 + bend * down, y + down / 2 + bend * left)
+    one.add(((x - left, y + down), bent, (x, y)), generator)
+    if generator.random() < FOOTED:
+        y = one.bottom - one.pen / 2
+        x = float(one.inked(y).mean())
+        before, after = (generator.uniform(0.05, most) * high for most in (0.35, 0.4))
+        one.add(((x - before, y), (x + after, y + generator.normal(0, 0.04) * high)), generator)
+
+
+def _bar(seven: _Digit, generator: Generator) -> None:
+    """Add the bar that crosses the stem of a 7."""
+    high = seven.height
+    y = seven.top + high * generator.uniform(0.38, 0.65)
+    x = float(seven.inked(y)[-1]) - seven.pen / 2
+    before, after = generator.uniform(0.1, 0.4, 2) * high
+    tilt, bend = generator.normal(-0.1, 0.12), generator.normal(0, 0.05) * high
+    seven.add(
+        ((x - before, y - tilt * before), (x, y + bend), (x + after, y + tilt * after)), generator
+    )

@@ -1,0 +1,75 @@
+"""What is added to ones and sevens is ink where people put it, and nothing is taken away."""
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from export.marks import MARKED, marked
+
+HEIGHT, WIDTH = 96, 60
+SEEDS = range(40)
+
+
+@pytest.fixture(scope="module")
+def stem() -> NDArray[np.uint8]:
+    """An upright stroke, eight pixels wide, in the middle of a patch."""
+    alpha = np.zeros((HEIGHT, WIDTH), np.uint8)
+    cv2.line(alpha, (WIDTH // 2, 6), (WIDTH // 2, HEIGHT - 7), 255, 8)
+    return alpha
+
+
+def added(alpha: NDArray[np.uint8], label: int, seed: int) -> NDArray[np.bool_] | None:
+    """Return where ink was added, on a patch with half its height of room around; None if none."""
+    found = marked(alpha, label, np.random.default_rng(seed))
+    if found is alpha:
+        return None
+    before = np.pad(alpha, HEIGHT // 2)
+    assert (found >= before).all()
+    return (found > 127) & (before <= 127)
+
+
+@pytest.mark.parametrize("label", [0, 2, 3, 4, 5, 6, 8, 9])
+def test_other_digits_stay_as_they_are(stem: NDArray[np.uint8], label: int) -> None:
+    """Nobody crosses an 8, and who crosses a 0 does it in `export.strokes`."""
+    assert all(added(stem, label, seed) is None for seed in SEEDS)
+
+
+@pytest.mark.parametrize("label", [1, 7])
+def test_some_are_marked(stem: NDArray[np.uint8], label: int) -> None:
+    """About as many as it says; the others are the very same pictures."""
+    share = np.mean([added(stem, label, seed) is not None for seed in range(400)])
+    assert share == pytest.approx(MARKED, abs=0.08)
+
+
+def test_a_seven_is_crossed_in_the_middle(stem: NDArray[np.uint8]) -> None:
+    """On both sides of its stem, neither at its top nor at its foot."""
+    for seed in SEEDS:
+        if (ink := added(stem, 7, seed)) is not None:
+            y, x = np.nonzero(ink)
+            assert x.min() < HEIGHT // 2 + WIDTH // 2 < x.max()
+            middle = (y.mean() - HEIGHT // 2) / HEIGHT
+            assert 0.3 < middle < 0.7
+
+
+def test_a_one_is_led_up_to_from_the_left(stem: NDArray[np.uint8]) -> None:
+    """From no lower than its foot; to the right of it is a foot, if anything."""
+    for seed in SEEDS:
+        if (ink := added(stem, 1, seed)) is not None:
+            y, x = np.nonzero(ink)
+            assert y.max() < HEIGHT // 2 + HEIGHT * 1.05
+            assert x.min() < HEIGHT // 2 + WIDTH // 2 - 4
+            assert (y[x > HEIGHT // 2 + WIDTH // 2 + 8] > HEIGHT).all()
+
+
+@pytest.mark.parametrize("label", [1, 7])
+def test_the_same_seed_adds_the_same(stem: NDArray[np.uint8], label: int) -> None:
+    """All that is random comes from the generator."""
+    first, second = (marked(stem, label, np.random.default_rng(3)) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_an_empty_patch_gets_nothing() -> None:
+    """There is no stem to add to."""
+    empty = np.zeros((HEIGHT, WIDTH), np.uint8)
+    assert all(added(empty, 7, seed) is None for seed in SEEDS)
