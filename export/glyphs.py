@@ -32,10 +32,10 @@ FINE: Final = 0.1
 HAIRLINE: Final = 0.02
 """Width of the thinnest line that a font has, in heights."""
 
-LETTERS: Final = "ACEFHJKLMNPRTUVWXacdefkmnprvwx$%&#?=*@"
-"""What fonts give that is no digit, without what some hand's digit looks like."""
+LETTERS: Final = "ACEFHJKLMNPRTUVWXYacdefhkmnprtuvwxy$%&#?+=*@"
+"""What fonts give that is no digit, without what looks like one."""
 
-FOREIGN: Final = "ΓΔΞΠΣΨΩαεκμνξπχψωЖИЙФЦШЩЫЮЯ"
+FOREIGN: Final = "ΓΔΞΠΣΨΩαεκμνξπχψωЖИЙЛФЦШЩЫЮЯ"
 """The same in other alphabets (some people's 1 is a lambda), ..."""
 
 FOREIGN_FONTS: Final = tuple(
