@@ -24,7 +24,7 @@ from export.train_digit import DIGIT_RECIPE, Lessons, answers_of, classifier_of,
 TAUGHT: Final = 0.5
 
 # It has learned already: fewer steps, and smaller ones.
-DISTILL_RECIPE = replace(DIGIT_RECIPE, steps=5_000, peak_rate=1.5e-3)
+DISTILL_RECIPE = replace(DIGIT_RECIPE, steps=8_000, peak_rate=1.5e-3)
 
 
 def distill(

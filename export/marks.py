@@ -1,4 +1,4 @@
-"""What people elsewhere add to a 1 and to a 7, put on MNIST's: an upstroke, a foot, a bar across.
+"""What people elsewhere add to digits, put on MNIST's: to a 1 an upstroke, to a 7 a bar, and more.
 
 MNIST was written in North America. `export.strokes` has such forms too, but of one hand; these are
 strokes added to what hundreds of hands wrote.
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from export.strokes import Stroke, smooth
 
-MARKED: Final = 0.6
-"""Share of the ones and the sevens that get something."""
+MARKED: Final = {0: 0.2, 1: 0.6, 5: 0.3, 7: 0.6, 9: 0.3}
+"""Share of each digit that gets something."""
 
 FOOTED: Final = 0.3
 """Share of those ones that get a foot beside the upstroke."""
@@ -67,9 +67,9 @@ def marked(alpha: NDArray[np.uint8], label: int, generator: Generator) -> NDArra
         label: which digit it is.
         generator: what is added, if anything.
     """
-    add = {1: _upstroke, 7: _bar}.get(label)
+    add = {0: _flourish, 1: _upstroke, 5: _cap, 7: _bar, 9: _tail}.get(label)
     rows = np.flatnonzero((alpha > _INK).any(axis=1))
-    if add is None or not len(rows) or generator.random() > MARKED:
+    if add is None or not len(rows) or generator.random() > MARKED[label]:
         return alpha
     room = len(alpha) // 2
     roomy = np.pad(alpha, room)
@@ -80,6 +80,16 @@ def marked(alpha: NDArray[np.uint8], label: int, generator: Generator) -> NDArra
     digit = _Digit(roomy, top, bottom, int(np.clip(pen, 2, max(2, BROADEST * high))))
     add(digit, generator)
     return roomy
+
+
+def _flourish(zero: _Digit, generator: Generator) -> None:
+    """Add where the pen goes when a 0 is closed: on to the right, towards the next sign."""
+    high = zero.height
+    y = zero.top + zero.pen / 2
+    x = float(zero.inked(y).mean())
+    after, dip = generator.uniform(0.3, 0.8) * high, generator.uniform(0.0, 0.2) * high
+    rise = generator.normal(0, 0.1) * high
+    zero.add(((x, y), (x + after / 2, y + dip), (x + after, y - rise)), generator)
 
 
 def _upstroke(one: _Digit, generator: Generator) -> None:
@@ -100,6 +110,16 @@ def _upstroke(one: _Digit, generator: Generator) -> None:
         one.add(((x - before, y), (x + after, y + generator.normal(0, 0.04) * high)), generator)
 
 
+def _cap(five: _Digit, generator: Generator) -> None:
+    """Add to a 5 a cap that reaches far to the right."""
+    high = five.height
+    y = five.top + five.pen / 2
+    x = float(five.inked(y)[0])
+    after, rise = generator.uniform(0.6, 1.1) * high, generator.normal(0.03, 0.06) * high
+    bend = generator.normal(0, 0.03) * high
+    five.add(((x, y), (x + after / 2, y - rise / 2 + bend), (x + after, y - rise)), generator)
+
+
 def _bar(seven: _Digit, generator: Generator) -> None:
     """Add the bar that crosses the stem of a 7."""
     high = seven.height
@@ -110,3 +130,13 @@ def _bar(seven: _Digit, generator: Generator) -> None:
     seven.add(
         ((x - before, y - tilt * before), (x, y + bend), (x + after, y + tilt * after)), generator
     )
+
+
+def _tail(nine: _Digit, generator: Generator) -> None:
+    """Add to the stem of a 9 what turns to the left at its foot."""
+    high = nine.height
+    y = nine.bottom - nine.pen / 2
+    x = float(nine.inked(y).mean())
+    before, drop = generator.uniform(0.15, 0.6) * high, generator.uniform(0.0, 0.15) * high
+    rise = generator.uniform(-0.05, 0.15) * high
+    nine.add(((x, y), (x - before / 2, y + drop), (x - before, y + drop - rise)), generator)
