@@ -14,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import onnxruntime
+import PIL
 import torch
 from numpy.typing import NDArray
 
@@ -49,7 +50,7 @@ from export.train import Recipe, device, precision
 from export.train_digit import DIGIT_RECIPE, Lessons, classifier_of, learned, logits_of
 from export.train_locator import LOCATOR_RECIPE, train_locator
 from export.train_placer import PLACER_RECIPE, train_placer
-from export.trial import Floors, check_floors, scenes_of, try_out
+from export.trial import PLACED, SHAPES, Floors, check_floors, scenes_of, try_out
 from export.verify import verify_digit, verify_locator
 from server.model import UnusableModel
 
@@ -76,6 +77,10 @@ LOCATOR_SEED, TRAINING_SEED, HELD_OUT_SEED, VERIFYING_SEED, EXAMPLE_SEED = 0, 1,
 DISTILL_SEED, SETTLE_SEED = 5, 8
 EXAMPLE_SHAPE = (192, 192)
 INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
+
+
+class CodeChanged(Exception):
+    """The code is no longer that of the start: what it makes has another name."""
 
 
 @dataclass(frozen=True)
@@ -119,11 +124,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Versions:
-    """What names each result: another one where anything that it depends on is another.
-
-    All are found at the start, so that nobody who edits the code meanwhile gives a result the name
-    of code that did not make it.
-    """
+    """What names each result: another one where anything that it depends on is another."""
 
     locator: str
     settled: str
@@ -183,6 +184,8 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         run(plan, load_mnist(data), lambda: load_test(data), command)
     except DataError as error:
         return _fail(f"data: {error}")
+    except CodeChanged as error:
+        return _fail(f"code: {error}")
     except (FallsShort, UnusableModel) as error:
         return _fail(f"verify: {error}\nNothing in {_shown(plan.out)} was changed.")
     except KeyboardInterrupt:
@@ -201,6 +204,7 @@ def run(plan: Plan, mnist: Mnist, test: Callable[[], Split], command: str) -> No
         command: what the card names as the way to do it again.
 
     Raises:
+        CodeChanged: somebody edits it meanwhile.
         FallsShort: a written file is not good enough; `plan.out` is as it was.
     """
     # OpenCV's threads do not live on in the processes that compose scenes, which would wait for
@@ -221,6 +225,9 @@ def run(plan: Plan, mnist: Mnist, test: Callable[[], Split], command: str) -> No
         HELD_OUT_SEED,
         _kept(plan, versions.held_out),
     )
+    # The seeds' processes load the code once more: edited meanwhile, it would be another's result.
+    if _versions(plan, mnist) != versions:
+        raise CodeChanged("export/ was edited meanwhile; give the same command again.")
     lessons = Lessons(mnist.train, crops)
     weights = _train_digits(plan, lessons, versions.digits)
     distilled = _distill(plan, lessons, weights, versions.distilled)
@@ -342,7 +349,9 @@ def _versions(plan: Plan, mnist: Mnist) -> Versions:
         "pictures": [len(mnist.train), len(mnist.validation)],
         "torch": torch.__version__,
         "precision": str(precision(torch.device("cpu"))),
+        "numpy": np.__version__,
         "opencv": cv2.__version__,
+        "pillow": PIL.__version__,
     }
     locator, placer = (
         fingerprint(_source(trained), {**common, "recipe": asdict(recipe)})
@@ -358,20 +367,16 @@ def _versions(plan: Plan, mnist: Mnist) -> Versions:
             "locator": settled,
             "placer": placer,
             **LOOSE._asdict(),
-            "examples": [plan.examples, *EXAMPLE_SHAPE],
+            "examples": [plan.examples, EXAMPLE_SEED, *EXAMPLE_SHAPE],
             "onnxruntime": onnxruntime.__version__,
         },
     )
     crops, held_out = (
-        fingerprint(
-            _source(harvest),
-            {
-                "cutter": cutter,
-                "scenes": [plan.scenes, plan.held_out_scenes],
-                "is_held_out": is_held_out,
-            },
+        fingerprint(_source(harvest), {"cutter": cutter, "scenes": count, "seed": seed})
+        for count, seed in (
+            (plan.scenes, TRAINING_SEED),
+            (plan.held_out_scenes, HELD_OUT_SEED),
         )
-        for is_held_out in (False, True)
     )
     digits = {
         seed: fingerprint(
@@ -447,9 +452,11 @@ def _write(
 
 def _verify(plan: Plan, report: Report, written: tuple[Path, Path], test: Split) -> Measurements:
     """Return what was measured of both files, or raise FallsShort."""
-    scenes = scenes_of(Glyphs(test.images, test.labels), plan.verifying, VERIFYING_SEED)
-    shipped = report.shipped
-    locator = verify_locator(written[0], LOCATE_CONTRACT, report.locator.networks, scenes)
+    glyphs, shipped = Glyphs(test.images, test.labels), report.shipped
+    scenes, small = (
+        scenes_of(glyphs, plan.verifying, VERIFYING_SEED, shapes) for shapes in (SHAPES, PLACED)
+    )
+    locator = verify_locator(written[0], LOCATE_CONTRACT, report.locator.networks, scenes, small)
     print(
         f"verify    locate.onnx finds {locator.found:.2%} of the digits in composed scenes, "
         f"{locator.milliseconds:.1f} ms a picture"
@@ -512,7 +519,7 @@ def _plan(argv: Sequence[str]) -> Plan:
         default=len(FULL.seeds),
         metavar="N",
         help="train N classifiers for mean and spread in the card, and ship what the first of them "
-        "has learned from all (default: 2)",
+        "has learned from all (default: %(default)s)",
     )
     parser.add_argument(
         "--quick",

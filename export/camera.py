@@ -9,7 +9,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from export.sheets import SMALL, Canvas, Shape
+from export.sheets import ONE_SIGN, Canvas, Shape
 
 
 def draw(ink: Canvas, generator: Generator) -> NDArray[np.uint8]:
@@ -103,7 +103,7 @@ def _print(shape: Shape, generator: Generator) -> Canvas:
         sheet += generator.uniform(0, 0.12) * _cloud(shape, generator.uniform(1, 12), generator)
     kinds = [None, _ruled, _waves, _grid, _lines]
     shares = np.array([0.44, 0.14, 0.22, 0.1, 0.1])
-    if max(shape) <= SMALL:  # an upright line across a small picture may as well be a 1
+    if max(shape) <= ONE_SIGN:  # an upright line across a small picture may as well be a 1
         shares[3:] = 0
     pattern = kinds[generator.choice(len(kinds), p=shares / shares.sum())]
     if pattern is not None:

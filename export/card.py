@@ -71,7 +71,7 @@ class Trained:
     Attributes:
         name: which one it is: "seed 0" and so on, or "distilled".
         network: on the CPU, set to answer.
-        temperature: fitted on the validation split.
+        temperature: fitted on validation pictures and as many held-out crops.
         validation: its figures on the split that choices are made by.
         crops: its figures on crops that were held out.
         test: its figures on the test set.

@@ -1,21 +1,7 @@
 """Training state on disk: an interrupted export goes on where it was and ends in the same bytes.
 
-What a training loop has to do for that, for any model:
-
-    def train_digit(split, recipe, seed, device, checkpoint):
-        network, optimizer, schedule, average = ...          # made from the seed
-        done = 0
-        if (state := checkpoint.load()) is not None:         # everything that a step changes
-            done = state["step"]
-            network.load_state_dict(state["network"])        # ... and optimizer, schedule, average
-        with Progress(f"train digit, seed {seed}", steps, done=done) as progress:
-            for step in range(done, steps):
-                generator.manual_seed(...)                   # from (seed, step): no state to keep
-                ...
-                progress.update(step + 1, f"loss {loss:.3f}")
-                if checkpoint.is_due():
-                    checkpoint.save({"step": step + 1, "network": network.state_dict(), ...})
-        return average
+`export.train.fit` is the loop that does this: it takes up the state if there is one, draws all that
+is random from the step's number, and saves between steps.
 """
 
 import ast

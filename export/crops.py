@@ -1,7 +1,7 @@
 """What `locate.onnx` does beside its networks, as ONNX operators: which candidates, which crops.
 
-The last is written once, here, in onnxscript, and runs nowhere but in onnxruntime: the crops that
-the classifier is trained on are cut by the very file that is deployed.
+Both are written once, here, in onnxscript, and run nowhere but in onnxruntime: the crops that the
+classifier is trained on are cut by the very file that is deployed.
 """
 # onnxscript reads these functions and does not run them: their names are tensors, and constants
 # that it knows; Python's typing has no word for that.
@@ -75,8 +75,8 @@ class Strictness(NamedTuple):
         evidence: what a score's logit is multiplied by before the classifier's is added to it, ...
         evidence_if_small: ... and in a small picture, where the placer sees no more than the
             classifier does; `python -m export.evidence` finds both.
-        company: what it adds that a sure digit stands beside: most numbers have several. From 1.7
-            to 3 more of the cheques of models/SCORES.md are read.
+        company: what it adds that a sure digit stands beside: most numbers have several. With 3
+            more of the cheques of models/SCORES.md were read than with 1.7.
         doubt: what is taken off: people's pictures hold more that is no digit than composed scenes.
             With 1.1, one in thirteen of the pictures without digits of models/SCORES.md is read as
             a number.
@@ -190,7 +190,7 @@ def select(
 
 
 @script(default_opset=op)
-def settle(
+def take(
     width_height: FLOAT[1, 2],
     whole: FLOAT[1, 1],
     candidates: FLOAT[1, 6],
@@ -315,18 +315,18 @@ def weigh(
     """
     part = op.Unsqueeze(op.Slice(squares, [2], [3], [1]), [2, 3]) / 28.0
     # A box may be of no size, or of any: then what is in it does not matter, but memory does.
-    count = op.Clip(op.Ceil(part), 1.0, 64.0)
+    count = op.Clip(op.Ceil(part), 1.0, 64.0)  # samples in a part; 64 are enough for any picture
     most = op.ReduceMax(op.Concat(op.Reshape(count, [-1]), [1.0], axis=0), keepdims=0)
-    share = op.Reciprocal(count)
-    place = op.Range(0.5, most, 1.0) * share
+    step = op.Reciprocal(count)
+    place = op.Range(0.5, most, 1.0) * step
     begin = op.Unsqueeze(op.Gather(middles, [1, 0], axis=1) - 0.5, [2, 3])
     bins = op.Reshape(op.Cast(op.Range(-14, 14, 1), to=1), [28, 1])
     samples = (bins + place) * part + begin
     last = op.Reshape(op.Cast(op.Shape(pixels, start=0, end=2), to=1) - 1.0, [2, 1, 1])
     nearest = op.Min(op.Max(samples, 0.0), last)
     # Of what lies more than a pixel outside of the picture nothing is known.
-    share = op.Where(place < 1.0, share, 0.0)
-    known = op.Where(op.Abs(samples - nearest) <= 1.0, share, 0.0)
+    weight = op.Where(place < 1.0, step, 0.0)
+    known = op.Where(op.Abs(samples - nearest) <= 1.0, weight, 0.0)
     before = op.Floor(nearest)
     beyond = (nearest - before) * known
     lines = op.Cast(before, to=7)
@@ -383,7 +383,10 @@ def clean(
     value = sums / op.Max(cover, 0.01)
     value = op.Where(bright > 0.0, value, 255.0 - value)
 
-    # What lies beside the box belongs to other digits, mostly.
+    # What lies beside the box belongs to other digits, mostly. Inside is what is nearer to the
+    # middle than half the box and 0.09 of the square's side, or 2.5 of 28 parts, with an edge that
+    # fades over a 25th of it: ((part / side) / 2 + 0.09 - steps) * 25 + 0.5, in an order that lets
+    # all that does not depend on the box be folded.
     steps = op.Abs((op.Cast(op.Range(0, 28, 1), to=1) - 13.5) / 28.0)
     inside = op.Clip(part / side * 12.5 + ((0.09 - steps) * 25.0 + 0.5), 0.0, 1.0)
     across, down = op.Split(inside, axis=1, num_outputs=2)
@@ -398,7 +401,7 @@ def clean(
     above = op.Cast(op.Squeeze(count, [2]) * [[0.6, 0.025]], to=7)
     levels = op.Unsqueeze(op.GatherElements(ordered, above, axis=1), [2])
     paper, ink = op.Split(levels, axis=1, num_outputs=2)
-    contrast = op.Max(ink - paper, 4.0)
+    contrast = op.Max(ink - paper, 4.0)  # levels of gray: less is noise
     shade = op.Clip((value - paper) / contrast, 0.0, 1.0) * (mask * (1.0 - DIM) + DIM)
     crops = op.Cast(op.Round(op.Where(cover > 0.5, shade, 0.0) * 255.0), to=2)
     return crops
@@ -418,65 +421,33 @@ def bound(width_height: FLOAT[1, 2], corners: FLOAT["M", 4]):  # noqa: F821
     return boxes
 
 
-def measuring() -> onnx.ModelProto:
-    """Return `measure` as a model: `pixels` to three outputs."""
-    return measure.to_model_proto(output_types=[BOOL[1, 1], FLOAT[1, 2], FLOAT[1, 1]])
+SCRIPTS: Final = {
+    "measure": (measure, [BOOL[1, 1], FLOAT[1, 2], FLOAT[1, 1]]),
+    "pad": (pad, [UINT8["PH", "PW", 1]]),
+    "lift": (lift, [FLOAT[1, 1, "PH", "PW"], INT64[2]]),
+    "flatten": (flatten, [FLOAT[1, 1, "H", "W"]]),
+    "select": (select, [INT64["M"]]),
+    "take": (take, [FLOAT[1, 4], FLOAT[1], FLOAT[1, 4], FLOAT[1, 2]]),
+    "align": (align, [FLOAT[1, 28, 28], FLOAT[1, 28, 28]]),
+    "arrange": (arrange, [FLOAT["M", 4], FLOAT["M"], FLOAT["M", 4], FLOAT["M", 2]]),
+    "weigh": (
+        weigh,
+        [
+            FLOAT["M", 2, 28, "L"],
+            INT64["M", 2],
+            INT64["M", 2],
+            UINT8["PH", "PW"],
+            FLOAT["M", 28, 28],
+        ],
+    ),
+    "sample": (sample, [FLOAT[28, 28]]),
+    "clean": (clean, [UINT8["M", 28, 28]]),
+    "bound": (bound, [FLOAT["M", 4]]),
+}
+"""All of these by name, with the types of what they return."""
 
 
-def padding() -> onnx.ModelProto:
-    """Return `pad` as a model: `pixels` to `padded`."""
-    return pad.to_model_proto(output_types=[UINT8["PH", "PW", 1]])
-
-
-def lifting() -> onnx.ModelProto:
-    """Return `lift` as a model: `padded` to `lifted` and `size`."""
-    return lift.to_model_proto(output_types=[FLOAT[1, 1, "PH", "PW"], INT64[2]])
-
-
-def flattening() -> onnx.ModelProto:
-    """Return `flatten` as a model: `pixels` to `layer`."""
-    return flatten.to_model_proto(output_types=[FLOAT[1, 1, "H", "W"]])
-
-
-def selecting() -> onnx.ModelProto:
-    """Return `select` as a model: `width_height`, `candidates` and strictness to `chosen`."""
-    return select.to_model_proto(output_types=[INT64["M"]])
-
-
-def settling() -> onnx.ModelProto:
-    """Return `settle` as a model: `width_height`, `whole`, `candidates`, strictness to four."""
-    shapes = [FLOAT[1, 4], FLOAT[1], FLOAT[1, 4], FLOAT[1, 2]]
-    return settle.to_model_proto(output_types=shapes)
-
-
-def aligning() -> onnx.ModelProto:
-    """Return `align` as a model: `layer`, `middles` and `squares` to `sums` and `cover`."""
-    return align.to_model_proto(output_types=[FLOAT[1, 28, 28], FLOAT[1, 28, 28]])
-
-
-def arranging() -> onnx.ModelProto:
-    """Return `arrange` as a model: `candidates`, `chosen`, strictness to four outputs."""
-    shapes = [FLOAT["M", 4], FLOAT["M"], FLOAT["M", 4], FLOAT["M", 2]]
-    return arrange.to_model_proto(output_types=shapes)
-
-
-def weighing() -> onnx.ModelProto:
-    """Return `weigh` as a model: `pixels`, `middles` and `squares` to five outputs."""
-    pieces = [INT64["M", 2], INT64["M", 2], UINT8["PH", "PW"]]
-    shapes = [FLOAT["M", 2, 28, "L"], *pieces, FLOAT["M", 28, 28]]
-    return weigh.to_model_proto(output_types=shapes)
-
-
-def sampling() -> onnx.ModelProto:
-    """Return `sample` as a model: `index` and what `weigh` returns to `sums`."""
-    return sample.to_model_proto(output_types=[FLOAT[28, 28]])
-
-
-def cleaning() -> onnx.ModelProto:
-    """Return `clean` as a model: `sums`, `cover` and `squares` to `crops`."""
-    return clean.to_model_proto(output_types=[UINT8["M", 28, 28]])
-
-
-def bounding() -> onnx.ModelProto:
-    """Return `bound` as a model: `width_height` and `corners` to `boxes`."""
-    return bound.to_model_proto(output_types=[FLOAT["M", 4]])
+def model_of(name: str) -> onnx.ModelProto:
+    """Return one of SCRIPTS as a model: inputs and outputs have the names that they have there."""
+    function, types = SCRIPTS[name]
+    return function.to_model_proto(output_types=types)

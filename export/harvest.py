@@ -22,7 +22,7 @@ from export.data import SIDE, Split
 from export.feed import Scenes, ahead
 from export.glyphs import NO_DIGIT, Glyphs
 from export.scenes import Scene
-from export.sheets import SMALL, Shape
+from export.sheets import ONE_SIGN, Shape
 from server.progress import Progress
 
 HIT, MISS = 0.55, 0.45
@@ -98,7 +98,7 @@ def harvest(content: bytes, glyphs: Glyphs, count: int, seed: int, checkpoint: C
         `images` (N, 28, 28) and `labels` (N,), uint8: the parts of a `Split`.
     """
     scenes = Scenes(glyphs, SHAPES, BATCH * max(h * w for h, w in SHAPES), BATCH, seed)
-    batches = _Cut(content, scenes, seed)
+    batches = _Cut(content, scenes)
     total = -(-count // BATCH)
     state = checkpoint.load() or {
         "step": 0,
@@ -120,10 +120,9 @@ def harvest(content: bytes, glyphs: Glyphs, count: int, seed: int, checkpoint: C
 class _Cut(Dataset[Split]):
     """Batches of scenes as the crops that are cut from them, each when it is asked for."""
 
-    def __init__(self, content: bytes, scenes: Scenes, seed: int) -> None:
+    def __init__(self, content: bytes, scenes: Scenes) -> None:
         self._content = content
         self._scenes = scenes
-        self._seed = seed
 
     def __getitem__(self, index: int) -> Split:
         return crops_of(open_locator(self._content), self._scenes[index])
@@ -155,7 +154,7 @@ def split_of(state: State) -> Split:
 
 def label_of(box: NDArray[np.float32], scene: Scene) -> int | None:
     """Return what a box (4,) shows, or None where that is a matter of opinion."""
-    if max(scene.pixels.shape) <= SMALL and len(scene.labels) == 1:
+    if max(scene.pixels.shape) <= ONE_SIGN and len(scene.labels) == 1:
         return int(scene.labels[0]) if _holds(box, scene.boxes[0]) else None
     # Squares, as crops are: of a thin 1 a pixel more or less is a third of its box.
     overlaps = overlap(_square(box), _square(scene.boxes))

@@ -40,7 +40,7 @@ UNIT: Final = 20.0
 CHANNELS: Final = 6
 """Outputs for each cell: digit, its center's x and y, log width and height, bright ink."""
 
-CANDIDATES: Final = 256
+MOST_CANDIDATES: Final = 256
 """Cells that are looked at more closely. A picture of 64 x 64 has 1,364 cells on all levels."""
 
 _BLOCK, _WINDOW = 4, 8
@@ -158,7 +158,7 @@ class Likeliest(nn.Module):
     """
 
     def forward(self, outputs: Tensor, peaks: Tensor, size: Tensor) -> Tensor:
-        """Return candidates (CANDIDATES, 6).
+        """Return candidates (MOST_CANDIDATES, 6).
 
         A candidate is its box's left, top, right and bottom in pixels of the picture, the logit of
         its being a digit, and the logit of its ink being bright.
@@ -168,7 +168,7 @@ class Likeliest(nn.Module):
             peaks: (CELLS * n,), likewise.
             size: height and width of the picture, int64, multiples of GRAIN.
         """
-        logit, cells = peaks.topk(CANDIDATES)
+        logit, cells = peaks.topk(MOST_CANDIDATES)
         rows, columns = (size // STRIDE)[:, None] // 2 ** torch.arange(LEVELS)
         ends = (rows * columns).cumsum(0)
         level = (cells[:, None] >= ends).sum(1)
@@ -202,7 +202,7 @@ class Peaks(nn.Module):
         self.likeliest = Likeliest()
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Return candidates (CANDIDATES, 6) for uint8 pixels (H, W, 1), padded to GRAIN."""
+        """Return candidates (MOST_CANDIDATES, 6) for uint8 pixels (H, W, 1), padded to GRAIN."""
         level = pixels.permute(2, 0, 1).unsqueeze(0).to(torch.float32) / 255.0
         outputs, peaks = [], []
         for _ in range(LEVELS):

@@ -4,6 +4,7 @@ MNIST was written in North America. `export.strokes` has such forms too, but of 
 strokes added to what hundreds of hands wrote.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,9 +14,6 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from export.strokes import Stroke, smooth
-
-MARKED: Final = {0: 0.2, 1: 0.6, 5: 0.3, 7: 0.6, 9: 0.3}
-"""Share of each digit that gets something."""
 
 FOOTED: Final = 0.3
 """Share of those ones that get a foot beside the upstroke."""
@@ -63,13 +61,13 @@ def marked(alpha: NDArray[np.uint8], label: int, generator: Generator) -> NDArra
     """Return a digit with what some people add to it, or as it is.
 
     Args:
-        alpha: (height, width), ink 255 on 0, as high as a pen of two pixels can write.
+        alpha: (height, width), ink 255 on 0, high enough for strokes of two pixels.
         label: which digit it is.
         generator: what is added, if anything.
     """
-    add = {0: _flourish, 1: _upstroke, 5: _cap, 7: _bar, 9: _tail}.get(label)
+    share, add = HABITS.get(label, (0.0, None))
     rows = np.flatnonzero((alpha > _INK).any(axis=1))
-    if add is None or not len(rows) or generator.random() > MARKED[label]:
+    if add is None or not len(rows) or generator.random() > share:
         return alpha
     room = len(alpha) // 2
     roomy = np.pad(alpha, room)
@@ -140,3 +138,14 @@ def _tail(nine: _Digit, generator: Generator) -> None:
     before, drop = generator.uniform(0.15, 0.6) * high, generator.uniform(0.0, 0.15) * high
     rise = generator.uniform(-0.05, 0.15) * high
     nine.add(((x, y), (x - before / 2, y + drop), (x - before, y + drop - rise)), generator)
+
+
+HABITS: Final[dict[int, tuple[float, Callable[[_Digit, Generator], None]]]] = {
+    0: (0.2, _flourish),
+    1: (0.6, _upstroke),
+    5: (0.3, _cap),
+    7: (0.6, _bar),
+    9: (0.3, _tail),
+}
+"""For each digit that something is added to, to what share of it, and what. Upstrokes and bars are
+how most of the world writes; the shares of the rest are guesses."""

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from export.camera import draw, photograph
 from export.damage import damaged
 from export.glyphs import Glyphs
-from export.sheets import SMALL, Shape, written
+from export.sheets import ONE_SIGN, Shape, written
 
 INVERTED = 0.35
 """Share of the scenes in which ink is brighter than paper."""
 
 DAMAGED = 0.5
-"""Share of the scenes no larger than SMALL that are damaged."""
+"""Share of the scenes no larger than ONE_SIGN that are damaged."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Scene:
 def compose(glyphs: Glyphs, shape: Shape, generator: Generator) -> Scene:
     """Return a scene of (height, width) pixels."""
     sheet = written(shape, glyphs, generator)
-    is_damaged = max(shape) <= SMALL and generator.random() < DAMAGED
+    is_damaged = max(shape) <= ONE_SIGN and generator.random() < DAMAGED
     # One thing at a time: what is faint and damaged nobody can read.
     pixels = (draw if is_damaged else photograph)(sheet.ink, generator)
     inverted = bool(generator.random() < INVERTED)

@@ -17,8 +17,9 @@ Shape = tuple[int, int]
 SMALLEST: Final = 9
 """Height in pixels of the smallest sign; the locator promises no smaller one."""
 
-SMALL: Final = 40
-"""Longer side up to which a picture holds one sign, if any."""
+ONE_SIGN: Final = 40
+"""Longer side up to which a picture holds one sign, if any: more than the placer's 32 pixels, so
+that the locator meets pictures that one sign fills, too."""
 
 LINED: Final = 0.2
 """Share of the strips with lines of a form."""
@@ -140,7 +141,7 @@ def written(shape: Shape, glyphs: Glyphs, generator: Generator) -> Sheet:
 
 def _shares(shape: Shape) -> tuple[float, float, float, float]:
     """Return how often a sheet holds one sign, a number, several numbers, and clutter."""
-    if max(shape) <= SMALL:
+    if max(shape) <= ONE_SIGN:
         return 0.85, 0.0, 0.0, 0.15
     return (0.2, 0.6, 0.06, 0.14) if _is_strip(shape) else (0.28, 0.44, 0.13, 0.15)
 
@@ -185,7 +186,7 @@ def _single(sheet: Sheet, glyphs: Glyphs, generator: Generator) -> None:
     fill = min(sheet.height / alpha.shape[0], sheet.width / alpha.shape[1])
     smallest = min(fill * 0.9, SMALLEST * 1.3 / max(alpha.shape))
     # A small picture is often one sign that someone cut out, as of a post code.
-    is_cut_out = max(sheet.height, sheet.width) <= SMALL and generator.random() < 0.4
+    is_cut_out = max(sheet.height, sheet.width) <= ONE_SIGN and generator.random() < 0.4
     alpha = _scaled(alpha, _size(fill * 0.8 if is_cut_out else smallest, fill, generator))
     if is_cut_out:
         alpha = _stretched(alpha, sheet, generator)
@@ -271,43 +272,43 @@ def _write(sheet: Sheet, number: _Number, glyphs: Glyphs, generator: Generator) 
     # As in 3,000 and 11.11: like signs side by side are the hardest to tell apart.
     repeated = generator.choice([0.0, 0.6], p=[0.75, 0.25])
     digit = _some_digit(generator)
-    written = np.full(sheet.height, number.left)
+    ends = np.full(sheet.height, number.left)
     for _ in range(number.digits):
         alpha, label = _sign(glyphs, digit, number.hand, strange, generator)
         digit = digit if generator.random() < repeated else _some_digit(generator)
         size = height * np.exp(generator.normal(0, habits.spread))
         size = max(size * (habits.zeros if label == 0 else 1.0), min(height, SMALLEST))
         alpha = _scaled(alpha, size / max(alpha.shape[0], 0.8 * alpha.shape[1]))
-        slope = habits.slope * (written.max() - number.left)
+        slope = habits.slope * (ends.max() - number.left)
         rise = slope + generator.normal(0, habits.wobble) * height
         lower = habits.foot * (height - alpha.shape[0]) / 2
         top = round(number.middle + rise + lower - alpha.shape[0] / 2)
         if top < 0 or top + alpha.shape[0] > sheet.height:
             return
-        x = _after(written, alpha, top) + (habits.gap + generator.normal(0, 0.05)) * height
+        x = _after(ends, alpha, top) + (habits.gap + generator.normal(0, 0.05)) * height
         if not sheet.put(alpha, x, top, label):
             return
-        written[top : top + alpha.shape[0]] = x + _right_edge(alpha)
+        ends[top : top + alpha.shape[0]] = x + _right_edge(alpha)
         if generator.random() < joined:
             _join(sheet.ink, (x, top), alpha, number, generator)
         if generator.random() < marks:
-            at = (written.max(), number.middle + rise)
-            written[:] = written.max() + _mark(sheet.ink, at, number, generator)
+            at = (ends.max(), number.middle + rise)
+            ends[:] = ends.max() + _mark(sheet.ink, at, number, generator)
 
 
-def _after(written: NDArray[np.float64], alpha: Alpha, top: int) -> float:
+def _after(ends: NDArray[np.float64], alpha: Alpha, top: int) -> float:
     """Return where a patch's left side comes to lie if its ink just touches what is written.
 
     Signs of a slanted or hasty hand touch before their boxes do, or never: rows count, not boxes.
 
     Args:
-        written: for each row of the sheet, where the ink ends.
+        ends: for each row of the sheet, where the ink ends.
         alpha: the patch.
         top: its first row.
     """
     height = len(alpha)
     near = max(1, height // 6)
-    rows = written[max(top - near, 0) : top + height + near]
+    rows = ends[max(top - near, 0) : top + height + near]
     reach = cv2.dilate(rows[:, np.newaxis], np.ones((2 * near + 1, 1)))[:, 0]
     reach = reach[min(top, near) : min(top, near) + height]
     left_edge = alpha.shape[1] - _right_edge(alpha[:, ::-1])

@@ -108,10 +108,7 @@ def locate_model(
             the locator computes in integers: the placer takes no time to speak of.
         metadata: what the file says about itself.
     """
-    before, bound, clean = (
-        _prefixed(make(), f"{make.__name__}.")
-        for make in (crops.measuring, crops.bounding, crops.cleaning)
-    )
+    before, bound, clean = (_part(name) for name in ("measure", "bound", "clean"))
     either = onnx.helper.make_node(
         "If",
         ["is_small"],
@@ -138,11 +135,11 @@ def locate_model(
 def _finding(locator: Locator, examples: Sequence[Pixels]) -> onnx.GraphProto:
     """Return the graph from a picture to its candidates, and what is cut out of it."""
     parts = [
-        _prefixed(crops.padding(), "pad."),
+        _part("pad"),
         _pyramid(locator, examples),
-        _prefixed(crops.selecting(), "select."),
-        _prefixed(crops.arranging(), "arrange."),
-        _prefixed(crops.weighing(), "weigh."),
+        _part("select"),
+        _part("arrange"),
+        _part("weigh"),
         _sampling(),
     ]
     return _branch("find", parts)
@@ -172,7 +169,7 @@ def _pyramid(locator: Locator, examples: Sequence[Pixels]) -> onnx.GraphProto:
         },
         [CANDIDATES],
     )
-    lift, rest = _prefixed(crops.lifting(), "lift."), _prefixed(likeliest, "likeliest.")
+    lift, rest = _part("lift"), _prefixed(likeliest, "likeliest.")
     nodes = [*lift.node]
     weights = [*lift.initializer, *patches.initializer, *rest.initializer]
     level_name = "lifted"
@@ -210,10 +207,10 @@ def _placing(placer: Placer) -> onnx.GraphProto:
         [CANDIDATES],
     )
     parts = [
-        _prefixed(crops.flattening(), "flatten."),
+        _part("flatten"),
         network.graph,
-        _prefixed(crops.settling(), "settle."),
-        _prefixed(crops.aligning(), "align."),
+        _part("take"),
+        _part("align"),
     ]
     return _branch("place", parts)
 
@@ -238,7 +235,7 @@ def _infos(values: Values) -> list[onnx.ValueInfoProto]:
 
 def _sampling() -> onnx.GraphProto:
     """Return the graph from pieces of a picture to `sums`: `export.crops.sample` in a Loop."""
-    sample = _prefixed(crops.sampling(), "sample.")
+    sample = _part("sample")
     before, after = _infos({"goes_on": (BOOL, []), "still": (BOOL, [])})
     body = onnx.helper.make_graph(
         [*sample.node, onnx.helper.make_node("Identity", [before.name], [after.name])],
@@ -273,6 +270,11 @@ def _tensors(strictness: Strictness) -> dict[str, onnx.TensorProto]:
         name: onnx.numpy_helper.from_array(np.array(value, np.float32), name)
         for name, value in strictness._asdict().items()
     }
+
+
+def _part(name: str) -> onnx.GraphProto:
+    """Return one of `export.crops.SCRIPTS` as a graph that can stand beside the others."""
+    return _prefixed(crops.model_of(name), f"{name}.")
 
 
 def _prefixed(model: onnx.ModelProto, prefix: str) -> onnx.GraphProto:

@@ -1,6 +1,5 @@
 """Both files together, through the server's own code, on pictures as people send them."""
 
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,6 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
-from PIL import Image
 
 from export.contract import refuse
 from export.data import SIDE, Split
@@ -18,18 +16,21 @@ from export.glyphs import NO_DIGIT, Glyphs
 from export.scenes import Scene, compose
 from export.sheets import Shape
 from server.errors import ClientError
-from server.image import Limits
+from server.image import Limits, encode_png
 from server.model import load_models
 from server.progress import Progress
 from server.recognize import Recognizer
+from server.settings import load_settings
 
 Pixels = NDArray[np.uint8]
 Labeled = Sequence[tuple[bytes, str]]
 """Encoded pictures, each with the number that is on it."""
 
-# As in `server/settings.py`.
-DECODE_BUDGET_BYTES: Final = 64 * 2**20
 SHAPES: Final[tuple[Shape, ...]] = ((192, 192), (64, 192), (150, 111), (67, 317))
+"""Heights and widths of pictures that are searched, ..."""
+
+PLACED: Final[tuple[Shape, ...]] = ((28, 28), (16, 16), (32, 32), (32, 22))
+"""... and of those in which the placer says where the sign is."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +70,12 @@ def try_out(files: tuple[Path, Path], test: Split, count: int, seed: int) -> Tri
         seed: another one gives other numbers and other scenes.
     """
     models = load_models(*files)
-    recognizer = Recognizer(models, Limits(DECODE_BUDGET_BYTES, models.locator.working_size))
+    budget = load_settings({}).decode_budget_bytes
+    recognizer = Recognizer(models, Limits(budget, models.locator.working_size))
     generator = np.random.default_rng(seed)
     digits = [
-        (png(image), str(label)) for image, label in zip(test.images, test.labels, strict=True)
+        (encode_png(image), str(label))
+        for image, label in zip(test.images, test.labels, strict=True)
     ]
     strings = [number_of(test, generator) for _ in range(count)]
     glyphs = Glyphs(test.images, test.labels)
@@ -81,7 +84,7 @@ def try_out(files: tuple[Path, Path], test: Split, count: int, seed: int) -> Tri
         strings=share_read(recognizer, strings, "numbers"),
         refused=share_read(
             recognizer,
-            [(png(scene.pixels), "") for scene in scenes_without(glyphs, count, generator)],
+            [(encode_png(scene.pixels), "") for scene in scenes_without(glyphs, count, generator)],
             "pictures without digits",
         ),
         count=count,
@@ -124,13 +127,6 @@ def _read(recognizer: Recognizer, data: bytes) -> str | None:
         return None
 
 
-def png(pixels: Pixels) -> bytes:
-    """Return a picture (height, width) as a PNG file, as someone would send it."""
-    content = io.BytesIO()
-    Image.fromarray(pixels).save(content, "PNG")
-    return content.getvalue()
-
-
 def number_of(split: Split, generator: Generator) -> tuple[bytes, str]:
     """Return a number of two to eight of a split's digits, as a PNG file, and what it is.
 
@@ -148,7 +144,7 @@ def number_of(split: Split, generator: Generator) -> tuple[bytes, str]:
     size = (round(sheet.shape[1] * scale), round(sheet.shape[0] * scale))
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     pixels = 255 - np.asarray(cv2.resize(sheet, size, interpolation=way), np.uint8)
-    return png(pixels), "".join(str(split.labels[k]) for k in chosen)
+    return encode_png(pixels), "".join(str(split.labels[k]) for k in chosen)
 
 
 def _ink_columns(image: Pixels) -> Pixels:

@@ -22,8 +22,7 @@ from export.data import Split
 from export.evaluate import calibration_error, softmax
 from export.glyphs import NO_DIGIT
 from export.harvest import locate, open_locator, overlap
-from export.locator import CANDIDATES as MOST_CANDIDATES
-from export.locator import GRAIN, Locator, Peaks
+from export.locator import GRAIN, MOST_CANDIDATES, Locator, Peaks
 from export.placer import SMALL, Placed, Placer
 from export.scenes import Scene
 from export.to_onnx import CANDIDATES
@@ -40,6 +39,8 @@ PARITY_TOLERANCE: Final = 0.05
 DIFFERING: Final = 0.003
 # Pixels of a box's edges, or units of a logit. Seen with a trained network: 0.55.
 CANDIDATE_TOLERANCE: Final = 2.0
+# The same of the placer, which is no integers but halved weights.
+PLACER_TOLERANCE: Final = 0.5
 # Column of the logit in a candidate, and from where on it is compared: a score of a tenth. Below,
 # on an empty sheet, all cells are alike, and rounding decides which are listed.
 LOGIT, LIKELY = 4, -2.2
@@ -49,7 +50,7 @@ ALIKE: Final = 0.99
 ALIKE_CANDIDATES: Final = 0.9
 # From this overlap of box and digit on the digit is found; under it the box is a false one.
 FOUND: Final = 0.5
-# Asked for at once, and one by one: a runtime picks other kernels for a batch.
+# Asked for at once, after a first one alone: a runtime picks other kernels for a batch.
 BATCH: Final = 500
 TIMED_CROPS: Final = 300
 TIMED_PICTURE: Final = (384, 512)
@@ -150,7 +151,11 @@ def in_batches(classifier: Classifier, images: Pixels) -> Floats:
 
 
 def verify_locator(
-    path: Path, contract: Contract, networks: tuple[Locator, Placer], scenes: Sequence[Scene]
+    path: Path,
+    contract: Contract,
+    networks: tuple[Locator, Placer],
+    scenes: Sequence[Scene],
+    small: Sequence[Scene],
 ) -> LocatorVerification:
     """Return what was measured of a written `locate.onnx`.
 
@@ -159,19 +164,20 @@ def verify_locator(
         contract: its form.
         networks: what it was made from.
         scenes: of several sizes.
+        small: such as the placer is asked about.
 
     Raises:
         FallsShort: it is not what it was made from; the message has everything that is wrong.
     """
     check_contract(path, contract)
     content = path.read_bytes()
-    pairs = zip(candidates_of_file(content, scenes), candidates_of(networks, scenes), strict=True)
-    distances = np.concatenate([apart(theirs, ours) for theirs, ours in pairs])
-    parity = float(np.quantile(distances, ALIKE_CANDIDATES))
+    parity, of_small = (parity_of(content, networks, some) for some in (scenes, small))
     refuse(
         {
             f"candidates differ from the network's by {parity:.2f}, at most "
-            f"{CANDIDATE_TOLERANCE} is allowed": parity > CANDIDATE_TOLERANCE
+            f"{CANDIDATE_TOLERANCE} is allowed": parity > CANDIDATE_TOLERANCE,
+            f"places differ from the placer's by {of_small:.2f}, at most "
+            f"{PLACER_TOLERANCE} is allowed": of_small > PLACER_TOLERANCE,
         }
     )
     found, false = finds(content, scenes)
@@ -184,6 +190,13 @@ def verify_locator(
         sha256=hashlib.sha256(content).hexdigest(),
         size=len(content),
     )
+
+
+def parity_of(content: bytes, networks: tuple[Locator, Placer], scenes: Sequence[Scene]) -> float:
+    """Return by how much nine in ten candidates of a file differ from its networks', at most."""
+    pairs = zip(candidates_of_file(content, scenes), candidates_of(networks, scenes), strict=True)
+    distances = np.concatenate([apart(theirs, ours) for theirs, ours in pairs])
+    return float(np.quantile(distances, ALIKE_CANDIDATES))
 
 
 def candidates_of(networks: tuple[Locator, Placer], scenes: Sequence[Scene]) -> list[Floats]:

@@ -1,6 +1,7 @@
 """What is cut out, asked of the operators alone: boxes go in, crops come out."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -10,21 +11,7 @@ import onnxscript.optimizer
 import pytest
 from numpy.typing import NDArray
 
-from export.crops import (
-    MOST,
-    Strictness,
-    aligning,
-    arranging,
-    bounding,
-    cleaning,
-    flattening,
-    measuring,
-    padding,
-    sampling,
-    selecting,
-    settling,
-    weighing,
-)
+from export.crops import MOST, Strictness, model_of
 from export.data import Split
 from export.locator import GRAIN
 from export.placer import SMALL
@@ -36,71 +23,59 @@ STRICTNESS = Strictness(threshold=0.3, nearest=0.6)
 IN_PLACE = [4, 4, 24, 24, LIKELY]
 
 
-class Operators:
-    """What runs the operators around the networks, one after the other as the file has them."""
-
-    def __init__(self) -> None:
-        """Open a session for each."""
-        self._measure, self._flatten = map(session_of, (measuring, flattening))
-        self._settle, self._align = map(session_of, (settling, aligning))
-        self._select, self._arrange = map(session_of, (selecting, arranging))
-        self._weigh, self._sample = map(session_of, (weighing, sampling))
-        self._clean, self._bound = map(session_of, (cleaning, bounding))
-
-    def measure(self, pixels: Pixels) -> tuple[bool, dict[str, NDArray[Any]]]:
-        """Return whether a picture is small, and what the scripts that come after take of it."""
-        picture = {"pixels": pixels[..., np.newaxis]}
-        is_small, width_height, whole = run(self._measure, picture)
-        (layer,) = run(self._flatten, picture)
-        known = {"width_height": width_height, "whole": whole, "layer": layer}
-        return is_small.item(), {**picture, **known}
-
-    def cut(
-        self, pixels: Pixels, boxes: Sequence[Sequence[float]], bright: bool
-    ) -> tuple[Floats, Floats, Pixels]:
-        """Return what is cut where signs lie, given as left, top, right, bottom and a logit.
-
-        A second logit says of one sign how sure it is that its ink is bright. A small picture has
-        one sign, whatever its logit; in any other it is found out which are taken.
-        """
-        is_small, picture = self.measure(pixels)
-        candidates = np.full((1 if is_small else 128, 6), UNLIKELY, np.float32)
-        candidates[:, :4] = [0, 0, 1, 1]
-        candidates[:, 5] = 2.0 if bright else -2.0
-        for row, box in enumerate(boxes):
-            candidates[row, : len(box)] = box
-        feed = {**picture, "candidates": candidates}
-        if is_small:
-            corners, scores, squares, middles = run(self._settle, feed)
-            sums, cover = run(self._align, {**picture, "middles": middles, "squares": squares})
-        else:
-            (chosen,) = run(self._select, feed)
-            corners, scores, squares, middles = run(self._arrange, {**feed, "chosen": chosen})
-            sums, cover = self.sample(pixels, middles, squares)
-        (outlines,) = run(self._bound, {**picture, "corners": corners})
-        return outlines, scores, self.clean(sums, cover, squares)
-
-    def clean(self, sums: Floats, cover: Floats, squares: Floats) -> Pixels:
-        """Return the crops of what lies in squares."""
-        (crops,) = run(self._clean, {"sums": sums, "cover": cover, "squares": squares})
-        return np.asarray(crops)
-
-    def sample(self, pixels: Pixels, middles: Floats, squares: Floats) -> tuple[Floats, Floats]:
-        """Return what lies in the parts of squares, and how much of them is in the picture."""
-        picture = {"pixels": pixels[..., np.newaxis]}
-        *pieces, cover = run(self._weigh, {**picture, "middles": middles, "squares": squares})
-        feed = dict(zip(["weights", "firsts", "lasts", "roomy"], pieces, strict=True))
-        sums = [
-            run(self._sample, {**feed, "index": np.array(index)})[0]
-            for index in range(len(squares))
-        ]
-        return np.array(sums, np.float32).reshape(-1, 28, 28), np.asarray(cover)
+def measure(pixels: Pixels) -> tuple[bool, dict[str, NDArray[Any]]]:
+    """Return whether a picture is small, and what the scripts that come after take of it."""
+    picture = {"pixels": pixels[..., np.newaxis]}
+    is_small, width_height, whole = run("measure", picture)
+    (layer,) = run("flatten", picture)
+    known = {"width_height": width_height, "whole": whole, "layer": layer}
+    return is_small.item(), {**picture, **known}
 
 
-def run(
-    session: onnxruntime.InferenceSession, feed: Mapping[str, NDArray[np.generic]]
-) -> list[NDArray[Any]]:
+def cut(
+    pixels: Pixels, boxes: Sequence[Sequence[float]], bright: bool
+) -> tuple[Floats, Floats, Pixels]:
+    """Return what is cut where signs lie, given as left, top, right, bottom and a logit.
+
+    A second logit says of one sign how sure it is that its ink is bright. A small picture has
+    one sign, whatever its logit; in any other it is found out which are taken.
+    """
+    is_small, picture = measure(pixels)
+    candidates = np.full((1 if is_small else 128, 6), UNLIKELY, np.float32)
+    candidates[:, :4] = [0, 0, 1, 1]
+    candidates[:, 5] = 2.0 if bright else -2.0
+    for row, box in enumerate(boxes):
+        candidates[row, : len(box)] = box
+    feed = {**picture, "candidates": candidates}
+    if is_small:
+        corners, scores, squares, middles = run("take", feed)
+        sums, cover = run("align", {**picture, "middles": middles, "squares": squares})
+    else:
+        (chosen,) = run("select", feed)
+        corners, scores, squares, middles = run("arrange", {**feed, "chosen": chosen})
+        sums, cover = sample(pixels, middles, squares)
+    (outlines,) = run("bound", {**picture, "corners": corners})
+    return outlines, scores, clean(sums, cover, squares)
+
+
+def clean(sums: Floats, cover: Floats, squares: Floats) -> Pixels:
+    """Return the crops of what lies in squares."""
+    (crops,) = run("clean", {"sums": sums, "cover": cover, "squares": squares})
+    return np.asarray(crops)
+
+
+def sample(pixels: Pixels, middles: Floats, squares: Floats) -> tuple[Floats, Floats]:
+    """Return what lies in the parts of squares, and how much of them is in the picture."""
+    picture = {"pixels": pixels[..., np.newaxis]}
+    *pieces, cover = run("weigh", {**picture, "middles": middles, "squares": squares})
+    feed = dict(zip(["weights", "firsts", "lasts", "roomy"], pieces, strict=True))
+    sums = [run("sample", {**feed, "index": np.array(index)})[0] for index in range(len(squares))]
+    return np.array(sums, np.float32).reshape(-1, 28, 28), np.asarray(cover)
+
+
+def run(script: str, feed: Mapping[str, NDArray[np.generic]]) -> list[NDArray[Any]]:
     """Return a script's outputs, of all that it may ask for; the strictness is put in."""
+    session = session_of(script)
     strictness = {name: np.array(value, np.float32) for name, value in STRICTNESS._asdict().items()}
     everything = {**strictness, **feed}
     asked = {each.name: everything[each.name] for each in session.get_inputs()}
@@ -112,24 +87,18 @@ def sigmoid(logits: float | NDArray[np.floating]) -> NDArray[np.floating]:
     return np.asarray(1 / (1 + np.exp(-logits)))
 
 
-def session_of(make: Callable[[], onnx.ModelProto]) -> onnxruntime.InferenceSession:
-    """Return what runs a script's model."""
-    return onnxruntime.InferenceSession(onnxscript.optimizer.optimize(make()).SerializeToString())
-
-
-@pytest.fixture(scope="module")
-def operators() -> Operators:
-    """What runs the operators."""
-    return Operators()
+@cache
+def session_of(script: str) -> onnxruntime.InferenceSession:
+    """Return what runs a script."""
+    model = onnxscript.optimizer.optimize(model_of(script))
+    return onnxruntime.InferenceSession(model.SerializeToString())
 
 
 @pytest.mark.parametrize("index", range(10))
-def test_a_picture_like_mnists_is_its_own_crop(
-    operators: Operators, test_split: Split, index: int
-) -> None:
+def test_a_picture_like_mnists_is_its_own_crop(test_split: Split, index: int) -> None:
     """To within a few gray levels, as paper and ink are set to 0 and 255."""
     image = test_split.images[index]
-    _, _, crops = operators.cut(image, [IN_PLACE], bright=True)
+    _, _, crops = cut(image, [IN_PLACE], bright=True)
     assert np.abs(crops[0].astype(int) - image).max() <= 6
 
 
@@ -145,107 +114,97 @@ def test_a_picture_like_mnists_is_its_own_crop(
         (20, [0, 0, 20, 20, LIKELY], False),
     ],
 )
-def test_what_is_its_own_crop(
-    operators: Operators, side: int, box: Sequence[float], is_its_own: bool
-) -> None:
+def test_what_is_its_own_crop(side: int, box: Sequence[float], is_its_own: bool) -> None:
     """A picture whose sign lies about as MNIST's do: all of it is one, whatever its size."""
-    _, picture = operators.measure(np.zeros((side, side), np.uint8))
+    _, picture = measure(np.zeros((side, side), np.uint8))
     candidates = np.array([[*box, 2]], np.float32)
-    _, _, squares, _ = run(operators._settle, {**picture, "candidates": candidates})
+    _, _, squares, _ = run("take", {**picture, "candidates": candidates})
     assert (squares[0, :3].tolist() == [side] * 3) == is_its_own
 
 
 @pytest.mark.parametrize("index", range(10))
-def test_polarity_does_not_matter(operators: Operators, test_split: Split, index: int) -> None:
+def test_polarity_does_not_matter(test_split: Split, index: int) -> None:
     """Dark ink on light paper gives the same crop."""
     image = test_split.images[index]
     (first,), (second,) = (
-        operators.cut(image, [IN_PLACE], bright=True)[2],
-        operators.cut(255 - image, [IN_PLACE], bright=False)[2],
+        cut(image, [IN_PLACE], bright=True)[2],
+        cut(255 - image, [IN_PLACE], bright=False)[2],
     )
     np.testing.assert_array_equal(first, second)
 
 
 @pytest.mark.parametrize("place", [(10, 20), (60, 31), (72, 100)])
-def test_place_does_not_matter(
-    operators: Operators, test_split: Split, place: tuple[int, int]
-) -> None:
+def test_place_does_not_matter(test_split: Split, place: tuple[int, int]) -> None:
     """Wherever on a sheet a digit lies, its crop is the same."""
-    (first, box), (second, _) = (
-        on_sheet(operators, test_split, where) for where in [(5, 5), place]
-    )
+    (first, box), (second, _) = (on_sheet(test_split, where) for where in [(5, 5), place])
     np.testing.assert_array_equal(first, second)
     assert box.tolist() == [9, 9, 20, 20]
 
 
-def on_sheet(
-    operators: Operators, split: Split, place: tuple[int, int]
-) -> tuple[Pixels, NDArray[np.float32]]:
+def on_sheet(split: Split, place: tuple[int, int]) -> tuple[Pixels, NDArray[np.float32]]:
     """Return the crop and the box of a digit that lies on a dark sheet."""
     x, y = place
     sheet = np.zeros((160, 140), np.uint8)
     sheet[y : y + 28, x : x + 28] = split.images[3]
-    boxes, _, crops = operators.cut(sheet, [[x + 4, y + 4, x + 24, y + 24, LIKELY]], bright=True)
+    boxes, _, crops = cut(sheet, [[x + 4, y + 4, x + 24, y + 24, LIKELY]], bright=True)
     return crops[0], boxes[0]
 
 
 @pytest.mark.parametrize("scale", [2, 3, 5])
-def test_size_does_not_matter(operators: Operators, test_split: Split, scale: int) -> None:
+def test_size_does_not_matter(test_split: Split, scale: int) -> None:
     """A digit enlarged pixel by pixel gives the crop that it was."""
     image = test_split.images[4]
     large = np.kron(np.pad(image, 20), np.ones((scale, scale), np.uint8))
     box = [float(scale * edge) for edge in (24, 24, 44, 44)]
-    _, _, crops = operators.cut(large, [[*box, LIKELY]], bright=True)
+    _, _, crops = cut(large, [[*box, LIKELY]], bright=True)
     inside = np.s_[5:23, 5:23]  # beside the box other digits' ink is kept dim
     assert np.abs(crops[0][inside].astype(int) - image[inside]).max() <= 8
 
 
-def test_of_two_boxes_over_each_other_the_likelier_stays(
-    operators: Operators,
-) -> None:
+def test_of_two_boxes_over_each_other_the_likelier_stays() -> None:
     """And of those that lie apart, both."""
     sheet = np.random.default_rng(0).integers(0, 256, (100, 100), np.uint8)
     boxes = [[10, 10, 30, 40, 3.0], [12, 11, 31, 41, 2.0], [60, 50, 80, 90, 1.0]]
-    found, scores, _ = operators.cut(sheet, boxes, bright=True)
+    found, scores, _ = cut(sheet, boxes, bright=True)
     np.testing.assert_allclose(found, [[10, 10, 20, 30], [60, 50, 20, 40]], atol=1e-4)
     logits = STRICTNESS.evidence * np.array([3.0, 1.0]) - STRICTNESS.doubt
     np.testing.assert_allclose(scores, sigmoid(logits), atol=1e-5)
 
 
-def test_a_score_says_less_of_a_small_picture(operators: Operators) -> None:
+def test_a_score_says_less_of_a_small_picture() -> None:
     """There the placer sees no more than the classifier does."""
-    _, scores, _ = operators.cut(np.zeros((28, 28), np.uint8), [[4, 4, 24, 24, 3.0]], bright=True)
+    _, scores, _ = cut(np.zeros((28, 28), np.uint8), [[4, 4, 24, 24, 3.0]], bright=True)
     logit = STRICTNESS.evidence_if_small * 3.0 - STRICTNESS.doubt
     np.testing.assert_allclose(scores, sigmoid(logit), atol=1e-5)
 
 
-def test_what_is_not_likely_is_none(operators: Operators) -> None:
+def test_what_is_not_likely_is_none() -> None:
     """Nothing is cut out of a picture that is not small where no score is worth it."""
     sheet = np.zeros((100, 100), np.uint8)
-    boxes, scores, crops = operators.cut(sheet, [[10, 10, 30, 40, -4.0]], bright=True)
+    boxes, scores, crops = cut(sheet, [[10, 10, 30, 40, -4.0]], bright=True)
     assert boxes.shape == (0, 4)
     assert scores.shape == (0,)
     assert crops.shape == (0, 28, 28)
 
 
-def test_a_small_picture_is_placed(operators: Operators, test_split: Split) -> None:
+def test_a_small_picture_is_placed(test_split: Split) -> None:
     """A digit in its corner gives the crop of the same in the middle, and the box says where."""
     image = test_split.images[7]
     corner = np.zeros((SMALL, SMALL), np.uint8)
     corner[:20, :20] = image[4:24, 4:24]
-    boxes, _, crops = operators.cut(corner, [[0, 0, 20, 20, LIKELY]], bright=True)
-    (expected,) = operators.cut(image, [IN_PLACE], bright=True)[2]
+    boxes, _, crops = cut(corner, [[0, 0, 20, 20, LIKELY]], bright=True)
+    (expected,) = cut(image, [IN_PLACE], bright=True)[2]
     assert boxes.tolist() == [[0, 0, 20, 20]]
     assert np.abs(crops[0][4:24, 4:24].astype(int) - expected[4:24, 4:24]).max() <= 6
 
 
-def test_what_stands_in_company_is_likelier(operators: Operators) -> None:
+def test_what_stands_in_company_is_likelier() -> None:
     """A neighbor adds to a score, the surer the more; what is far off, or of another size, not."""
     sheet = np.zeros((200, 400), np.uint8)
     doubtful, sure = [10, 20, 30, 50, 0.0], [40, 22, 58, 52, LIKELY]
     far, large = [340, 20, 360, 50, LIKELY], [80, 60, 150, 190, LIKELY]
     (_, alone), (_, near), (_, elsewhere) = (
-        operators.cut(sheet, boxes, bright=True)[1][[0, -1]]
+        cut(sheet, boxes, bright=True)[1][[0, -1]]
         for boxes in ([[0, 0, 1, 1, UNLIKELY], doubtful], [sure, doubtful], [far, large, doubtful])
     )
     assert alone == elsewhere
@@ -254,7 +213,7 @@ def test_what_stands_in_company_is_likelier(operators: Operators) -> None:
     np.testing.assert_allclose(near, sigmoid(added - STRICTNESS.doubt), atol=1e-5)
 
 
-def test_what_stands_together_has_one_ink(operators: Operators, test_split: Split) -> None:
+def test_what_stands_together_has_one_ink(test_split: Split) -> None:
     """Neighbors know better where paper was taken for ink; what is far off does not."""
     digit = np.pad(test_split.images[0], 40)
     near, far = np.hstack([digit[:, 39:69]] * 3), np.hstack([digit] * 3)
@@ -263,7 +222,7 @@ def test_what_stands_together_has_one_ink(operators: Operators, test_split: Spli
         """Say whether the digit in the middle is in its crop, or paper without anything on it."""
         step = sheet.shape[1] // 3
         boxes = [[left + k * step, 44, left + 20 + k * step, 64, LIKELY - k] for k in range(3)]
-        _, _, crops = operators.cut(sheet, [boxes[0], [*boxes[1], -1.0], boxes[2]], bright=True)
+        _, _, crops = cut(sheet, [boxes[0], [*boxes[1], -1.0], boxes[2]], bright=True)
         return bool(crops[1].any())
 
     assert has_ink(near, 5)
@@ -271,14 +230,14 @@ def test_what_stands_together_has_one_ink(operators: Operators, test_split: Spli
 
 
 @pytest.mark.parametrize("shape", [(200, 300), (20, 31), (300, 9), (1, 1)])
-def test_samples_are_those_of_roi_align(operators: Operators, shape: tuple[int, int]) -> None:
+def test_samples_are_those_of_roi_align(shape: tuple[int, int]) -> None:
     """Of squares of all sizes, within the picture and across its edges."""
     random = np.random.default_rng(2)
     pixels = random.integers(0, 256, shape, np.uint8)
     middles = random.uniform(-5, [shape[1] + 5, shape[0] + 5], (40, 2)).astype(np.float32)
     sides = random.uniform(3, 200, (40, 1)).astype(np.float32)
     squares = np.hstack([sides, sides, sides, sides])
-    sums, cover = operators.sample(pixels, middles, squares)
+    sums, cover = sample(pixels, middles, squares)
     layers = np.stack([pixels, np.ones_like(pixels)])[np.newaxis].astype(np.float32)
     parts = roi_align(layers, np.hstack([middles - sides / 2, middles + sides / 2]))
     np.testing.assert_allclose(sums, parts[:, 0], atol=0.01)
@@ -287,26 +246,24 @@ def test_samples_are_those_of_roi_align(operators: Operators, shape: tuple[int, 
 
 @pytest.mark.parametrize("side", [1.0, 20.0, 28.0, 39.2, 90.0])
 @pytest.mark.parametrize("shape", [(1, 1), (20, 31), (28, 28), (SMALL, 9)])
-def test_a_small_picture_is_sampled_alike(
-    operators: Operators, shape: tuple[int, int], side: float
-) -> None:
+def test_a_small_picture_is_sampled_alike(shape: tuple[int, int], side: float) -> None:
     """By another operator, to the same sums and the same cover."""
     pixels = np.random.default_rng(3).integers(0, 256, shape, np.uint8)
     middles = np.array([[shape[1] / 2 + 1.3, shape[0] / 2 - 0.7]], np.float32)
     squares = np.array([[side, side, side, 1.0]], np.float32)
-    _, picture = operators.measure(pixels)
-    aligned = run(operators._align, {**picture, "middles": middles, "squares": squares})
-    for ours, theirs in zip(aligned, operators.sample(pixels, middles, squares), strict=True):
+    _, picture = measure(pixels)
+    aligned = run("align", {**picture, "middles": middles, "squares": squares})
+    for ours, theirs in zip(aligned, sample(pixels, middles, squares), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=0.01)
 
 
 @pytest.mark.parametrize("side", [0.0, 1e-6, 1e4, 1e9])
-def test_a_square_of_any_size_is_cut_out(operators: Operators, side: float) -> None:
+def test_a_square_of_any_size_is_cut_out(side: float) -> None:
     """A network may take nothing, or everything, for a digit."""
     squares = np.array([[side, side, side, 1.0]], np.float32)
     middles = np.array([[30.0, 20.0]], np.float32)
-    sums, cover = operators.sample(np.zeros((50, 60), np.uint8), middles, squares)
-    assert operators.clean(sums, cover, squares).shape == (1, 28, 28)
+    sums, cover = sample(np.zeros((50, 60), np.uint8), middles, squares)
+    assert clean(sums, cover, squares).shape == (1, 28, 28)
 
 
 def roi_align(layers: Floats, squares: Floats) -> Floats:
@@ -341,34 +298,32 @@ def roi_align(layers: Floats, squares: Floats) -> Floats:
 @pytest.mark.parametrize(
     ("shape", "small"), [((1, 1), True), ((3, SMALL), True), ((SMALL + 1, 1), False)]
 )
-def test_the_longer_side_makes_a_picture_small(
-    operators: Operators, shape: tuple[int, int], small: bool
-) -> None:
+def test_the_longer_side_makes_a_picture_small(shape: tuple[int, int], small: bool) -> None:
     """One that is longer is searched."""
-    is_small, _ = operators.measure(np.zeros(shape, np.uint8))
+    is_small, _ = measure(np.zeros(shape, np.uint8))
     assert is_small == small
 
 
-def test_boxes_end_where_the_picture_ends(operators: Operators) -> None:
+def test_boxes_end_where_the_picture_ends() -> None:
     """Also those of digits that reach beyond it; what lies outside is none."""
     sheet = np.zeros((50, 60), np.uint8)
     found = [[-9, -9, 9, 9, 2.0], [50, 40, 66, 56, 1.0], [58, 20, 80, 40, 3.0]]
-    boxes, _, _ = operators.cut(sheet, found, bright=True)
+    boxes, _, _ = cut(sheet, found, bright=True)
     assert boxes.tolist() == [[0, 0, 9, 9], [50, 40, 10, 10]]
 
 
-def test_no_more_than_the_most(operators: Operators) -> None:
+def test_no_more_than_the_most() -> None:
     """However many there are."""
     places = [(x, y) for y in range(0, 400, 30) for x in range(0, 300, 30)][:128]
     boxes = [[x, y, x + 20, y + 20, LIKELY] for x, y in places]
-    found, _, _ = operators.cut(np.zeros((400, 300), np.uint8), boxes, bright=True)
+    found, _, _ = cut(np.zeros((400, 300), np.uint8), boxes, bright=True)
     assert len(found) == MOST
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (GRAIN, GRAIN), (GRAIN + 1, 3 * GRAIN - 1), (20, 500)])
 def test_padding_repeats_the_edge(shape: tuple[int, int]) -> None:
     """Up to the next multiple, as numpy does it."""
-    pad = session_of(padding)
+    pad = session_of("pad")
     pixels = np.random.default_rng(1).integers(0, 256, (*shape, 1), np.uint8)
     (padded,) = pad.run(None, {"pixels": pixels})
     missing = [(0, -length % GRAIN) for length in shape]

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from export.locator import (
-    CANDIDATES,
     CHANNELS,
     GRAIN,
     LEVELS,
+    MOST_CANDIDATES,
     PATCH,
     STRIDE,
     UNIT,
@@ -59,7 +59,7 @@ def test_candidates_come_likeliest_first(locator: Locator) -> None:
     pixels = torch.randint(0, 256, (GRAIN, 2 * GRAIN, 1), generator=generator, dtype=torch.uint8)
     with torch.inference_mode():
         candidates = Peaks(locator)(pixels)
-    assert candidates.shape == (CANDIDATES, 6)
+    assert candidates.shape == (MOST_CANDIDATES, 6)
     assert (candidates[:-1, 4] >= candidates[1:, 4]).all()
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from export import __main__ as command_line
-from export.__main__ import MODELS, REPOSITORY, main, run
+from export.__main__ import MODELS, REPOSITORY, CodeChanged, main, run
 from export.card import DIGIT_METADATA, LOCATE_METADATA
 from export.checkpoint import Checkpoint, State
 from export.contract import FallsShort
@@ -88,6 +88,16 @@ def test_networks_below_the_floors_leave_the_old_models(
     with pytest.raises(FallsShort):
         run(plan, mnist, lambda: test_split, COMMAND)
     assert {path.read_bytes() for path in tmp_path.iterdir()} == {b"old"}
+
+
+def test_code_that_is_edited_meanwhile_trains_nothing(
+    exported: Exported, mnist: Mnist, test_split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The seeds' processes would load the new code, and keep its results under the old name."""
+    names = iter([command_line._versions(exported.plan, mnist), None])
+    monkeypatch.setattr(command_line, "_versions", lambda plan, mnist: next(names))
+    with pytest.raises(CodeChanged):
+        run(exported.plan, mnist, lambda: test_split, COMMAND)
 
 
 def test_an_interrupted_export_ends_in_the_same_file(

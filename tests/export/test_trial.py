@@ -15,12 +15,11 @@ from export.trial import (
     Trial,
     check_floors,
     number_of,
-    png,
     scenes_of,
     scenes_without,
     share_read,
 )
-from server.image import Limits, decode
+from server.image import Limits, decode, encode_png
 from server.recognize import Recognizer
 
 FLOORS = Floors(accuracy=0.9, calibration_error=0.01, strings=0.8, refused=0.7)
@@ -52,7 +51,7 @@ def test_every_shortfall_is_told_at_once() -> None:
 def test_a_png_file_holds_the_pixels_it_was_made_of(test_split: Split) -> None:
     """What is verified through the server is the test set and nothing like it."""
     pixels = test_split.images[3]
-    decoded = decode(png(pixels), Limits(decode_budget_bytes=2**20, working_size=512)).pixels
+    decoded = decode(encode_png(pixels), Limits(decode_budget_bytes=2**20, working_size=512)).pixels
     np.testing.assert_array_equal(decoded[..., 0], pixels)
 
 
@@ -85,5 +84,5 @@ def test_scenes_have_several_sizes(mnist: Mnist) -> None:
 
 def test_a_picture_that_is_refused_is_a_miss(recognizer: Recognizer) -> None:
     """Also where nothing should have been read in it."""
-    blank = png(np.full((50, 50), 255, np.uint8))
+    blank = encode_png(np.full((50, 50), 255, np.uint8))
     assert share_read(recognizer, [(b"no picture", ""), (blank, "")], "pictures") == 0.5

@@ -16,7 +16,7 @@ from export.placer import Placer
 from export.scenes import Scene
 from export.shrink import shrunk
 from export.to_onnx import finish, relabeled
-from export.trial import scenes_of
+from export.trial import PLACED, scenes_of
 from export.verify import PARITY_TOLERANCE, verify_digit, verify_locator
 from tests.export.conftest import CUTTER_STRICTNESS, TEMPERATURE
 
@@ -79,21 +79,49 @@ def scenes(mnist: Mnist) -> list[Scene]:
     return scenes_of(Glyphs(mnist.train.images, mnist.train.labels), 8, seed=1)
 
 
+@pytest.fixture(scope="module")
+def small(mnist: Mnist) -> list[Scene]:
+    """A few of one sign each."""
+    return scenes_of(Glyphs(mnist.train.images, mnist.train.labels), 8, seed=1, shapes=PLACED)
+
+
 def test_a_right_locator_passes(
-    cutter: bytes, networks: tuple[Locator, Placer], scenes: list[Scene], tmp_path: Path
+    cutter: bytes,
+    networks: tuple[Locator, Placer],
+    scenes: list[Scene],
+    small: list[Scene],
+    tmp_path: Path,
 ) -> None:
     """The figures are of the file."""
     path = labeled(cutter, tmp_path / "locate.onnx")
-    found = verify_locator(path, LOCATE_CONTRACT, networks, scenes)
+    found = verify_locator(path, LOCATE_CONTRACT, networks, scenes, small)
     assert found.size == path.stat().st_size
     assert 0 <= found.found <= 1
 
 
 def test_the_file_of_another_locator_is_refused(
-    cutter: bytes, networks: tuple[Locator, Placer], scenes: list[Scene], tmp_path: Path
+    cutter: bytes,
+    networks: tuple[Locator, Placer],
+    scenes: list[Scene],
+    small: list[Scene],
+    tmp_path: Path,
 ) -> None:
     """Candidates that are not the network's are told."""
     torch.manual_seed(5)
     path = labeled(cutter, tmp_path / "locate.onnx")
     with pytest.raises(FallsShort, match="candidates differ"):
-        verify_locator(path, LOCATE_CONTRACT, (shrunk(Locator()), networks[1]), scenes)
+        verify_locator(path, LOCATE_CONTRACT, (shrunk(Locator()), networks[1]), scenes, small)
+
+
+def test_the_file_of_another_placer_is_refused(
+    cutter: bytes,
+    networks: tuple[Locator, Placer],
+    scenes: list[Scene],
+    small: list[Scene],
+    tmp_path: Path,
+) -> None:
+    """Of a large picture it has nothing to say: small ones tell."""
+    torch.manual_seed(5)
+    path = labeled(cutter, tmp_path / "locate.onnx")
+    with pytest.raises(FallsShort, match="places differ"):
+        verify_locator(path, LOCATE_CONTRACT, (networks[0], shrunk(Placer())), scenes, small)
