@@ -12,7 +12,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -184,12 +184,18 @@ def wrk(
 
 def cpu_seconds(pid: int) -> float:
     """Return the processor time that a process and its children have taken."""
-    ticks = 0
+    return sum(processor_ticks(pid).values()) / os.sysconf("SC_CLK_TCK")
+
+
+def processor_ticks(pid: int) -> dict[int, int]:
+    """Return the processor time so far of a process and of all that descend from it, by number."""
+    ticks = {}
     for member in _tree(pid):
-        # The name, in parentheses, may hold anything; behind it are numbers.
-        fields = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
+        with suppress(OSError):  # it has ended meanwhile
+            # The name, in parentheses, may hold anything; behind it are numbers.
+            fields = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
+            ticks[member] = int(fields[11]) + int(fields[12])
+    return ticks
 
 
 def memory(pid: int) -> float:
@@ -222,11 +228,13 @@ def installed(python: Path) -> float:
 
 def _tree(pid: int) -> list[int]:
     """Return a process and all that descend from it."""
-    children = [
-        int(child)
-        for path in Path(f"/proc/{pid}/task").glob("*/children")
-        for child in path.read_text().split()
-    ]
+    children: list[int] = []
+    with suppress(OSError):  # it has ended meanwhile
+        children += [
+            int(child)
+            for path in Path(f"/proc/{pid}/task").glob("*/children")
+            for child in path.read_text().split()
+        ]
     return [pid, *(member for child in children for member in _tree(child))]
 
 

@@ -22,6 +22,7 @@ from typing import Final
 import pyarrow.parquet
 from PIL import Image
 
+from benchmarks.load import processor_ticks
 from export.data import DataSettings, parse_idx
 from export.sources import fetch
 from server.settings import REPOSITORY
@@ -70,7 +71,7 @@ class Run:
 
 def pictures() -> Iterator[Image.Image]:
     """Yield all of MNIST's pictures."""
-    settings = DataSettings.from_environment(os.environ, REPOSITORY / ".cache")
+    settings = DataSettings.from_environment(os.environ, REPOSITORY / ".cache" / "mnist")
     for part in ("train", "t10k"):
         content = fetch(f"{part}-images-idx3-ubyte", settings.folder, settings.cache)
         yield from map(Image.fromarray, parse_idx(content))
@@ -107,24 +108,11 @@ def measure(command: Sequence[str], output: Path) -> Run:
         command, cwd=REPOSITORY, env=environ, stderr=subprocess.DEVNULL
     ) as process:
         while process.poll() is None:
-            ticks |= dict(_ticks(process.pid))
+            ticks |= processor_ticks(process.pid)
             time.sleep(_SAMPLE_SECONDS)
     seconds = time.perf_counter() - start
     errors = pyarrow.parquet.read_table(output, columns=["error"])["error"].to_pylist()
     return Run(seconds, sum(ticks.values()) / os.sysconf("SC_CLK_TCK"), Counter(errors))
-
-
-def _ticks(pid: int) -> Iterator[tuple[int, int]]:
-    """Yield the processor time so far of a process and of all that descend from it."""
-    try:
-        # The name, in parentheses, may hold anything; behind it are numbers.
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        yield pid, int(fields[11]) + int(fields[12])
-        for path in Path(f"/proc/{pid}/task").glob("*/children"):
-            for child in path.read_text().split():
-                yield from _ticks(int(child))
-    except OSError:  # it has ended meanwhile
-        return
 
 
 def table(runs: Mapping[str, Sequence[Run]]) -> list[str]:

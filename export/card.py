@@ -55,8 +55,8 @@ person from their handwriting, nor for amounts that nobody checks where an error
 at `confidence`, and have a person read what is below what you can afford."""
 
 LIMITS = f"""\
-- MNIST was written in the United States. Upstrokes of a 1 and bars of a 7 were added to it by rule;
-  an open 4 or a looped 2 was drawn for the training by hand-made strokes, not by many hands.
+- MNIST was written in the United States. What other countries add to a 1 or a 7 was put on it by
+  rule; an open 4 or a looped 2 was drawn by hand-made strokes, not by many hands.
 - Digits smaller than about {SMALLEST} pixels, after a picture was reduced to {WORKING_SIZE} on its
   longer side, are not found; nor are lines that slant by more than about 15 degrees read as lines.
 - What has a digit's form, as the letters O and l have, is read as one.
@@ -291,10 +291,11 @@ def _data(report: Report) -> list[str]:
         "| --- | --- |",
         *(f"| {name} | `{checksum}` |" for name, checksum in checksums().items()),
         "",
-        "All else is composed: scenes of these digits, as they are or written with another pen, a",
-        "1 or a 7 also with an upstroke or a bar, of digits and other signs drawn stroke by",
-        "stroke, and of printed ones, on paper as a camera, a scanner or a drawing program shows",
-        "it. From them locator and placer learn, and",
+        "All else is composed: scenes of these digits, as they are, written with another pen, or",
+        "with what other countries add (a 1 an upstroke or a foot, a 7 a bar, a 5 a far cap, a 9 a",
+        "turned foot, a 0 a flourish), of digits and other signs drawn stroke by stroke, and of",
+        "printed ones, on paper as a camera, a scanner or a drawing program shows it. From them",
+        "locator and placer learn, and",
         f"`locate.onnx` cut from them {train_crops:,} crops to train the classifier on and, made",
         f"with the digits that it did not see, {validation_crops:,} to calibrate by. The fonts are",
         "files of packages, pinned in `requirements-train.txt`:",

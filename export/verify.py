@@ -39,8 +39,8 @@ PARITY_TOLERANCE: Final = 0.05
 DIFFERING: Final = 0.003
 # Pixels of a box's edges, or units of a logit. Seen with a trained network: 0.55.
 CANDIDATE_TOLERANCE: Final = 2.0
-# The same of the placer, which is no integers but halved weights.
-PLACER_TOLERANCE: Final = 0.5
+# The same of the placer, which is no integers in the file either. Seen with a trained one: 0.00001.
+PLACER_TOLERANCE: Final = 0.01
 # Column of the logit in a candidate, and from where on it is compared: a score of a tenth. Below,
 # on an empty sheet, all cells are alike, and rounding decides which are listed.
 LOGIT, LIKELY = 4, -2.2

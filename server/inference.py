@@ -47,7 +47,7 @@ _PICTURE_OUTPUTS: Final[tuple[Declared, ...]] = (
 MODELS: Final = {
     # As Triton's samples want it: a channel, and one output.
     "digit": Model(
-        (("images", "UINT8", (-1, 1, SIDE, SIDE)),), (("probabilities", "FP32", (-1, 11)),)
+        (("images", "UINT8", (-1, 1, SIDE, SIDE)),), (("probabilities", "FP32", (-1, len(LABELS))),)
     ),
     "locate": Model(
         (("pixels", "UINT8", (-1, -1, 1)),),

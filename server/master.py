@@ -40,7 +40,7 @@ class Master:
         count: how many.
         work: what each does.
         drain_seconds: how long the processes still accept connections when the end has begun.
-        let_go: called after that, as nothing takes up what they leave.
+        let_go: called after that: turns away whoever still waits on the socket, and closes it.
     """
 
     count: int
@@ -141,19 +141,19 @@ class Master:
         for pid in self._working - self._reap():
             os.kill(pid, signal.SIGTERM)
             self._leaving.add(pid)
-        is_urgent = self._is_interrupted_within(drain_seconds)
+        is_patient = self._await_ends(drain_seconds)
         self.let_go()
-        if not is_urgent:
-            self._is_interrupted_within(_STOP_SECONDS - drain_seconds)
+        if is_patient:
+            self._await_ends(_STOP_SECONDS - drain_seconds)
         for pid in self._leaving:
             os.kill(pid, signal.SIGKILL)
 
-    def _is_interrupted_within(self, seconds: float) -> bool:
-        """Wait for the processes to end; return whether SIGINT came before that."""
+    def _await_ends(self, seconds: float) -> bool:
+        """Wait for the processes to end, so long; return False where SIGINT cut that short."""
         deadline = time.monotonic() + seconds
         while self._leaving and (left := deadline - time.monotonic()) > 0:
             arrived = signal.sigtimedwait(_SIGNALS, left)
             self._reap()
             if arrived and arrived.si_signo == signal.SIGINT:
-                return True
-        return False
+                return False
+        return True

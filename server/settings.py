@@ -208,7 +208,7 @@ SETTINGS = (
         _seconds(0.1, 3600),
         "5",
         "a number from 0.1 to 3600",
-        "how long a connection stays open for a next request; behind a proxy longer than there",
+        "how long an idle connection is kept; behind a proxy, longer than the proxy keeps its own",
     ),
     Setting(
         "DIGIT_MAX_WAITING",
@@ -240,7 +240,7 @@ SETTINGS = (
         _list,
         "",
         "origins such as https://example.org, with commas between, or * for all",
-        "whose pages' scripts browsers let read answers (CORS)",
+        "whose scripts may read answers (CORS)",
     ),
     Setting(
         "DIGIT_API_KEYS",
@@ -248,7 +248,7 @@ SETTINGS = (
         _list,
         "",
         "keys with commas between",
-        "one of them is asked for in X-API-Key or as a bearer token, but for health and the page",
+        "one is required, in X-API-Key or as a bearer token, but for health, page and documents",
     ),
     Setting(
         "SENTRY_DSN",

@@ -155,7 +155,11 @@ def test_no_cycles() -> None:
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_stand_on_top(module: str) -> None:
     """No import hides in a function."""
-    functions = [n for n in ast.walk(tree_of(module)) if isinstance(n, ast.FunctionDef)]
+    functions = [
+        n
+        for n in ast.walk(tree_of(module))
+        if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
 
     assert not any(imported(function) for function in functions)
 

@@ -120,6 +120,16 @@ def test_scores() -> None:
         assert figures == [count, none if exact == "-" else exact, wrong], name
 
 
+def test_figures_are_of_this_model(client: TestClient) -> None:
+    """The answer shown and the scores name the file that is in models/."""
+    picture = (REPOSITORY / "tests/data/7.png").read_bytes()
+    model = client.post("/recognize.json", content=picture).json()["model"]
+    scores = (REPOSITORY / "models" / "SCORES.md").read_text()
+
+    assert json.loads(blocks("json")[0])["model"] == model
+    assert f"`{model['name']}.onnx`, SHA-256 `{model['sha256']}...`" in scores
+
+
 def test_security() -> None:
     """Whatever SECURITY.md names as a defense or its test is there."""
     text = (REPOSITORY / "SECURITY.md").read_text()

@@ -59,8 +59,7 @@ def proxy(
     ]
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    # Longer than the proxies keep theirs, as SECURITY.md has it.
-    with serving({"DIGIT_KEEP_ALIVE_SECONDS": "75"}) as service:
+    with serving() as service:
         ours = command(tmp_path_factory.mktemp(request.param), port, service.port)
         with running(ours):
             wait_for(port)

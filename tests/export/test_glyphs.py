@@ -9,7 +9,7 @@ from export.data import Mnist
 from export.fonts import FONTS
 from export.glyphs import HEIGHT, Glyphs, Hand, some_hand, tight
 
-SOURCES = ["mnist", "restroked", "drawn", "displayed", "font", "engraved"]
+SOURCES = ["mnist", "restroked", "drawn", "displayed", "font", "outline", "engraved"]
 HAND = Hand(
     "mnist",
     pen=0.1,
