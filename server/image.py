@@ -3,8 +3,9 @@
 import base64
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -18,7 +19,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from server.errors import ClientError, CorruptImage, TooManyPixels, UnsupportedFormat
-from server.header import Format, count_scans, png_size, sniff, webp_size
+from server.header import Format, jpeg_scans, png_size, sniff, steps_to_open, webp_size
 
 # The plugins are called by name: `Image.open` would try all that it knows, and refuse or warn by
 # its own idea of too many pixels.
@@ -35,8 +36,17 @@ _MODE_BYTES = {"1": 7, "L": 7, "P": 8, "I;16": 7, "LA": 7, "RGB": 11, "RGBA": 7,
 _OPAQUE_MODE_BYTES = {"1": 2, "L": 2, "P": 2, "RGB": 5}
 # Two canvases of the animation decoder, the frame handed over as bytes, and Pillow's own.
 _WEBP_BYTES = 16
-# libjpeg keeps every coefficient of a progressive picture, as 16 bits, until the last scan.
+# libjpeg keeps every coefficient, as 16 bits, until the last scan, where a scan has not all of it.
 _COEFFICIENT_BYTES = 2
+
+# Parts without pixels, through which Pillow steps in Python: a camera's JPEG has a dozen, and 255
+# more with the largest color profile; PNGs have one for each 8 kB. What a step of a JPEG or of a
+# GIF copies grows with their number.
+_MOST_STEPS = {Format.JPEG: 400, Format.PNG: 10_000, Format.GIF: 4_000}
+
+# Pillow decodes run lengths in Python, a pixel in a sixth of a microsecond.
+_RUN_LENGTHS = "bmp_rle"
+_MOST_IN_RUNS = 2**20
 
 # A scan costs a millisecond a megapixel, so this is a quarter of a second; a 20-megapixel photo
 # in the usual ten scans has 200 million. Small pictures count as 256 x 256, as scans cost by
@@ -97,7 +107,9 @@ def is_quick(data: bytes) -> bool:
     """Return whether a picture is so small that reading it holds up nobody."""
     if len(data) > _QUICK_BYTES or sniff(data) is not Format.PNG:
         return False
-    return max(png_size(data)) <= SMALL
+    # Where a first part is another, or there is a second header, Pillow goes by that.
+    is_plain = data[12:16] == b"IHDR" and data.count(b"IHDR") == 1
+    return is_plain and max(png_size(data)) <= SMALL
 
 
 def decode(data: bytes, limits: Limits) -> Picture:
@@ -129,16 +141,19 @@ def decode(data: bytes, limits: Limits) -> Picture:
 
 
 def _decode(data: bytes, image_format: Format, limits: Limits) -> Picture:
+    _check_steps(data, image_format)
     if image_format is Format.WEBP:
         _check_budget(webp_size(data), _WEBP_BYTES, limits)
     image = _OPENERS[image_format](io.BytesIO(data))
     full_size = image.size
     if isinstance(image, JpegImageFile):
-        _check_scans(full_size, count_scans(data))
-        _check_budget(full_size, _coefficient_bytes(image), limits)
+        scans = _check_scans(full_size, jpeg_scans(data))
+        _check_budget(full_size, _coefficient_bytes(image, scans), limits)
         # Only the brightness is decoded, and at an eighth, a quarter or half where that is enough.
         image.draft("L", _reduced(full_size, limits.working_size))
     _check_budget(image.size, _bytes_per_pixel(image), limits)
+    if any(tile.codec_name == _RUN_LENGTHS for tile in image.tile):
+        _check_runs(full_size, len(data))
     image.load()
     # Wherever a format keeps its orientation, Pillow has it from `info`.
     orientation = image.getexif().get(_EXIF_ORIENTATION) if image.info else None
@@ -194,18 +209,39 @@ def _check_budget(size: tuple[int, int], bytes_per_pixel: float, limits: Limits)
         )
 
 
-def _check_scans(size: tuple[int, int], scans: int) -> None:
+def _check_steps(data: bytes, image_format: Format) -> None:
+    most, steps = _MOST_STEPS.get(image_format, 0), 0
+    for taken in steps_to_open(data, image_format):
+        steps += taken
+        if steps > most:
+            raise TooManyPixels(
+                f"The {image_format} picture has more than {most} parts beside its pixels."
+            )
+
+
+def _check_scans(size: tuple[int, int], scans: Iterator[int]) -> list[int]:
+    """Return how many components each scan has."""
     most = _MAX_SCANNED_PIXELS // max(size[0] * size[1], _MIN_SCAN_PIXELS)
-    if scans > most:
+    counts = list(islice(scans, most + 1))
+    if len(counts) > most:
         raise TooManyPixels(
-            f"The JPEG picture has {scans} scans; in one of {size[0]} x {size[1]} pixels "
-            f"at most {most} are read."
+            f"The JPEG picture has more than {most} scans; no more are read in one of {size[0]} x "
+            f"{size[1]} pixels."
+        )
+    return counts
+
+
+def _check_runs(size: tuple[int, int], length: int) -> None:
+    # Two bytes are a run, of which some have no pixel.
+    if max(size[0] * size[1], length // 2) > _MOST_IN_RUNS:
+        raise TooManyPixels(
+            f"The BMP picture is too large for one in run lengths; {_MOST_IN_RUNS} pixels are read."
         )
 
 
-def _coefficient_bytes(image: JpegImageFile) -> float:
+def _coefficient_bytes(image: JpegImageFile, scans: Sequence[int]) -> float:
     """Return the bytes per pixel of a JPEG's coefficients that libjpeg has to keep."""
-    if "progressive" not in image.info:
+    if "progressive" not in image.info and min(scans, default=0) == len(image.layer):
         return 0
     across = [component[1] for component in image.layer]
     down = [component[2] for component in image.layer]

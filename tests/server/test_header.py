@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image
 
-from server.header import Format, count_scans, png_size, sniff, webp_size
+from server.header import Format, jpeg_scans, png_size, sniff, steps_to_open, webp_size
 from tests.drawings import encode, seven
 
 
@@ -44,29 +44,44 @@ def test_webp_cut_short() -> None:
 
 def test_one_scan() -> None:
     """A baseline JPEG has one scan."""
-    assert count_scans(seven("JPEG")) == 1
+    assert list(jpeg_scans(seven("JPEG"))) == [1]
 
 
 def test_scans_of_progressive() -> None:
     """A progressive JPEG of libjpeg has six scans in gray and ten in color."""
     color = Image.effect_noise((64, 64), 50).convert("RGB")
 
-    assert count_scans(seven("JPEG", progressive=True)) == 6
-    assert count_scans(encode(color, "JPEG", progressive=True)) == 10
+    assert len(list(jpeg_scans(seven("JPEG", progressive=True)))) == 6
+    assert len(list(jpeg_scans(encode(color, "JPEG", progressive=True)))) == 10
+
+
+def test_components_of_a_scan() -> None:
+    """A baseline JPEG in color has all three in its one scan."""
+    assert list(jpeg_scans(encode(Image.new("RGB", (64, 64)), "JPEG"))) == [3]
+
+
+def test_steps_of_usual_files() -> None:
+    """A file has a few parts beside its pixels."""
+    steps = {each: sum(steps_to_open(seven(each), each)) for each in Format}
+
+    assert 5 <= steps[Format.JPEG] <= 12
+    assert steps[Format.PNG] == 3
+    assert steps[Format.GIF] <= 4
+    assert steps[Format.WEBP] == steps[Format.BMP] == 0
 
 
 def test_scans_in_a_thumbnail() -> None:
     """The scan of a thumbnail inside the EXIF data is none of the picture's."""
     exif = b"Exif\0\0" + seven("JPEG")
 
-    assert count_scans(seven("JPEG", exif=exif)) == 1
+    assert list(jpeg_scans(seven("JPEG", exif=exif))) == [1]
 
 
 def test_scans_after_the_end() -> None:
     """What is appended to a picture, such as a phone's video, is not looked at."""
-    assert count_scans(seven("JPEG") + b"\xff\xda" * 100) == 1
+    assert list(jpeg_scans(seven("JPEG") + b"\xff\xda" * 100)) == [1]
 
 
 def test_scans_without_an_end() -> None:
     """Counting ends with the file where the picture has no end."""
-    assert count_scans(seven("JPEG")[:-2]) == 1
+    assert list(jpeg_scans(seven("JPEG")[:-2])) == [1]

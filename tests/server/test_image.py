@@ -255,6 +255,71 @@ def test_thousands_of_scans() -> None:
         decode(data[:-2] + scan * 5000 + data[-2:], LIMITS)
 
 
+def test_a_jpeg_whose_scans_have_a_component_each() -> None:
+    """What libjpeg keeps of it is reckoned as of a progressive one."""
+    data = encode(Image.new("RGB", (4000, 3000)), "JPEG")
+    of_all, of_one = bytes.fromhex("ffda000c03"), bytes.fromhex("ffda00080101003f00")
+    assert of_all in data
+
+    with pytest.raises(TooManyPixels, match="4000 x 3000"):
+        decode(data.replace(of_all, of_one + of_all), LIMITS)
+
+
+SEVENS = {each: seven(each) for each in FORMATS}
+EXIF_SEGMENT = b"\xff\xe1\x00\x0aExif\0\0\0\0"
+GIF_COMMENT = b"!\xfe" + b"\x01x" * 5000 + b"\0"
+FLOODS = {
+    "empty segments": SEVENS["JPEG"].replace(b"\xff\xdb", b"\xff\xe5\0\x02" * 1000 + b"\xff\xdb"),
+    "EXIF in pieces": SEVENS["JPEG"].replace(b"\xff\xdb", EXIF_SEGMENT * 1000 + b"\xff\xdb"),
+    "bytes between segments": SEVENS["JPEG"].replace(b"\xff\xdb", bytes(1000) + b"\xff\xdb"),
+    "chunks": SEVENS["PNG"].replace(
+        b"\0\0\0\0IEND", png_chunk(b"teSt", b"") * 20_000 + b"\0\0\0\0IEND"
+    ),
+    "a comment in pieces": SEVENS["GIF"].replace(b",\0\0\0\0", GIF_COMMENT + b",\0\0\0\0"),
+    "bytes between blocks": SEVENS["GIF"].replace(b",\0\0\0\0", bytes(5000) + b",\0\0\0\0"),
+}
+
+
+@pytest.mark.parametrize("data", FLOODS.values(), ids=list(FLOODS))
+def test_floods(data: bytes) -> None:
+    """Parts without pixels, that Pillow would step through in Python, are counted first."""
+    with pytest.raises(TooManyPixels, match="parts beside its pixels"):
+        decode(data, LIMITS)
+
+
+def test_segments_between_scans() -> None:
+    """A JPEG with hundreds of segments between two scans was made to keep others waiting."""
+    data = encode(RAMP, "JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+
+    with pytest.raises(CorruptImage):
+        decode(data[:last] + b"\xff\xfe\0\x02" * 1000 + data[last:], LIMITS)
+
+
+def run_lengths(size: tuple[int, int], rows: bytes) -> bytes:
+    """Return a BMP in run lengths, which Pillow does not write."""
+    palette = bytes(range(256)) * 4
+    info = struct.pack("<IiiHHIIiiII", 40, *size, 1, 8, 1, len(rows), 0, 0, 256, 0)
+    start = 14 + len(info) + len(palette)
+    return b"BM" + struct.pack("<III", start + len(rows), 0, start) + info + palette + rows
+
+
+def test_run_lengths() -> None:
+    """A BMP in run lengths is read, ..."""
+    rows = bytes([40, 200, 0, 0]) * 30 + b"\0\x01"
+
+    assert pixels_of(run_lengths((40, 30), rows)).shape == (30, 40)
+
+
+@pytest.mark.parametrize(
+    ("size", "rows"), [((5700, 1000), b"\0\0" * 1000), ((40, 30), b"\0\0" * 2**21)]
+)
+def test_many_run_lengths(size: tuple[int, int], rows: bytes) -> None:
+    """... but Python would take seconds for a large one, or for one full of empty runs."""
+    with pytest.raises(TooManyPixels, match="run lengths"):
+        decode(run_lengths(size, rows), Limits(64 * 2**20, 512))
+
+
 @given(st.binary(max_size=200))
 @example(b"")
 def test_any_bytes(tail: bytes) -> None:
@@ -285,6 +350,11 @@ def decode_or_refuse(data: bytes) -> None:
     assert max(picture.pixels.shape) <= LIMITS.working_size
 
 
+# Pillow goes by the second.
+TWO_HEADERS = encode(Image.new("L", (28, 28)), "PNG")
+TWO_HEADERS = TWO_HEADERS[:33] + encode(Image.new("1", (3000, 3000)), "PNG")[8:]
+
+
 @pytest.mark.parametrize(
     ("picture", "quick"),
     [
@@ -293,9 +363,10 @@ def decode_or_refuse(data: bytes) -> None:
         (encode(Image.new("L", (28, 28)), "PNG") + bytes(4096), False),
         (encode(Image.new("L", (33, 32)), "PNG"), False),
         (encode(Image.new("L", (28, 28)), "GIF"), False),
+        (TWO_HEADERS, False),
         (b"", False),
     ],
-    ids=["MNIST's", "narrow", "padded", "larger", "GIF", "nothing"],
+    ids=["MNIST's", "narrow", "padded", "larger", "GIF", "two headers", "nothing"],
 )
 def test_is_quick(picture: bytes, quick: bool) -> None:
     """Few pixels in few bytes of the simplest format; what is searched, as a narrow one, is not."""
