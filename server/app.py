@@ -1,9 +1,8 @@
 """The application: routes, what they share, and what stands before and around them."""
 
-import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -15,6 +14,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from server.admission import Admission
+from server.connection import while_connected
 from server.errors import ClientError, NotReady, Problem, all_problems
 from server.image import is_quick
 from server.inference import MODELS
@@ -35,8 +35,6 @@ from server.worker import Worker
 
 # What is answered beside problems: a page that a browser has already, a path with a slash too many.
 _OTHER_STATUSES = (200, 304, 307)
-
-Result = TypeVar("Result")
 
 
 def create_app(
@@ -139,11 +137,11 @@ async def recognize(request: Request[State]) -> Response:
     explain = request.query_params.get("explain") == "1"
     async with _admitted(request) as upload:
         if upload.is_batch:
-            answers = await _while_connected(request, _read_all(upload, explain, state))
+            answers = await while_connected(request, _read_all(upload, explain, state))
             return JSONResponse({"answers": answers})
         reading = _read(upload.pictures[0], explain, state)
         if not _is_tiny(upload):  # else it takes less time than to look after its client
-            reading = _while_connected(request, reading)
+            reading = while_connected(request, reading)
         return JSONResponse(await reading)
 
 
@@ -159,29 +157,6 @@ async def _admitted(request: Request[State]) -> AsyncIterator[Upload]:
             yield upload
 
 
-async def _while_connected(request: Request[State], work: Coroutine[Any, Any, Result]) -> Result:
-    """Return what some work returns, which ends with the connection that asked for it.
-
-    Args:
-        request: its body has been read.
-        work: what is done for it.
-
-    Raises:
-        ClientDisconnect: the client has hung up.
-    """
-    # After a body, all that a connection has to say is that it is gone.
-    tasks = asyncio.ensure_future(work), asyncio.ensure_future(request.receive())
-    working, _gone = tasks
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientDisconnect
-        return working.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-
-
 def _is_tiny(upload: Upload) -> bool:
     """Return whether an upload is one picture that is read in no time."""
     picture = upload.pictures[0]
@@ -191,7 +166,7 @@ def _is_tiny(upload: Upload) -> bool:
 async def _answers_for_page(request: Request[State]) -> list[dict[str, Any]]:
     """Return what the page shows where no script runs: all that the network saw."""
     async with _admitted(request) as upload:
-        return await _while_connected(request, _read_all(upload, True, request.state))
+        return await while_connected(request, _read_all(upload, True, request.state))
 
 
 async def _read_all(upload: Upload, explain: bool, state: State) -> list[dict[str, Any]]:

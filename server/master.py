@@ -5,6 +5,7 @@ answers nothing itself: it waits for signals, which stay blocked until it asks f
 none interrupts it and none is lost.
 """
 
+import ctypes
 import gc
 import logging
 import os
@@ -23,6 +24,10 @@ Work = Callable[[Callable[[], None]], int]
 its exit status."""
 
 _SIGNALS = frozenset({signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+
+# prctl(2); other systems than Linux have no such function.
+_WHEN_PARENT_ENDS = 1
+_process_control = getattr(ctypes.CDLL(None), "prctl", lambda _option, _value: -1)
 
 # A worker needs a quarter of a second; one that takes this long will not be ready at all.
 _READY_SECONDS = 10.0
@@ -68,19 +73,31 @@ class Master:
             return 1
         on_ready()
         self._fill()
-        while (number := signal.sigwait(_SIGNALS)) not in {signal.SIGTERM, signal.SIGINT}:
+        while (number := self._await_signal()) not in {signal.SIGTERM, signal.SIGINT}:
             if number == signal.SIGHUP:
                 self._renew()
             self._fill()
         self._stop(0.0 if number == signal.SIGINT else self.drain_seconds)
         return 0
 
+    def _await_signal(self) -> int:
+        """Return the next signal, or SIGCHLD when it is time to replace a process once more."""
+        if len(self._working) == self.count:
+            return signal.sigwait(_SIGNALS)
+        arrived = signal.sigtimedwait(_SIGNALS, _PAUSE_SECONDS)
+        return arrived.si_signo if arrived else signal.SIGCHLD
+
     def _start(self) -> bool:
         """Start a process; return whether it became ready."""
         reading, writing = os.pipe()
-        pid = os.fork() or self._become_worker(writing)
-        os.close(writing)
         with os.fdopen(reading, "rb") as pipe:
+            try:
+                pid = os.fork() or self._become_worker(writing)
+            except OSError as error:
+                log.error("No process can be started: %s", error.strerror)
+                return False
+            finally:
+                os.close(writing)
             # It becomes readable when the worker writes to it, or ends and thereby closes it.
             is_ready = bool(select.select([pipe], [], [], _READY_SECONDS)[0] and pipe.read(1))
         if is_ready:
@@ -92,6 +109,8 @@ class Master:
 
     def _become_worker(self, writing: int) -> NoReturn:
         """Work, and end without a way back into the master's code."""
+        # Whoever is killed may be the master: nobody would renew or replace what it leaves.
+        _process_control(_WHEN_PARENT_ENDS, signal.SIGTERM)
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # meant for the master
@@ -116,7 +135,7 @@ class Master:
         while len(self._working) < self.count:
             if not self._start():
                 time.sleep(_PAUSE_SECONDS)
-                return  # its end is a signal, after which this is tried again
+                return  # to be tried again after the next signal, or none
 
     def _renew(self) -> None:
         """Start a new process for each old one, and end that when the new one is ready."""

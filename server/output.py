@@ -101,9 +101,13 @@ class JsonLines:
     def finished(self) -> Iterator[tuple[str, bool]]:
         """Yield of each row that is there from before its file, and whether that could be read."""
         self._stream.seek(0)
-        for line in self._stream:
-            row = json.loads(line)
-            yield row["file"], "problem" not in row
+        for number, line in enumerate(self._stream, 1):
+            try:
+                row = json.loads(line)
+                yield row["file"], "problem" not in row
+            except (ValueError, LookupError, TypeError) as error:
+                name = self._stream.name
+                raise CannotWrite(f"{name}: line {number} is no row of an output") from error
 
     def write(self, row: Row) -> None:
         """Write a row, for whoever reads the other end of a pipe at once."""

@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from server.docs import render_description
 from server.errors import NotFound, Problem
+from server.problems import note
 
 PAGE = Path(__file__).parent / "page"
 
@@ -112,12 +113,14 @@ def page_routes(read_request: ReadRequest, description: Mapping[str, Any]) -> li
         return home_asset.response(request.headers, _ASK_AGAIN)
 
     async def show_answers(request: Request[Any]) -> Response:
+        values = {"assets": f"page/{version}"}
         try:
-            answers, status = await read_request(request), 200
+            answers = await read_request(request)
         except Problem as problem:
-            answers, status = [problem.as_document()], problem.status
-        values = {"assets": f"page/{version}", **_render(answers)}
-        return HTMLResponse(_fill(answer_page, values), status)
+            note(request, problem)
+            values |= _render([problem.as_document()])
+            return HTMLResponse(_fill(answer_page, values), problem.status, problem.headers)
+        return HTMLResponse(_fill(answer_page, values | _render(answers)))
 
     async def show_asset(request: Request[Any]) -> Response:
         asset = assets.get(request.path_params["name"])
@@ -150,12 +153,17 @@ def _fill(template: bytes, values: Mapping[str, str]) -> str:
 
 def _render(answers: list[dict[str, Any]]) -> dict[str, str]:
     """Return the title and the answers of the answer page, as HTML."""
-    numbers = ", ".join(answer.get("number") or "no digit" for answer in answers)
+    numbers = ", ".join(_told(answer) for answer in answers)
     cards = [
         _render_card(f"Picture {k}" if len(answers) > 1 else "Your picture", answer)
         for k, answer in enumerate(answers, 1)
     ]
     return {"title": escape(f"Read: {numbers}"), "answers": "\n".join(cards)}
+
+
+def _told(answer: Mapping[str, Any]) -> str:
+    """Return what is said of an answer, or of a problem, in a word or two."""
+    return "nothing" if "detail" in answer else answer["number"] or "no digit"
 
 
 def _render_card(name: str, answer: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ is refused would make them all, each with a stack of its own.
 """
 
 from collections.abc import Mapping
+from typing import Final
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -12,18 +13,26 @@ from starlette.responses import JSONResponse, Response
 
 from server.errors import InternalError, MethodNotAllowed, NotFound, Problem
 
+NO_RESPONSE: Final = 499
+"""Stands in the log for a client that was gone before its answer; nginx has it so."""
+
 
 def problem_response(
     request: Request, problem: Problem, headers: Mapping[str, str] | None = None
 ) -> Response:
     """Return the response to a request that met a problem, and note it in the request's record."""
-    request.state["record"].refusals.append(problem.code)
+    note(request, problem)
     headers = problem.headers if headers is None else headers
     path = request.scope["path"]
     if path == "/v2" or path.startswith("/v2/"):
         return JSONResponse({"error": problem.detail}, problem.status, headers)
     document = problem.as_document()
     return JSONResponse(document, problem.status, headers, media_type="application/problem+json")
+
+
+def note(request: Request, problem: Problem) -> None:
+    """Note in a request's record that it met a problem."""
+    request.state["record"].refusals.append(problem.code)
 
 
 async def answer_problem(request: Request, error: Exception) -> Response:
@@ -44,7 +53,7 @@ async def answer_http_exception(request: Request, error: Exception) -> Response:
 
 async def answer_nobody(_: Request, error: Exception) -> Response:
     """End the request of a client that has hung up; what is returned reaches nobody."""
-    return Response(status_code=400)
+    return Response(status_code=NO_RESPONSE)
 
 
 async def answer_fault(request: Request, error: Exception) -> Response:

@@ -10,6 +10,7 @@ from asyncio import TimerHandle, Transport
 from collections.abc import Callable
 from typing import Any
 
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from server.errors import HeaderTooLarge, MalformedRequest, Problem, TooSlow
@@ -44,6 +45,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._problem: Problem | None = None
         self._is_refused = False
         self._is_in_body = False
+        self._is_asking = False
+        self._begin_to_parse()
         # Of the request line and the headers; and since anything was made of what arrives.
         self._head_bytes = self._unused_bytes = 0
 
@@ -93,6 +96,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Hand the request to the application; its body has to be there in time, too."""
+        if self.parser.should_upgrade():
+            self._is_asking = True
+            return
         super().on_headers_complete()
         # All of a transport that uvicorn uses there.
         answer: Any = _Answer(self)
@@ -110,10 +116,34 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """End a request's body: however long the answer takes, the client has done its part."""
+        if self._is_asking:
+            return
         super().on_message_complete()
         self._is_in_body = False
         self._unused_bytes = 0
         self._wait_no_more()
+
+    def stay(self, rest: bytes) -> None:
+        """Take a request that asks for another protocol for one that does not (RFC 9110, 7.8).
+
+        `curl --http2` and Java's client ask so of every server. The parser stops at such a head,
+        and would leave what follows, the body, to the other protocol.
+
+        Args:
+            rest: what came after the head.
+        """
+        if self.parser.get_method() == b"CONNECT":
+            self._problem = MalformedRequest("CONNECT is for proxies; this is none.")
+            raise HttpParserError
+        line = b"%s %s HTTP/%s\r\n" % (
+            self.parser.get_method(),
+            self.url,
+            self.parser.get_http_version().encode(),
+        )
+        headers = [b"%s: %s\r\n" % each for each in self.headers if each[0] != b"upgrade"]
+        self._is_asking = False
+        self._begin_to_parse()
+        self.parser.feed_data(b"".join([line, *headers, b"\r\n", rest]))
 
     def drain(self) -> None:
         """Let the answer to a request that is under way invite no next one."""
@@ -154,6 +184,11 @@ class BoundedProtocol(HttpToolsProtocol):
             self._problem
             or MalformedRequest("The request does not keep to the syntax of HTTP/1.1.")
         )
+
+    def _begin_to_parse(self) -> None:
+        self.parser = _Parser(self)
+        # As uvicorn has it: of pipelined requests the first may end the connection.
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
 
     def _count_head(self, count: int) -> None:
         self._head_bytes += count
@@ -233,6 +268,21 @@ class BoundedProtocol(HttpToolsProtocol):
         """Close the connection, by force if the client does not take what was sent to it."""
         self.transport.close()
         self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
+
+
+class _Parser(HttpRequestParser):
+    """A parser that tells its protocol where a request asks for another one."""
+
+    def __init__(self, protocol: BoundedProtocol) -> None:
+        super().__init__(protocol)
+        self._protocol = protocol
+
+    def feed_data(self, data: Any) -> None:
+        """Parse what arrives."""
+        try:
+            super().feed_data(data)
+        except HttpParserUpgrade as asked:
+            self._protocol.stay(data[asked.args[0] :])
 
 
 class _Answer:

@@ -3,8 +3,10 @@
 import argparse
 import functools
 import math
+import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -12,7 +14,7 @@ from typing import Any, ClassVar, Protocol
 from server.errors import BodyTooLarge, ClientError, InternalError
 from server.files import expand, name_of
 from server.machine import read_machine
-from server.output import FORMATS, Row, open_output
+from server.output import FORMATS, CannotWrite, Row, open_output
 from server.processes import map_in_processes
 from server.progress import Progress
 from server.recognize import Recognizer, load_recognizer
@@ -81,22 +83,41 @@ def read(arguments: argparse.Namespace, settings: Settings) -> int:
 
     Raises:
         UnusableModel: the networks cannot be loaded.
-        CannotWrite: there is nowhere to write to.
+        CannotWrite: there is nowhere to write to, or no room.
     """
     _recognizer(settings)
+    failures = 0
     output = open_output(arguments.output, arguments.format, arguments.resume)
-    finished = dict(output.finished()) if arguments.output else {}
-    paths = expand(arguments.paths)
-    left = [path for path in paths if name_of(path) not in finished]
-    rows = _rows(left, settings, arguments.processes or _processes_for(len(left)))
-    with _progress(len(paths), len(left)) as progress, closing(output):
-        failures = list(finished.values()).count(False)
-        for done, row in enumerate(rows, len(paths) - len(left) + 1):
-            output.write(row)
-            failures += "problem" in row
-            if progress:
-                progress.update(done, f"{failures:,} unreadable" if failures else "")
+    with _can_write(arguments.output), closing(output):
+        finished = dict(output.finished()) if arguments.output else {}
+        failures += list(finished.values()).count(False)
+        paths = expand(arguments.paths)
+        left = [path for path in paths if name_of(path) not in finished]
+        rows = _rows(left, settings, arguments.processes or _processes_for(len(left)))
+        with _progress(len(paths), len(left)) as progress:
+            for done, row in enumerate(rows, len(paths) - len(left) + 1):
+                output.write(row)
+                failures += "problem" in row
+                if progress:
+                    progress.update(done, f"{failures:,} unreadable" if failures else "")
     return 1 if failures else 0
+
+
+@contextmanager
+def _can_write(path: Path | None) -> Iterator[None]:
+    """Have what goes wrong with an output, a file or standard output, end in a line for the user.
+
+    Of pictures' files nothing gets here: what is wrong with those is in their rows.
+    """
+    try:
+        yield
+    except OSError as error:
+        if not path:
+            # Python would try once more at its end; see its manual, signal, "Note on SIGPIPE".
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # `| head` has had enough, and that is all right.
+        if not isinstance(error, BrokenPipeError):
+            raise CannotWrite(f"{path or 'standard output'}: {error.strerror}") from error
 
 
 def _progress(total: int, left: int) -> AbstractContextManager[Progress | None]:

@@ -15,6 +15,7 @@ from typing import Any, Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.metrics import CHANCES, COUNTER, GAUGE, SECONDS, Metrics, Series
+from server.problems import NO_RESPONSE
 
 log = logging.getLogger("server.requests")
 
@@ -26,9 +27,6 @@ NO_ROUTE: Final = "none"
 
 OTHER: Final = "other"
 """In place of a status that was not foreseen."""
-
-_NO_RESPONSE: Final = 499
-"""Stands in the log for a client that was gone before its answer; nginx has it so."""
 
 _SANE_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _TRACE: Final = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -69,7 +67,7 @@ def series_of(
 ) -> list[Series]:
     """Return what is counted, of a service with these routes, statuses, problems and models."""
     paths = [*routes, NO_ROUTE]
-    answers = [(path, str(status)) for path in paths for status in (*statuses, _NO_RESPONSE)]
+    answers = [(path, str(status)) for path in paths for status in (*statuses, NO_RESPONSE)]
     answers += [(path, OTHER) for path in paths]
     return [
         Series("digit_requests", "Requests answered.", COUNTER, ("route", "status"), answers),
@@ -130,7 +128,7 @@ class Telemetry:
         name = headers.get(b"x-request-id", b"")
         if not _SANE_ID.fullmatch(name):
             name = os.urandom(8).hex().encode()
-        status, sent = _NO_RESPONSE, 0
+        status, sent = NO_RESPONSE, 0
 
         async def send_and_count(message: Message) -> None:
             nonlocal status, sent

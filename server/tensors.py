@@ -236,7 +236,10 @@ def _from_json(name: str, datatype: str, count: int, data: object) -> NDArray[An
         elements = _flattened(data)
         if len(elements) != count or not all(isinstance(one, str) for one in elements):
             raise MalformedTensors(f"data of input {name!r} has to be {count} strings")
-        return [one.encode() for one in elements]
+        try:
+            return [one.encode() for one in elements]
+        except UnicodeEncodeError as error:  # half of a surrogate pair
+            raise MalformedTensors(f"data of input {name!r} has to be text") from error
     try:
         # Nested or flat: both are allowed. Through float64, so that -1 or 0.5 is told from an
         # unsigned or whole number, which a cast would quietly make of it.

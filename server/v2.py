@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from server.connection import while_connected
 from server.errors import (
     BodyTooLarge,
     MalformedTensors,
@@ -36,7 +37,13 @@ JSON_LENGTH: Final = "inference-header-content-length"
 
 _QUICK_BYTES: Final = 16 * 2**10
 
+# Of a question for the list of models, which has one member.
+_INDEX_BYTES: Final = 2**12
+
+_CODINGS: Final = ("gzip", "deflate")
 _AS_GZIP_OR_ZLIB: Final = zlib.MAX_WBITS | 32
+
+_MOST_LENGTH_DIGITS: Final = 18
 
 Result = TypeVar("Result")
 Endpoint = Callable[[Request[State], str], Awaitable[Response]]
@@ -161,7 +168,9 @@ async def _stats(request: Request[State], name: str) -> Response:
 
 async def _index(request: Request[State]) -> Response:
     """List the models."""
-    async with _body(request) as body:
+    async with _body(request) as (body, _):
+        if len(body) > _INDEX_BYTES:
+            raise BodyTooLarge(f"The body is too large; at most {_INDEX_BYTES} bytes are taken.")
         try:
             asked = json.loads(body or b"{}")
         except (ValueError, RecursionError) as error:
@@ -176,11 +185,11 @@ async def _index(request: Request[State]) -> Response:
 
 
 @asynccontextmanager
-async def _body(request: Request[State]) -> AsyncIterator[bytes]:
-    """Hold a request's body until it is answered."""
+async def _body(request: Request[State]) -> AsyncIterator[tuple[bytes, Callable[[int], None]]]:
+    """Hold a request's body until it is answered, and give what holds more for it."""
     state = request.state
     with state["admission"].body() as hold:
-        yield await read_body(request, state["settings"], hold)
+        yield await read_body(request, state["settings"], hold), hold
 
 
 async def _infer(request: Request[State], name: str) -> Response:
@@ -190,17 +199,13 @@ async def _infer(request: Request[State], name: str) -> Response:
     loop = asyncio.get_running_loop()
     begin, outcome, count = loop.time(), "fail", 0
     try:
-        async with _body(request) as body:
+        async with _body(request) as (body, hold):
             lap("read")
             with state["admission"].place():
-                run = _run_here if _is_quick(request, body) else state["worker"].run
-                asked = await run(_parse, request.headers, body, state["settings"].max_body_bytes)
-                lap("decode")
-                outputs, count = await infer(name, asked, state)
-                lap("classify")
-                wanted = chosen(name, asked, outputs)
-                content, json_length = await run(format_response, name, asked, wanted)
-                lap("encode")
+                answer = _answer(request, name, body, hold)
+                if len(body) > _QUICK_BYTES or _coding(request) in _CODINGS:
+                    answer = while_connected(request, answer)
+                content, json_length, count = await answer
         outcome = "success"
     finally:
         metrics = state["metrics"]
@@ -212,27 +217,43 @@ async def _infer(request: Request[State], name: str) -> Response:
     return Response(content, headers=headers, media_type="application/octet-stream")
 
 
-def _is_quick(request: Request[State], body: bytes) -> bool:
-    """Say whether a body is parsed sooner than another thread would take it up."""
-    return len(body) <= _QUICK_BYTES and "content-encoding" not in request.headers
+async def _answer(
+    request: Request[State], name: str, body: bytes, hold: Callable[[int], None]
+) -> tuple[bytes, int | None, int]:
+    """Return the body of the answer, how much of it is JSON, and how many pictures there were."""
+    state = request.state
+    lap = state["record"].stopwatch()
+    run = _run_here if len(body) <= _QUICK_BYTES else state["worker"].run
+    coding = _coding(request)
+    if coding in _CODINGS:
+        run = state["worker"].run
+        body = await run(_inflated, body, state["settings"].max_body_bytes)
+        hold(len(body))
+    elif coding != "identity":
+        raise UnsupportedCoding("Bodies are taken with gzip, deflate or no content-encoding.")
+    asked = await run(_parse, body, request.headers.get(JSON_LENGTH))
+    lap("decode")
+    outputs, count = await infer(name, asked, state)
+    lap("classify")
+    content, json_length = await run(format_response, name, asked, chosen(name, asked, outputs))
+    lap("encode")
+    return content, json_length, count
+
+
+def _coding(request: Request[State]) -> str:
+    return request.headers.get("content-encoding", "identity").lower()
 
 
 async def _run_here(function: Callable[..., Result], *arguments: Any) -> Result:
     return function(*arguments)
 
 
-def _parse(headers: Any, body: bytes, limit: int) -> InferRequest:
-    """Return what a request asks for: its encoding undone, its JSON and binary data parsed."""
-    coding = headers.get("content-encoding", "identity").lower()
-    if coding in {"gzip", "deflate"}:
-        body = _inflated(body, limit)
-    elif coding != "identity":
-        raise UnsupportedCoding("Bodies are taken with gzip, deflate or no content-encoding.")
-    length = headers.get(JSON_LENGTH)
+def _parse(body: bytes, length: str | None) -> InferRequest:
+    """Return what a request asks for: its JSON, of a length that it may tell, and binary data."""
     if length is None:
         return parse_request(body, None)
     # No int() of what may have a million digits.
-    if not length.isdecimal() or len(length) > len(str(limit)):
+    if not length.isdecimal() or len(length) > _MOST_LENGTH_DIGITS:
         raise MalformedTensors(f"{JSON_LENGTH} has to be a count of bytes")
     if int(length) == 0:
         return InferRequest([raw_tensor(body)], is_binary=True)

@@ -149,12 +149,13 @@ def test_stop(service: Service) -> None:
     assert not any(is_alive(pid) for pid in children)
 
 
-def run(work: str) -> subprocess.Popen[str]:
+def run(work: str, before: str = "") -> subprocess.Popen[str]:
     """Start a master whose processes do something else than serve."""
     code = f"""
-import signal, sys, time
+import os, signal, sys, time
 start = time.monotonic()
 from server.master import Master
+{before}
 def work(say_ready):
     {work}
 sys.exit(Master(2, work, drain_seconds=30).run(lambda: print("ready", flush=True)))
@@ -218,4 +219,36 @@ def test_a_second_interrupt_ends_the_stubborn(first: signal.Signals) -> None:
         time.sleep(0.3)
         assert master.poll() is None
         master.send_signal(signal.SIGINT)
+        assert master.wait(PATIENCE_SECONDS) == 0
+
+
+def test_processes_do_not_outlive_their_master(service: Service) -> None:
+    """However sudden its end is: nobody would replace or renew them, and they hold the port."""
+    left = workers(service)
+    service.process.kill()
+    wait_until(lambda: not any(map(is_alive, left)))
+
+
+def test_a_machine_that_starts_no_process_is_asked_again() -> None:
+    """The others work on meanwhile, though no signal says when there is room again."""
+    master = run(
+        "say_ready(); time.sleep(60)",
+        """
+fork = os.fork
+def fail_for_a_while():
+    if start + 2 < time.monotonic() < start + 4:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+    return fork()
+os.fork = fail_for_a_while
+""",
+    )
+    assert master.stdout
+    with master, master.stdout:
+        assert master.stdout.readline() == "ready\n"
+        wait_until(lambda: len(children(master.pid)) == 2)
+        time.sleep(2)
+        os.kill(min(children(master.pid)), signal.SIGKILL)
+        wait_until(lambda: len(children(master.pid)) == 1)
+        wait_until(lambda: len(children(master.pid)) == 2)
+        master.terminate()
         assert master.wait(PATIENCE_SECONDS) == 0

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +41,10 @@ FLAT: list[dict[str, Any]] = [
 
 def write(path: Path, *rows: dict[str, Any], resume: bool = False) -> list[tuple[str, bool]]:
     """Write rows to an output; return what was there before."""
-    sink = open_output(path, None, resume)
-    before = list(sink.finished())
-    for row in rows:
-        sink.write(row)
-    sink.close()
+    with closing(open_output(path, None, resume)) as sink:
+        before = list(sink.finished())
+        for row in rows:
+            sink.write(row)
     return before
 
 
@@ -106,6 +106,17 @@ def test_torn_row(form: str, cut: int, tmp_path: Path) -> None:
 
     assert write(path, PROBLEM, resume=True) == [("a, b.png", True)]
     assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("line", ['{"file": ', '{"file": 1} 2', '{"path": "a"}', "[]"])
+def test_a_broken_row(line: str, tmp_path: Path) -> None:
+    """A row in the middle that is none is told by its number."""
+    path = tmp_path / "x.jsonl"
+    write(path, ANSWER)
+    path.write_text(f"{path.read_text()}{line}\n")
+
+    with pytest.raises(CannotWrite, match=r"x\.jsonl: line 2"):
+        write(path, PROBLEM, resume=True)
 
 
 @pytest.mark.parametrize("cut", [0, 5, 36])

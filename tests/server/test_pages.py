@@ -10,6 +10,7 @@ from starlette.testclient import TestClient
 
 from server.pages import PAGE
 from tests.drawings import seven
+from tests.server.test_metrics import samples
 
 FILES = sorted(
     path.relative_to(PAGE).as_posix()
@@ -163,6 +164,22 @@ def test_form_without_picture(client: TestClient) -> None:
     assert response.status_code == 415
     assert response.headers["content-type"].startswith("text/html")
     assert "This could not be read" in response.text
+    assert "<title>Read: nothing" in response.text
+
+
+def test_a_refused_form_is_counted(client: TestClient) -> None:
+    """As one of the API is, and its headers are the API's."""
+
+    def refused() -> float:
+        name = "digit_refusals_total code=unsupported_coding"
+        return samples(client.get("/metrics").content).get(name, 0)
+
+    before = refused()
+    response = client.post("/", content=b"", headers={"content-encoding": "br"})
+
+    assert response.status_code == 415
+    assert response.headers["accept-encoding"] == "identity"
+    assert refused() == before + 1
 
 
 def test_no_markup_from_outside(client: TestClient) -> None:

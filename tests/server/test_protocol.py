@@ -88,6 +88,7 @@ def test_too_large_a_head(service: Service, head: bytes) -> None:
         b"GET /healthz HTTP/1.1\nHost: x\n\n",
         b"GET /healthz HTTP/1.1\r\nHost : x\r\n\r\n",
         b"\x16\x03\x01 this is no HTTP\r\n\r\n",
+        b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n",
     ],
     ids=[
         "two lengths",
@@ -98,6 +99,7 @@ def test_too_large_a_head(service: Service, head: bytes) -> None:
         "bare line feeds",
         "a space before the colon",
         "TLS",
+        "a tunnel",
     ],
 )
 def test_smuggling(service: Service, request_bytes: bytes) -> None:
@@ -182,6 +184,37 @@ def test_garbage_after_a_request(service: Service) -> None:
 
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert answer.count(b"HTTP/1.1 ") == 1
+
+
+@pytest.mark.parametrize("protocol", ["h2c", "websocket"])
+@pytest.mark.parametrize("pause", [0.0, 0.1])
+def test_a_request_that_asks_for_another_protocol(
+    service: Service, protocol: str, pause: float
+) -> None:
+    """Its body is a body and no next request: it is read as if nothing had been asked."""
+    asking = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: %s\r\n" % protocol.encode()
+    length = b"Content-Length: %d\r\n\r\n"
+    hidden = GET + b"\r\n"
+    last = GET + b"Connection: close\r\n\r\n"
+
+    read = exchange(service, POST + asking + length % len(SEVEN), SEVEN, last, pause=pause)
+    refused = exchange(service, POST + asking + length % len(hidden), hidden, last, pause=pause)
+
+    assert b'"number":"7"' in read
+    assert refused.startswith(b"HTTP/1.1 415 ")
+    assert read.count(b"HTTP/1.1 ") == refused.count(b"HTTP/1.1 ") == 2
+
+
+def test_a_request_in_chunks_that_asks_for_another_protocol(service: Service) -> None:
+    """Also where nobody says how long the body is, and asked for again on the same connection."""
+    asking = b"Connection: Upgrade\r\nUpgrade: h2c\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunks = b"%x\r\n%s\r\n0\r\n\r\n" % (len(SEVEN), SEVEN)
+    last = GET + b"Connection: close\r\n\r\n"
+
+    answers = exchange(service, (POST + asking + chunks) * 2 + last)
+
+    assert answers.count(b'"number":"7"') == 2
+    assert answers.count(b"HTTP/1.1 ") == 3
 
 
 def test_pipelined_requests(service: Service) -> None:

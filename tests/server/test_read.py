@@ -151,6 +151,36 @@ def test_nowhere_to_write(data: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr().err.startswith("Parquet cannot go to standard output")
 
 
+def into(place: str, data: Path) -> subprocess.CompletedProcess[str]:
+    """Read all pictures in a folder, standard output connected to a part of a shell's line."""
+    command = f"'{sys.executable}' -m server read '{data}' {place}"
+    return subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command}"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+    )
+
+
+def test_a_reader_that_has_enough(data: Path) -> None:
+    """Who takes only the first row, as `head` does, is no failure to be told of."""
+    ended = into("| head -1", data)
+
+    assert ended.stdout.count("\n") == 1
+    assert ended.stderr == ""
+    assert ended.returncode == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_no_room(data: Path) -> None:
+    """An output that is full is said in a line."""
+    ended = into("> /dev/full", data)
+
+    assert ended.stderr == "standard output: No space left on device\n"
+    assert ended.returncode == 1
+
+
 @pytest.mark.parametrize("number", ["0", "-1", "x"])
 def test_bad_number_of_processes(number: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A number of processes that cannot be is refused."""

@@ -122,6 +122,7 @@ INPUT = {"name": "t", "datatype": "UINT8", "shape": [2], "data": [1, 2]}
         ({"inputs": [{**INPUT, "data": None}]}, "a list"),
         ({"inputs": [{**INPUT, "datatype": "BYTES"}]}, "2 strings"),
         ({"inputs": [{**INPUT, "datatype": "BYTES", "data": ["a", [["b"], "c"]]}]}, "2 strings"),
+        ({"inputs": [{**INPUT, "datatype": "BYTES", "data": ["a", "\ud800"]}]}, "text"),
         ({"inputs": [{**INPUT, "parameters": []}, INPUT]}, None),
         ({"inputs": [{**INPUT, "parameters": 1}]}, "parameters"),
         ({"inputs": [{**INPUT, "parameters": {"binary_data_size": 2}}]}, "0 bytes are there"),

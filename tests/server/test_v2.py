@@ -248,7 +248,9 @@ def test_pictures(client: TestClient, data: Path, model: str, is_binary: bool) -
     else:
         entry["data"] = [base64.b64encode(one).decode() for one in pictures]
 
-    response = infer(client, model, {"inputs": [entry]}, binary)
+    names = ["number", "digit", "confidence", "probabilities"]
+    document = {"inputs": [entry], "outputs": [{"name": name} for name in names]}
+    response = infer(client, model, document, binary)
 
     outputs = {output["name"]: output for output in response.json()["outputs"]}
     assert outputs["number"]["data"] == ["7", "800", ""]
@@ -261,6 +263,19 @@ def test_pictures(client: TestClient, data: Path, model: str, is_binary: bool) -
     assert chances[0].sum() == pytest.approx(1, abs=1e-5)
     assert not chances[1].any()
     assert chances[2].argmax() == 10
+
+
+@pytest.mark.parametrize("model", ["recognize", "digit"])
+def test_declared_outputs(client: TestClient, model: str) -> None:
+    """Unless outputs are named, a model gives those that its metadata declare."""
+    entry = {"name": "images", "datatype": "BYTES", "shape": [1]}
+    data = [base64.b64encode(SEVEN).decode()]
+    declared = client.get(f"/v2/models/{model}").json()["outputs"]
+
+    response = infer(client, model, {"inputs": [{**entry, "data": data}]})
+
+    given = [output["name"] for output in response.json()["outputs"]]
+    assert given == [output["name"] for output in declared]
 
 
 def test_raw_body(
@@ -392,6 +407,20 @@ def test_limits(recognizer: Recognizer, settings: Settings) -> None:
     assert "at most 2" in many.json()["error"]
 
 
+def test_what_unfolds_is_held(recognizer: Recognizer, settings: Settings) -> None:
+    """A body without its coding counts as much as one that was sent without."""
+    small = replace(settings, max_body_bytes=20_000, max_bytes_in_flight=20_000)
+    headers = {"Content-Encoding": "gzip"}
+    bodies = [gzip.compress(b" " * size) for size in (19_000, 19_990)]
+    with TestClient(create_app(recognizer, small, Readiness())) as client:
+        url = "/v2/models/recognize/infer"
+        answers = [client.post(url, content=body, headers=headers) for body in bodies]
+        after = client.get("/metrics").text
+
+    assert [answer.status_code for answer in answers] == [400, 503]
+    assert "digit_bytes_in_flight 0.0" in after
+
+
 def test_statistics(client: TestClient, crops: NDArray[np.uint8]) -> None:
     """What a model answered and refused is counted."""
 
@@ -424,6 +453,13 @@ def test_index(client: TestClient, body: bytes) -> None:
 def test_index_of_nonsense(client: TestClient) -> None:
     """What is no JSON is refused there too."""
     assert client.post("/v2/repository/index", content=b"{").status_code == 400
+
+
+def test_index_asked_at_length(client: TestClient) -> None:
+    """Nobody has more to ask there than a few bytes, which are parsed on the event loop."""
+    body = b"[" + b"{}," * 5000 + b"{}]"
+
+    assert client.post("/v2/repository/index", content=body).status_code == 413
 
 
 PIECES = st.sampled_from(
