@@ -35,7 +35,11 @@ from server.uploads import read_body
 VERSION: Final = "1"
 JSON_LENGTH: Final = "inference-header-content-length"
 
+# A body of so many is parsed sooner than another thread would take it up, ...
 _QUICK_BYTES: Final = 16 * 2**10
+
+# ... and what is in one of so many is read before it is worth while to look after its client.
+_TINY_BYTES: Final = 4 * 2**10
 
 # Of a question for the list of models, which has one member.
 _INDEX_BYTES: Final = 2**12
@@ -203,7 +207,7 @@ async def _infer(request: Request[State], name: str) -> Response:
             lap("read")
             with state["admission"].place():
                 answer = _answer(request, name, body, hold)
-                if len(body) > _QUICK_BYTES or _coding(request) in _CODINGS:
+                if len(body) > _TINY_BYTES or _coding(request) in _CODINGS:
                     answer = while_connected(request, answer)
                 content, json_length, count = await answer
         outcome = "success"

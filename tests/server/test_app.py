@@ -308,16 +308,16 @@ Messages = Callable[[], AsyncIterator[dict[str, Any]]]
 
 
 async def call(
-    recognizer: Recognizer, settings: Settings, messages: Messages, times: int
+    recognizer: Recognizer, settings: Settings, messages: Messages, times: int, path: str = PATH
 ) -> list[dict[str, Any]]:
     """Send the app requests at once; return what it starts to answer."""
     app = create_app(recognizer, settings, Readiness())
     async with living(app) as state:
-        return await ask(app, state, messages, times)
+        return await ask(app, state, messages, times, path)
 
 
 async def ask(
-    app: ASGIApp, state: dict[str, Any], messages: Messages, times: int
+    app: ASGIApp, state: dict[str, Any], messages: Messages, times: int, path: str = PATH
 ) -> list[dict[str, Any]]:
     """Send a living app requests at once; return what it starts to answer."""
     started = []
@@ -334,7 +334,7 @@ async def ask(
     scope: dict[str, Any] = {
         "type": "http",
         "method": "POST",
-        "path": PATH,
+        "path": path,
         "query_string": b"",
         "headers": [],
     }
@@ -370,12 +370,21 @@ def test_hung_up(recognizer: Recognizer, settings: Settings) -> None:
     assert started["status"] == 499
 
 
+TENSOR = {"name": "images", "datatype": "BYTES", "shape": [20], "data": [BASE64] * 20}
+
+
 @pytest.mark.parametrize(
-    "body",
-    [json.dumps({"images": [one] * 20}).encode() for one in (BASE64, TINY)],
-    ids=["photos", "tiny"],
+    ("path", "document"),
+    [
+        (PATH, {"images": [BASE64] * 20}),
+        (PATH, {"images": [TINY] * 20}),
+        ("/v2/models/recognize/infer", {"inputs": [TENSOR]}),
+    ],
+    ids=["photos", "tiny", "V2"],
 )
-def test_hung_up_while_it_waits(recognizer: Recognizer, settings: Settings, body: bytes) -> None:
+def test_hung_up_while_it_waits(
+    recognizer: Recognizer, settings: Settings, path: str, document: dict[str, Any]
+) -> None:
     """What of a batch its client no longer waits for is not read."""
     read = []
 
@@ -386,11 +395,11 @@ def test_hung_up_while_it_waits(recognizer: Recognizer, settings: Settings, body
             return super().recognize(*arguments, **options)
 
     async def hang_up() -> AsyncIterator[dict[str, Any]]:
-        yield {"type": "http.request", "body": body}
+        yield {"type": "http.request", "body": json.dumps(document).encode()}
         yield {"type": "http.disconnect"}
 
     counting = Counting(recognizer.models, recognizer.limits)
-    (started,) = asyncio.run(call(counting, settings, hang_up, 1))
+    (started,) = asyncio.run(call(counting, settings, hang_up, 1, path))
 
     assert started["status"] == 499
     warm_up, begun = 1, 5
