@@ -2,10 +2,9 @@
 
 Classifiers that began apart err on different pictures, so their mean is better than each. One that
 goes on learning, now from that mean as well as from what the pictures show, comes close to it, and
-takes no longer to answer than it did. One that learns from itself alone gains from it, too.
+takes no longer to answer than it did.
 
-Source: Hinton et al. 2015, Distilling the Knowledge in a Neural Network; Furlanello et al. 2018,
-Born-Again Neural Networks.
+Source: Hinton et al. 2015, Distilling the Knowledge in a Neural Network.
 """
 
 from collections.abc import Sequence
