@@ -52,8 +52,13 @@ class Reading:
 
     @property
     def is_right(self) -> bool:
-        """Whether every digit was read, and nothing else."""
-        return self.number == self.label
+        """Whether every digit was read, and nothing else; what was not answered never is."""
+        return self.is_answered and self.number == self.label
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the server read the picture, whatever it found."""
+        return self.status == http.HTTPStatus.OK
 
     @property
     def is_sure(self) -> bool:
@@ -132,7 +137,9 @@ COLUMNS = (
     Column("n", len, "{:d}"),
     Column("exact", lambda all_: share(all_, lambda one: one.is_right), "{:.2%}", True),
     Column("digit err", digit_errors, "{:.2%}", True),
-    Column("none", lambda all_: share(all_, lambda one: not one.number), "{:.2%}"),
+    Column(
+        "none", lambda all_: share(all_, lambda one: one.is_answered and not one.number), "{:.2%}"
+    ),
     Column("sure", lambda all_: share(all_, lambda one: one.is_sure), "{:.2%}"),
     Column(
         "wrong",
@@ -141,7 +148,7 @@ COLUMNS = (
     ),
     Column("cov 99", coverage, "{:.2%}", True),
     Column("ECE", calibration_error, "{:.3f}", True),
-    Column("not 200", lambda all_: sum(one.status != http.HTTPStatus.OK for one in all_), "{:d}"),
+    Column("not 200", lambda all_: sum(not one.is_answered for one in all_), "{:d}"),
     Column("p50 ms", lambda all_: statistics.median(one.seconds for one in all_) * 1e3, "{:.1f}"),
 )
 LEGEND = """\
@@ -250,12 +257,15 @@ def main(argv: Sequence[str]) -> int:
     misses = []
     print(f"{'set':20}" + "".join(f"{column.title:>10}" for column in COLUMNS))
     with closing(Client(arguments.url)) as client:
+        model = _model(client)
+        if model is None:
+            sys.stderr.write(f"{arguments.url}: no server reads pictures there\n")
+            return 1
         for path in arguments.sets:
             readings = list(read_set(client, path))
             rows[path.stem] = row = cells(readings)
             misses += [(path.stem, reading) for reading in readings if not reading.is_right]
             print(f"{path.stem:20}" + "".join(f"{cell:>10}" for cell in row), flush=True)
-        model = _model(client)
     if arguments.misses:
         write_misses(arguments.misses, misses)
     if arguments.markdown:
@@ -263,13 +273,19 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _model(client: Client) -> dict[str, str]:
-    """Return what names the model of a server, as its answer to any picture has it."""
+def _model(client: Client) -> dict[str, str] | None:
+    """Return what names the model of a server, as its answer to any picture has it, if any."""
     # The smallest GIF there is: one pixel.
     pixel = bytes.fromhex("47494638396101000100800000000000ffffff2c00000000010001000002024401003b")
     _, answer, _ = client.read(pixel)
-    model: dict[str, str] = answer.get("model", {"name": "?", "sha256": "?"})
+    model: dict[str, str] | None = answer.get("model")
     return model
+
+
+def _url(text: str) -> str:
+    if urlsplit(text).scheme not in {"http", "https"}:
+        raise argparse.ArgumentTypeError(f"{text} begins with neither http:// nor https://")
+    return text
 
 
 def _set(text: str) -> Path:
@@ -282,7 +298,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.score", description=(__doc__ or "").split("\n", 1)[0]
     )
-    parser.add_argument("url", help="of the server, such as http://localhost:5000")
+    parser.add_argument("url", type=_url, help="of the server, such as http://localhost:5000")
     parser.add_argument("sets", nargs="+", type=_set, metavar="SET.zip")
     parser.add_argument("--misses", type=Path, metavar="FILE", help="a CSV of what was misread")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="the table as a page")

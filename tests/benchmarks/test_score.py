@@ -3,6 +3,7 @@
 import csv
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -86,18 +87,34 @@ def test_a_set_is_scored(service: Service, data: Path, tmp_path: Path) -> None:
     )
 
 
-def test_no_server(tmp_path: Path) -> None:
-    """Where no server answers, every picture is one that was not read."""
+def test_what_is_not_answered_is_not_right() -> None:
+    """A server that refuses a picture without digits has not found that it has none."""
+    refused = replace(reading("", ""), status=503)
+
+    assert not refused.is_right
+    row = cells([refused, reading("", "")])
+    assert row == ["2", "-", "-", "50.00%", "0.00%", "0.00%", "-", "-", "1", "10.0"]
+
+
+def test_no_server(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where no server answers there is nothing to write, and what was written before stays."""
     path, page = tmp_path / "mine.zip", tmp_path / "page.md"
+    page.write_text("measured before")
     with zipfile.ZipFile(path, "w") as pictures:
         pictures.writestr("7.png", b"")
         pictures.writestr("labels.csv", "file,label,source\n7.png,7,here\n")
 
-    main(["http://localhost:1", str(path), "--markdown", str(page)])
+    assert main(["http://localhost:1", str(path), "--markdown", str(page)]) == 1
 
-    assert "| mine | 1 | 0.00% | 100.00% | 100.00% | 0.00% | 0.00% | 0.00% | 0.000 | 1 |" in (
-        page.read_text()
-    )
+    assert "no server reads pictures there" in capsys.readouterr().err
+    assert page.read_text() == "measured before"
+
+
+def test_an_address_without_a_scheme(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is missing is said."""
+    with pytest.raises(SystemExit, match="2"):
+        main(["localhost:5000", str(tmp_path)])
+    assert "neither http:// nor https://" in capsys.readouterr().err
 
 
 def test_a_folder_is_no_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

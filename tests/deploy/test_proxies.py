@@ -111,8 +111,12 @@ def wait_for(port: int) -> None:
     raise AssertionError("the proxy does not answer")
 
 
-def ask(port: int, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
-    link = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
+def ask(
+    port: int, method: str, path: str, body: bytes | None = None, source: str = "127.0.0.1"
+) -> tuple[int, bytes]:
+    link = http.client.HTTPConnection(
+        "127.0.0.1", port, timeout=PATIENCE_SECONDS, source_address=(source, 0)
+    )
     link.request(method, path, body)
     response = link.getresponse()
     answer = response.status, response.read()
@@ -133,6 +137,13 @@ def test_picture(proxy: Proxy, data: Path) -> None:
     status, answer = ask(proxy.port, "POST", "/recognize.json", (data / "photo-3.jpg").read_bytes())
 
     assert (status, json.loads(answer)["number"]) == (200, "3")
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/%6Detrics", "/%6d%65trics?a=b"])
+def test_metrics_are_for_the_machine_itself(proxy: Proxy, path: str) -> None:
+    """However their path is written; 127.0.0.2 is not in the files, so it stands for others."""
+    assert ask(proxy.port, "GET", path, source="127.0.0.2")[0] == http.client.FORBIDDEN
+    assert ask(proxy.port, "GET", path)[0] == http.client.OK
 
 
 def test_too_large(proxy: Proxy) -> None:
