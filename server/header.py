@@ -63,21 +63,21 @@ _JPEG_END = 0xD9
 _JPEG_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])", re.DOTALL)
 # From one scan to the next there are a few tables, and perhaps a comment.
 _MOST_BETWEEN_SCANS = 100
+_MOST_BEFORE_SCANS = 2_000
 
 
 class _Segment(NamedTuple):
-    """A part of a JPEG: its marker, where its length stands, and bytes before it that are none."""
+    """A part of a JPEG: its marker, and where its length stands."""
 
     marker: int
     position: int
-    junk: int
 
 
 def _jpeg_segments(data: bytes) -> Iterator[_Segment]:
     position = 2
     while match := _JPEG_MARKER.search(data, position):
         marker = match[1][0]
-        yield _Segment(marker, match.end(), match.start() - position)
+        yield _Segment(marker, match.end())
         if marker == _JPEG_END:
             return
         # A segment's length counts itself; what lies inside it is no marker.
@@ -93,60 +93,12 @@ def jpeg_scans(data: bytes) -> Iterator[int]:
         ValueError: there are so many segments between two scans that nobody but an attacker put
             them there.
     """
-    between = 0
-    for marker, position, _ in _jpeg_segments(data):
-        between += 1
+    # Before the first there may be hundreds: a color profile in pieces, a camera's notes.
+    left = _MOST_BEFORE_SCANS
+    for marker, position in _jpeg_segments(data):
+        left -= 1
         if marker == _JPEG_SCAN:
             yield int.from_bytes(data[position + 2 : position + 3], "big")
-            between = 0
-        elif between > _MOST_BETWEEN_SCANS:
+            left = _MOST_BETWEEN_SCANS
+        elif not left:
             raise ValueError
-
-
-def steps_to_open(data: bytes, image_format: Format) -> Iterator[int]:
-    """Yield how many steps Pillow takes, in Python, for one part of a file after the other.
-
-    Those of a JPEG before its first scan, the chunks of a PNG, the blocks of a GIF before its first
-    frame: they have no pixels, and a file has room for millions. The other formats' parts are left
-    to C code.
-
-    Source: ITU-T T.81, annex B; PNG specification, section 5.3; GIF89a specification.
-    """
-    walk = {Format.JPEG: _jpeg_steps, Format.PNG: _png_steps, Format.GIF: _gif_steps}
-    return walk[image_format](data) if image_format in walk else iter(())
-
-
-def _jpeg_steps(data: bytes) -> Iterator[int]:
-    for marker, _, junk in _jpeg_segments(data):
-        yield 1 + junk
-        if marker == _JPEG_SCAN:
-            return
-
-
-def _png_steps(data: bytes) -> Iterator[int]:
-    position = len(b"\x89PNG\r\n\x1a\n")
-    while position < len(data):
-        yield 1
-        # Length, name, content, checksum.
-        position += 12 + int.from_bytes(data[position : position + 4], "big")
-
-
-_GIF_EXTENSION, _GIF_FRAME, _GIF_END = b"!,;"
-
-
-def _gif_steps(data: bytes) -> Iterator[int]:
-    # The signature, the screen, and its table of colors, if there is one.
-    position = 13
-    flags = data[10] if len(data) >= position else 0
-    if flags & 0x80:
-        position += 3 * 2 ** ((flags & 7) + 1)
-    while position < len(data) and data[position] not in {_GIF_FRAME, _GIF_END}:
-        yield 1
-        if data[position] != _GIF_EXTENSION:
-            position += 1
-            continue
-        position += 2
-        while position < len(data) and (length := data[position]):
-            yield 1
-            position += 1 + length
-        position += 1

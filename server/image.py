@@ -10,16 +10,16 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
-from PIL.JpegImagePlugin import JpegImageFile
+from PIL.JpegImagePlugin import MARKER, SOF, JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from server.errors import ClientError, CorruptImage, TooManyPixels, UnsupportedFormat
-from server.header import Format, jpeg_scans, png_size, sniff, steps_to_open, webp_size
+from server.header import Format, jpeg_scans, png_size, sniff, webp_size
 
 # The plugins are called by name: `Image.open` would try all that it knows, and refuse or warn by
 # its own idea of too many pixels.
@@ -39,10 +39,11 @@ _WEBP_BYTES = 16
 # libjpeg keeps every coefficient, as 16 bits, until the last scan, where a scan has not all of it.
 _COEFFICIENT_BYTES = 2
 
-# Parts without pixels, through which Pillow steps in Python: a camera's JPEG has a dozen, and 255
-# more with the largest color profile; PNGs have one for each 8 kB. What a step of a JPEG or of a
-# GIF copies grows with their number.
-_MOST_STEPS = {Format.JPEG: 400, Format.PNG: 10_000, Format.GIF: 4_000}
+# How often Pillow may read in a file, in Python: two to four times for each segment, chunk or
+# block, and once for each byte that is none. What it copies for a segment of a JPEG may grow with
+# their number; a BMP in run lengths is read run by run, and has a limit of its own.
+_MOST_READS = 100_000
+_MOST_READS_OF = {Format.JPEG: 4_000, Format.BMP: 2**22}
 
 # Pillow decodes run lengths in Python, a pixel in a sixth of a microsecond.
 _RUN_LENGTHS = "bmp_rle"
@@ -60,6 +61,9 @@ SMALL: Final = 32
 # A small PNG of so few bytes is read in less time than another thread would take to begin: whatever
 # is packed into them costs less than ten milliseconds.
 _QUICK_BYTES = 4096
+
+# Characters of a PNG's texts, four bytes each at worst; Pillow's own limit is 64 million.
+PngImagePlugin.MAX_TEXT_MEMORY = 2**21
 
 # Pillow warns of flaws that it reads past, such as odd EXIF; nobody would see it here.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -103,6 +107,46 @@ class Picture:
     size: tuple[int, int]
 
 
+class _Counted(io.BytesIO):
+    """A file that Pillow may read only so often: whatever its parts are, each costs it a read.
+
+    To count the parts before would take a parser that errs exactly as Pillow's own does.
+    """
+
+    def __init__(self, data: bytes, image_format: Format) -> None:
+        super().__init__(data)
+        self._format = image_format
+        self._most = self._left = _MOST_READS_OF.get(image_format, _MOST_READS)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return so many bytes at most, or all."""
+        self._left -= 1
+        if self._left < 0:
+            raise TooManyPixels(
+                f"The {self._format} picture has too many parts: more than {self._most} reads."
+            )
+        return super().read(size)
+
+
+def _only_frame(image: JpegImageFile, marker: int) -> None:
+    """Take a JPEG's frame header as Pillow does: one, and as long as it says it is.
+
+    Pillow keeps an object for every three bytes of each, and there is room for millions.
+    """
+    file = image.fp
+    assert file is not None
+    head = file.read(8)
+    file.seek(-len(head), io.SEEK_CUR)
+    if image.layer or len(head) < len("LLPHHWWN") or head[:2] != bytes([0, 8 + 3 * head[7]]):
+        raise ValueError
+    SOF(image, marker)
+
+
+for _marker, (_name, _meaning, _handler) in list(MARKER.items()):
+    if _handler is SOF:
+        MARKER[_marker] = (_name, _meaning, _only_frame)  # type: ignore[assignment]
+
+
 def is_quick(data: bytes) -> bool:
     """Return whether a picture is so small that reading it holds up nobody."""
     if len(data) > _QUICK_BYTES or sniff(data) is not Format.PNG:
@@ -141,10 +185,9 @@ def decode(data: bytes, limits: Limits) -> Picture:
 
 
 def _decode(data: bytes, image_format: Format, limits: Limits) -> Picture:
-    _check_steps(data, image_format)
     if image_format is Format.WEBP:
         _check_budget(webp_size(data), _WEBP_BYTES, limits)
-    image = _OPENERS[image_format](io.BytesIO(data))
+    image = _OPENERS[image_format](_Counted(data, image_format))
     full_size = image.size
     if isinstance(image, JpegImageFile):
         scans = _check_scans(full_size, jpeg_scans(data))
@@ -207,16 +250,6 @@ def _check_budget(size: tuple[int, int], bytes_per_pixel: float, limits: Limits)
         raise TooManyPixels(
             f"The picture has {size[0]} x {size[1]} pixels; of its kind, {most} in all are read."
         )
-
-
-def _check_steps(data: bytes, image_format: Format) -> None:
-    most, steps = _MOST_STEPS.get(image_format, 0), 0
-    for taken in steps_to_open(data, image_format):
-        steps += taken
-        if steps > most:
-            raise TooManyPixels(
-                f"The {image_format} picture has more than {most} parts beside its pixels."
-            )
 
 
 def _check_scans(size: tuple[int, int], scans: Iterator[int]) -> list[int]:

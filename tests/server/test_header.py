@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image
 
-from server.header import Format, jpeg_scans, png_size, sniff, steps_to_open, webp_size
+from server.header import Format, jpeg_scans, png_size, sniff, webp_size
 from tests.drawings import encode, seven
 
 
@@ -58,16 +58,6 @@ def test_scans_of_progressive() -> None:
 def test_components_of_a_scan() -> None:
     """A baseline JPEG in color has all three in its one scan."""
     assert list(jpeg_scans(encode(Image.new("RGB", (64, 64)), "JPEG"))) == [3]
-
-
-def test_steps_of_usual_files() -> None:
-    """A file has a few parts beside its pixels."""
-    steps = {each: sum(steps_to_open(seven(each), each)) for each in Format}
-
-    assert 5 <= steps[Format.JPEG] <= 12
-    assert steps[Format.PNG] == 3
-    assert steps[Format.GIF] <= 4
-    assert steps[Format.WEBP] == steps[Format.BMP] == 0
 
 
 def test_scans_in_a_thumbnail() -> None:

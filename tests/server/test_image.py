@@ -266,25 +266,70 @@ def test_a_jpeg_whose_scans_have_a_component_each() -> None:
 
 
 SEVENS = {each: seven(each) for each in FORMATS}
-EXIF_SEGMENT = b"\xff\xe1\x00\x0aExif\0\0\0\0"
-GIF_COMMENT = b"!\xfe" + b"\x01x" * 5000 + b"\0"
+TABLES, FRAME, END = b"\xff\xdb", b",\0\0\0\0", b"\0\0\0\0IEND"
+
+
+def before(image_format: str, part: bytes, flood: bytes) -> bytes:
+    """Return a picture with more bytes before a part of it."""
+    assert part in SEVENS[image_format]
+    return SEVENS[image_format].replace(part, flood + part, 1)
+
+
+NO_FRAME = b"," + b"x" * 44 + b"\1x" * 60_000 + b"\0"
 FLOODS = {
-    "empty segments": SEVENS["JPEG"].replace(b"\xff\xdb", b"\xff\xe5\0\x02" * 1000 + b"\xff\xdb"),
-    "EXIF in pieces": SEVENS["JPEG"].replace(b"\xff\xdb", EXIF_SEGMENT * 1000 + b"\xff\xdb"),
-    "bytes between segments": SEVENS["JPEG"].replace(b"\xff\xdb", bytes(1000) + b"\xff\xdb"),
-    "chunks": SEVENS["PNG"].replace(
-        b"\0\0\0\0IEND", png_chunk(b"teSt", b"") * 20_000 + b"\0\0\0\0IEND"
-    ),
-    "a comment in pieces": SEVENS["GIF"].replace(b",\0\0\0\0", GIF_COMMENT + b",\0\0\0\0"),
-    "bytes between blocks": SEVENS["GIF"].replace(b",\0\0\0\0", bytes(5000) + b",\0\0\0\0"),
+    "empty segments": before("JPEG", TABLES, b"\xff\xe5\0\x02" * 5000),
+    "EXIF in pieces": before("JPEG", TABLES, b"\xff\xe1\x00\x0aExif\0\0\0\0" * 5000),
+    "bytes between segments": before("JPEG", TABLES, bytes(5000)),
+    "segments behind an end": before("JPEG", TABLES, b"\xff\xd9" + b"\xff\xfe\0\x02" * 5000),
+    "beginnings": before("JPEG", TABLES, b"\xff\xd8" * 5000),
+    "segments without a length": before("JPEG", TABLES, b"\xff\xf0" * 5000),
+    "chunks": before("PNG", END, png_chunk(b"teSt", b"") * 60_000),
+    "a comment in pieces": before("GIF", FRAME, b"!\xfe" + b"\x01x" * 60_000 + b"\0"),
+    "bytes between blocks": before("GIF", FRAME, bytes(110_000)),
+    "blocks behind an empty one": before("GIF", FRAME, b"!\x01\0" + NO_FRAME),
+    "blocks behind NETSCAPE's": before("GIF", FRAME, b"!\xff\x0bNETSCAPE2.0\0" + NO_FRAME),
 }
 
 
 @pytest.mark.parametrize("data", FLOODS.values(), ids=list(FLOODS))
 def test_floods(data: bytes) -> None:
-    """Parts without pixels, that Pillow would step through in Python, are counted first."""
-    with pytest.raises(TooManyPixels, match="parts beside its pixels"):
+    """Parts without pixels, through which Pillow steps in Python, are few or refused."""
+    with pytest.raises(TooManyPixels, match="too many parts"):
         decode(data, LIMITS)
+
+
+def test_a_frame_header_without_end() -> None:
+    """A JPEG has one, and no longer than it says: Pillow keeps an object for three bytes."""
+    long = b"\xff\xc0\xff\xff\x08\0\x40\0\x40\x01" + b"\1\x11\0" * 21842
+    again = b"\xff\xc0\0\x0b\x08\0\x40\0\x40\x01\1\x11\0"
+
+    for flood in (long[: 2 + 0xFFFF], again * 2):
+        with pytest.raises(CorruptImage):
+            decode(before("JPEG", TABLES, flood), LIMITS)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        SEVENS["PNG"] + bytes(200_000),
+        before("JPEG", TABLES, b"\xff" * 1000),
+        before("JPEG", TABLES, b"\xff\xe2\x01\x00" + bytes(254) + b"\xff\xe2\0\x06ICC_" * 255),
+        before("GIF", FRAME, b"!\xff\x0bXMP DataXMP" + (b"\x3c" + bytes(60)) * 8000 + b"\0"),
+    ],
+    ids=["zeros behind the end", "fill bytes", "a large color profile", "half a megabyte of XMP"],
+)
+def test_much_beside_the_pixels(data: bytes) -> None:
+    """What real files have beside their pixels is passed over."""
+    assert decode(data, LIMITS).size == decode(SEVENS["PNG"], LIMITS).size
+
+
+def test_texts() -> None:
+    """Texts that unpack to megabytes make a PNG damaged, and do not fill the memory."""
+    text = zlib.compress(("\U0001f600" + "a" * 2**20).encode())
+    texts = b"".join(png_chunk(b"iTXt", b"k%d\0\1\0\0\0" % k + text) for k in range(4))
+
+    with pytest.raises(CorruptImage):
+        decode(before("PNG", END, texts), LIMITS)
 
 
 def test_segments_between_scans() -> None:
