@@ -123,8 +123,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unused_bytes = 0
         self._wait_no_more()
 
-    def stay(self, rest: bytes) -> None:
-        """Take a request that asks for another protocol for one that does not (RFC 9110, 7.8).
+    def stay(self, rest: bytes) -> bytes:
+        """Return a request that asks for another protocol as one that does not (RFC 9110, 7.8).
 
         `curl --http2` and Java's client ask so of every server. The parser stops at such a head,
         and would leave what follows, the body, to the other protocol.
@@ -143,7 +143,7 @@ class BoundedProtocol(HttpToolsProtocol):
         headers = [b"%s: %s\r\n" % each for each in self.headers if each[0] != b"upgrade"]
         self._is_asking = False
         self._begin_to_parse()
-        self.parser.feed_data(b"".join([line, *headers, b"\r\n", rest]))
+        return b"".join([line, *headers, b"\r\n", rest])
 
     def drain(self) -> None:
         """Let the answer to a request that is under way invite no next one."""
@@ -278,11 +278,16 @@ class _Parser(HttpRequestParser):
         self._protocol = protocol
 
     def feed_data(self, data: Any) -> None:
-        """Parse what arrives."""
-        try:
-            super().feed_data(data)
-        except HttpParserUpgrade as asked:
-            self._protocol.stay(data[asked.args[0] :])
+        """Parse what arrives; who asks is parsed anew, by the parser that follows this one."""
+        parser: HttpRequestParser = self
+        while True:
+            try:
+                HttpRequestParser.feed_data(parser, data)
+            except HttpParserUpgrade as asked:
+                data = self._protocol.stay(data[asked.args[0] :])
+                parser = self._protocol.parser
+            else:
+                return
 
 
 class _Answer:

@@ -33,6 +33,9 @@ _LONGEST: Final = 2**31
 # As Python objects they take ten times the room that they have in the body.
 _MOST_JSON_VALUES: Final = 2**18
 
+# More than any batch may have; four bytes of a body are one.
+_MOST_ELEMENTS: Final = 2**12
+
 _LENGTH: Final = struct.Struct("<I")
 
 
@@ -145,6 +148,8 @@ def parse_request(body: bytes, json_length: int | None) -> InferRequest:
     outputs = document.get("outputs") or []
     _check(outputs, list, "outputs", "a list")
     wanted = [_parse_output(entry) for entry in outputs]
+    if len({output.name for output in wanted}) < len(wanted):
+        raise MalformedTensors("each output may be asked for once")
     return InferRequest(tensors, name, wanted, parameters.get("binary_data_output") is True)
 
 
@@ -279,8 +284,10 @@ def _from_binary(
                 f"input {name!r} has {len(binary)} bytes of data, its shape needs {wanted}"
             )
         return np.frombuffer(binary, _TYPES[datatype])
-    elements = []
-    while binary:
+    if count > _MOST_ELEMENTS:
+        raise MalformedTensors(f"a tensor of BYTES may have {_MOST_ELEMENTS} elements")
+    elements: list[bytes] = []
+    while binary and len(elements) <= count:
         head, rest = binary[: _LENGTH.size], binary[_LENGTH.size :]
         if len(head) < _LENGTH.size or (size := _LENGTH.unpack(head)[0]) > len(rest):
             raise MalformedTensors(f"an element of input {name!r} ends after the data does")

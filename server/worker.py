@@ -5,6 +5,7 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 from server.memory import give_back
@@ -49,9 +50,12 @@ class Worker:
         """Return what a function returns, or raise what it raises, once its turn has come."""
         loop = asyncio.get_running_loop()
         self._rest_no_more()
+        # The executor keeps what is cancelled until its turn comes: it gets no more than a box.
+        box = [partial(function, *args, **kwargs)]
         try:
-            return await loop.run_in_executor(self._executor, lambda: function(*args, **kwargs))
+            return await loop.run_in_executor(self._executor, lambda: box.pop()())
         finally:
+            box.clear()
             self._rest_no_more()
             self._rest = loop.call_later(_IDLE_SECONDS, give_back)
 

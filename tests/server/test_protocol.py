@@ -217,6 +217,15 @@ def test_a_request_in_chunks_that_asks_for_another_protocol(service: Service) ->
     assert answers.count(b"HTTP/1.1 ") == 3
 
 
+def test_many_requests_that_ask_for_another_protocol(service: Service) -> None:
+    """One behind the other, each is answered: none is parsed inside of another."""
+    asking = GET + b"Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+
+    answers = exchange(service, asking * 1500 + GET + b"Connection: close\r\n\r\n")
+
+    assert answers.count(b"HTTP/1.1 200 ") == 1501
+
+
 def test_pipelined_requests(service: Service) -> None:
     """Those that came in one piece are answered in their order."""
     unknown = GET.replace(b"healthz", b"nothing")

@@ -131,6 +131,7 @@ INPUT = {"name": "t", "datatype": "UINT8", "shape": [2], "data": [1, 2]}
         ({"inputs": [], "outputs": 1}, "outputs"),
         ({"inputs": [], "outputs": [1]}, "each output"),
         ({"inputs": [], "outputs": [{"name": 1}]}, "name"),
+        ({"inputs": [], "outputs": [{"name": "a"}, {"name": "a"}]}, "once"),
         (
             {"inputs": [], "outputs": [{"name": "a", "parameters": {"binary_data": 1}}]},
             "binary_data",
@@ -158,6 +159,7 @@ def test_malformed(document: Any, message: str | None) -> None:
         (3, [1], b"\x05\0\0", "ends after the data"),
         (5, [2], b"\x01\0\0\0a", "has 1 elements, its shape 2"),
         (5, [1], b"\x01\0\0\0ab", "belong to no input"),
+        (40_000, [10_000], bytes(40_000), "may have 4096 elements"),
     ],
 )
 def test_malformed_elements(size: int, shape: list[int], data: bytes, message: str) -> None:

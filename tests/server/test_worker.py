@@ -1,9 +1,12 @@
 """The single thread."""
 
 import asyncio
+import gc
 import sys
 import threading
+import weakref
 from collections import Counter
+from contextlib import suppress
 
 import pytest
 
@@ -53,6 +56,38 @@ def test_error_comes_back() -> None:
 
     with pytest.raises(ValueError, match="invalid literal"):
         asyncio.run(run())
+
+
+def test_what_is_cancelled_is_let_go() -> None:
+    """It waits for its turn no more, so what it was given is not held until then."""
+    count = 20
+
+    class Body:
+        """What a request brought."""
+
+    async def run() -> int:
+        worker, running = Worker(), threading.Event()
+        first = asyncio.create_task(worker.run(running.wait, PATIENCE_SECONDS))
+        held = []
+        for _ in range(count):
+            body = Body()
+            held.append(weakref.ref(body))
+            waiting = asyncio.create_task(worker.run(id, body))
+            del body
+            await asyncio.sleep(0.005)
+            waiting.cancel()
+            with suppress(asyncio.CancelledError):
+                await waiting
+            del waiting
+        gc.collect()
+        left = sum(one() is not None for one in held)
+        running.set()
+        await first
+        worker.close()
+        return left
+
+    # Of the last, the traceback of its cancellation may still tell.
+    assert asyncio.run(run()) <= 1
 
 
 def test_a_turn_of_the_loop_is_for_few() -> None:
