@@ -90,9 +90,10 @@ class Master:
     def _start(self) -> bool:
         """Start a process; return whether it became ready."""
         reading, writing = os.pipe()
+        master = os.getpid()
         with os.fdopen(reading, "rb") as pipe:
             try:
-                pid = os.fork() or self._become_worker(writing)
+                pid = os.fork() or self._become_worker(writing, master)
             except OSError as error:
                 log.error("No process can be started: %s", error.strerror)
                 return False
@@ -107,10 +108,12 @@ class Master:
             self._leaving.add(pid)
         return is_ready
 
-    def _become_worker(self, writing: int) -> NoReturn:
+    def _become_worker(self, writing: int, master: int) -> NoReturn:
         """Work, and end without a way back into the master's code."""
         # Whoever is killed may be the master: nobody would renew or replace what it leaves.
         _process_control(_WHEN_PARENT_ENDS, signal.SIGTERM)
+        if os.getppid() != master:  # it has ended already
+            os._exit(1)
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # meant for the master

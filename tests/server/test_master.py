@@ -229,6 +229,27 @@ def test_processes_do_not_outlive_their_master(service: Service) -> None:
     wait_until(lambda: not any(map(is_alive, left)))
 
 
+def test_a_process_that_begins_as_its_master_ends_goes_too() -> None:
+    """It asked to be told of its master's end when there was no master any more."""
+    master = run(
+        "say_ready(); time.sleep(60)",
+        """
+fork = os.fork
+def fork_slowly():
+    pid = fork()
+    if not pid:
+        time.sleep(1)
+    return pid
+os.fork = fork_slowly
+""",
+    )
+    wait_until(lambda: len(children(master.pid)) == 1)
+    (child,) = children(master.pid)
+    master.kill()
+    master.communicate(timeout=PATIENCE_SECONDS)
+    wait_until(lambda: not is_alive(child))
+
+
 def test_a_machine_that_starts_no_process_is_asked_again() -> None:
     """The others work on meanwhile, though no signal says when there is room again."""
     master = run(

@@ -1,6 +1,7 @@
 """Files on disk to rows, through the command line."""
 
 import csv
+import errno
 import io
 import json
 import os
@@ -15,6 +16,7 @@ import pytest
 
 from server import read
 from server.__main__ import main
+from server.output import CannotWrite
 from server.settings import REPOSITORY, load_settings
 from tests.processes import PATIENCE_SECONDS
 
@@ -179,6 +181,15 @@ def test_no_room(data: Path) -> None:
 
     assert ended.stderr == "standard output: No space left on device\n"
     assert ended.returncode == 1
+
+
+def test_no_room_in_a_file() -> None:
+    """The line names the file."""
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    told = pytest.raises(CannotWrite, match=r"^rows\.csv: No space left on device$")
+    with told, read._can_write(Path("rows.csv")):
+        raise full
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "x"])
