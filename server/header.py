@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import NamedTuple
 
 
 class Format(StrEnum):
@@ -66,22 +65,17 @@ _MOST_BETWEEN_SCANS = 100
 _MOST_BEFORE_SCANS = 2_000
 
 
-class _Segment(NamedTuple):
-    """A part of a JPEG: its marker, and where its length stands."""
-
-    marker: int
-    position: int
-
-
-def _jpeg_segments(data: bytes) -> Iterator[_Segment]:
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
+    """Yield each part of a JPEG: its marker, and where its length stands."""
     position = 2
     while match := _JPEG_MARKER.search(data, position):
         marker = match[1][0]
-        yield _Segment(marker, match.end())
+        yield marker, match.end()
         if marker == _JPEG_END:
             return
         # A segment's length counts itself; what lies inside it is no marker.
-        position = match.end() + int.from_bytes(data[match.end() : match.end() + 2], "big")
+        length = int.from_bytes(data[match.end() : match.end() + 2], "big")
+        position = match.end() + length
 
 
 def jpeg_scans(data: bytes) -> Iterator[int]:

@@ -17,7 +17,6 @@ from starlette.routing import Route
 
 from server.docs import render_description
 from server.errors import NotFound, Problem
-from server.problems import note
 
 PAGE = Path(__file__).parent / "page"
 
@@ -113,14 +112,14 @@ def page_routes(read_request: ReadRequest, description: Mapping[str, Any]) -> li
         return home_asset.response(request.headers, _ASK_AGAIN)
 
     async def show_answers(request: Request[Any]) -> Response:
-        values = {"assets": f"page/{version}"}
+        status, headers = 200, None
         try:
             answers = await read_request(request)
         except Problem as problem:
-            note(request, problem)
-            values |= _render([problem.as_document()])
-            return HTMLResponse(_fill(answer_page, values), problem.status, problem.headers)
-        return HTMLResponse(_fill(answer_page, values | _render(answers)))
+            request.state["record"].refusals.append(problem.code)
+            answers, status, headers = [problem.as_document()], problem.status, problem.headers
+        values = {"assets": f"page/{version}", **_render(answers)}
+        return HTMLResponse(_fill(answer_page, values), status, headers)
 
     async def show_asset(request: Request[Any]) -> Response:
         asset = assets.get(request.path_params["name"])

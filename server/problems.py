@@ -21,18 +21,13 @@ def problem_response(
     request: Request, problem: Problem, headers: Mapping[str, str] | None = None
 ) -> Response:
     """Return the response to a request that met a problem, and note it in the request's record."""
-    note(request, problem)
+    request.state["record"].refusals.append(problem.code)
     headers = problem.headers if headers is None else headers
     path = request.scope["path"]
     if path == "/v2" or path.startswith("/v2/"):
         return JSONResponse({"error": problem.detail}, problem.status, headers)
     document = problem.as_document()
     return JSONResponse(document, problem.status, headers, media_type="application/problem+json")
-
-
-def note(request: Request, problem: Problem) -> None:
-    """Note in a request's record that it met a problem."""
-    request.state["record"].refusals.append(problem.code)
 
 
 async def answer_problem(request: Request, error: Exception) -> Response:

@@ -45,7 +45,6 @@ class BoundedProtocol(HttpToolsProtocol):
         self._problem: Problem | None = None
         self._is_refused = False
         self._is_in_body = False
-        self._is_asking = False
         self._begin_to_parse()
         # Of the request line and the headers; and since anything was made of what arrives.
         self._head_bytes = self._unused_bytes = 0
@@ -96,8 +95,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Hand the request to the application; its body has to be there in time, too."""
-        if self.parser.should_upgrade():
-            self._is_asking = True
+        if self.parser.should_upgrade():  # it comes once more, see `stay`
             return
         super().on_headers_complete()
         # All of a transport that uvicorn uses there.
@@ -116,7 +114,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """End a request's body: however long the answer takes, the client has done its part."""
-        if self._is_asking:
+        if self.parser.should_upgrade():
             return
         super().on_message_complete()
         self._is_in_body = False
@@ -141,7 +139,6 @@ class BoundedProtocol(HttpToolsProtocol):
             self.parser.get_http_version().encode(),
         )
         headers = [b"%s: %s\r\n" % each for each in self.headers if each[0] != b"upgrade"]
-        self._is_asking = False
         self._begin_to_parse()
         return b"".join([line, *headers, b"\r\n", rest])
 

@@ -44,10 +44,7 @@ _TINY_BYTES: Final = 4 * 2**10
 # Of a question for the list of models, which has one member.
 _INDEX_BYTES: Final = 2**12
 
-_CODINGS: Final = ("gzip", "deflate")
 _AS_GZIP_OR_ZLIB: Final = zlib.MAX_WBITS | 32
-
-_MOST_LENGTH_DIGITS: Final = 18
 
 Result = TypeVar("Result")
 Endpoint = Callable[[Request[State], str], Awaitable[Response]]
@@ -206,8 +203,9 @@ async def _infer(request: Request[State], name: str) -> Response:
         async with _body(request) as (body, hold):
             lap("read")
             with state["admission"].place():
-                answer = _answer(request, name, body, hold)
-                if len(body) > _TINY_BYTES or _coding(request) in _CODINGS:
+                is_coded = _is_coded(request)
+                answer = _answer(request, name, body, hold if is_coded else None)
+                if is_coded or len(body) > _TINY_BYTES:
                     answer = while_connected(request, answer)
                 content, json_length, count = await answer
         outcome = "success"
@@ -222,20 +220,24 @@ async def _infer(request: Request[State], name: str) -> Response:
 
 
 async def _answer(
-    request: Request[State], name: str, body: bytes, hold: Callable[[int], None]
+    request: Request[State], name: str, body: bytes, hold: Callable[[int], None] | None
 ) -> tuple[bytes, int | None, int]:
-    """Return the body of the answer, how much of it is JSON, and how many pictures there were."""
+    """Return the body of the answer, how much of it is JSON, and how many pictures there were.
+
+    Args:
+        request: its body has been read.
+        name: of the model.
+        body: of the request.
+        hold: of a body that has a coding, what holds it without that.
+    """
     state = request.state
+    limit = state["settings"].max_body_bytes
     lap = state["record"].stopwatch()
-    run = _run_here if len(body) <= _QUICK_BYTES else state["worker"].run
-    coding = _coding(request)
-    if coding in _CODINGS:
-        run = state["worker"].run
-        body = await run(_inflated, body, state["settings"].max_body_bytes)
+    run = _run_here if len(body) <= _QUICK_BYTES and not hold else state["worker"].run
+    if hold:
+        body = await run(_inflated, body, limit)
         hold(len(body))
-    elif coding != "identity":
-        raise UnsupportedCoding("Bodies are taken with gzip, deflate or no content-encoding.")
-    asked = await run(_parse, body, request.headers.get(JSON_LENGTH))
+    asked = await run(_parse, body, request.headers.get(JSON_LENGTH), limit)
     lap("decode")
     outputs, count = await infer(name, asked, state)
     lap("classify")
@@ -244,20 +246,24 @@ async def _answer(
     return content, json_length, count
 
 
-def _coding(request: Request[State]) -> str:
-    return request.headers.get("content-encoding", "identity").lower()
+def _is_coded(request: Request[State]) -> bool:
+    """Say whether a body has a coding, or raise that it is none of those that are taken."""
+    coding = request.headers.get("content-encoding", "identity").lower()
+    if coding not in {"identity", "gzip", "deflate"}:
+        raise UnsupportedCoding("Bodies are taken with gzip, deflate or no content-encoding.")
+    return coding != "identity"
 
 
 async def _run_here(function: Callable[..., Result], *arguments: Any) -> Result:
     return function(*arguments)
 
 
-def _parse(body: bytes, length: str | None) -> InferRequest:
+def _parse(body: bytes, length: str | None, limit: int) -> InferRequest:
     """Return what a request asks for: its JSON, of a length that it may tell, and binary data."""
     if length is None:
         return parse_request(body, None)
     # No int() of what may have a million digits.
-    if not length.isdecimal() or len(length) > _MOST_LENGTH_DIGITS:
+    if not length.isdecimal() or len(length) > len(str(limit)):
         raise MalformedTensors(f"{JSON_LENGTH} has to be a count of bytes")
     if int(length) == 0:
         return InferRequest([raw_tensor(body)], is_binary=True)

@@ -73,7 +73,7 @@ OURS = {
     "model": set(),
     "output": set(),
     "openapi": {"errors", "inference", "metrics", "schemas", "settings"},
-    "pages": {"docs", "errors", "problems"},
+    "pages": {"docs", "errors"},
     "problems": {"errors"},
     "protocol": {"errors", "settings"},
     "processes": set(),

@@ -66,62 +66,46 @@ def test_half_a_file_is_refused(
         verify_digit(written, DIGIT_CONTRACT, (classifier, TEMPERATURE), test_split)
 
 
-def labeled(cutter: bytes, path: Path) -> Path:
-    """Return a locate.onnx with the metadata that it has to have, on disk."""
+@pytest.fixture
+def located(tmp_path: Path, cutter: bytes) -> Path:
+    """Return the locator's file on disk, with the metadata that it has to have."""
+    path = tmp_path / "locate.onnx"
     metadata = dict.fromkeys(LOCATE_CONTRACT.metadata, "1")
     path.write_bytes(relabeled(cutter, CUTTER_STRICTNESS, metadata))
     return path
 
 
 @pytest.fixture(scope="module")
-def scenes(mnist: Mnist) -> list[Scene]:
-    """A few scenes of several sizes."""
-    return scenes_of(Glyphs(mnist.train.images, mnist.train.labels), 8, seed=1)
-
-
-@pytest.fixture(scope="module")
-def small(mnist: Mnist) -> list[Scene]:
-    """A few of one sign each."""
-    return scenes_of(Glyphs(mnist.train.images, mnist.train.labels), 8, seed=1, shapes=PLACED)
+def scenes(mnist: Mnist) -> tuple[list[Scene], list[Scene]]:
+    """A few scenes of several sizes, and a few small ones of one sign each."""
+    glyphs = Glyphs(mnist.train.images, mnist.train.labels)
+    return scenes_of(glyphs, 8, seed=1), scenes_of(glyphs, 8, seed=1, shapes=PLACED)
 
 
 def test_a_right_locator_passes(
-    cutter: bytes,
+    located: Path,
     networks: tuple[Locator, Placer],
-    scenes: list[Scene],
-    small: list[Scene],
-    tmp_path: Path,
+    scenes: tuple[list[Scene], list[Scene]],
 ) -> None:
     """The figures are of the file."""
-    path = labeled(cutter, tmp_path / "locate.onnx")
-    found = verify_locator(path, LOCATE_CONTRACT, networks, scenes, small)
-    assert found.size == path.stat().st_size
+    found = verify_locator(located, LOCATE_CONTRACT, networks, *scenes)
+    assert found.size == located.stat().st_size
     assert 0 <= found.found <= 1
 
 
-def test_the_file_of_another_locator_is_refused(
-    cutter: bytes,
+@pytest.mark.parametrize(
+    ("other", "told"), [(0, "candidates differ"), (1, "places differ")], ids=["locator", "placer"]
+)
+def test_the_file_of_another_network_is_told(
+    located: Path,
     networks: tuple[Locator, Placer],
-    scenes: list[Scene],
-    small: list[Scene],
-    tmp_path: Path,
+    scenes: tuple[list[Scene], list[Scene]],
+    other: int,
+    told: str,
 ) -> None:
-    """Candidates that are not the network's are told."""
+    """Of large pictures by what the locator finds, of small ones by where the placer sees it."""
     torch.manual_seed(5)
-    path = labeled(cutter, tmp_path / "locate.onnx")
-    with pytest.raises(FallsShort, match="candidates differ"):
-        verify_locator(path, LOCATE_CONTRACT, (shrunk(Locator()), networks[1]), scenes, small)
-
-
-def test_the_file_of_another_placer_is_refused(
-    cutter: bytes,
-    networks: tuple[Locator, Placer],
-    scenes: list[Scene],
-    small: list[Scene],
-    tmp_path: Path,
-) -> None:
-    """Of a large picture it has nothing to say: small ones tell."""
-    torch.manual_seed(5)
-    path = labeled(cutter, tmp_path / "locate.onnx")
-    with pytest.raises(FallsShort, match="places differ"):
-        verify_locator(path, LOCATE_CONTRACT, (networks[0], shrunk(Placer())), scenes, small)
+    locator, placer = networks
+    others = [(shrunk(Locator()), placer), (locator, shrunk(Placer()))]
+    with pytest.raises(FallsShort, match=told):
+        verify_locator(located, LOCATE_CONTRACT, others[other], *scenes)

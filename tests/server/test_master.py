@@ -191,10 +191,8 @@ def test_a_renewal_that_fails_leaves_the_old_processes() -> None:
         assert master.wait(PATIENCE_SECONDS) == 0
 
 
-def test_a_process_that_cannot_be_replaced_is_tried_again() -> None:
-    """The others work on meanwhile."""
-    is_sick = "start + 2 < time.monotonic() < start + 4"
-    master = run(f"return 3 if {is_sick} else (say_ready(), time.sleep(60))")
+def assert_replaced_in_the_end(master: subprocess.Popen[str]) -> None:
+    """Kill a process after two seconds, for the next two of which no other can be started."""
     assert master.stdout
     with master, master.stdout:
         assert master.stdout.readline() == "ready\n"
@@ -205,6 +203,13 @@ def test_a_process_that_cannot_be_replaced_is_tried_again() -> None:
         wait_until(lambda: len(children(master.pid)) == 2)
         master.terminate()
         assert master.wait(PATIENCE_SECONDS) == 0
+
+
+def test_a_process_that_cannot_be_replaced_is_tried_again() -> None:
+    """The others work on meanwhile."""
+    is_sick = "start + 2 < time.monotonic() < start + 4"
+    master = run(f"return 3 if {is_sick} else (say_ready(), time.sleep(60))")
+    assert_replaced_in_the_end(master)
 
 
 @pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
@@ -263,13 +268,4 @@ def fail_for_a_while():
 os.fork = fail_for_a_while
 """,
     )
-    assert master.stdout
-    with master, master.stdout:
-        assert master.stdout.readline() == "ready\n"
-        wait_until(lambda: len(children(master.pid)) == 2)
-        time.sleep(2)
-        os.kill(min(children(master.pid)), signal.SIGKILL)
-        wait_until(lambda: len(children(master.pid)) == 1)
-        wait_until(lambda: len(children(master.pid)) == 2)
-        master.terminate()
-        assert master.wait(PATIENCE_SECONDS) == 0
+    assert_replaced_in_the_end(master)
