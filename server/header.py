@@ -38,24 +38,6 @@ def png_size(data: bytes) -> tuple[int, int]:
     return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
 
 
-def webp_size(data: bytes) -> tuple[int, int]:
-    """Return the (width, height) of a WebP's canvas; (0, 0) where the header is cut short.
-
-    Pillow allocates the canvas on opening, so it has to be known before.
-
-    Source: RFC 9649, sections 2.5 to 2.7.
-    """
-    chunk, header = data[12:16], data[20:30]
-    if chunk == b"VP8L":
-        bits = int.from_bytes(header[1:5], "little")
-        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-    if chunk == b"VP8X":
-        width, height = header[4:7], header[7:10]
-        return int.from_bytes(width, "little") + 1, int.from_bytes(height, "little") + 1
-    width, height = header[6:8], header[8:10]
-    return int.from_bytes(width, "little") & 0x3FFF, int.from_bytes(height, "little") & 0x3FFF
-
-
 _JPEG_SCAN = 0xDA
 _JPEG_END = 0xD9
 # In a scan's data a marker is 0xff followed by neither a stuffed 0, a restart marker, nor fill.

@@ -19,7 +19,8 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from server.errors import ClientError, CorruptImage, TooManyPixels, UnsupportedFormat
-from server.header import Format, jpeg_scans, png_size, sniff, webp_size
+from server.header import Format, jpeg_scans, png_size, sniff
+from server.webp import first_frame, prefix_groups, webp_size
 
 # The plugins are called by name: `Image.open` would try all that it knows, and refuse or warn by
 # its own idea of too many pixels.
@@ -36,6 +37,8 @@ _MODE_BYTES = {"1": 7, "L": 7, "P": 8, "I;16": 7, "LA": 7, "RGB": 11, "RGBA": 7,
 _OPAQUE_MODE_BYTES = {"1": 2, "L": 2, "P": 2, "RGB": 5}
 # Two canvases of the animation decoder, the frame handed over as bytes, and Pillow's own.
 _WEBP_BYTES = 16
+# Of a group of prefix codes: 5,004 entries of four bytes, and some of them packed once more.
+_WEBP_GROUP_BYTES = 21_000
 # libjpeg keeps every coefficient, as 16 bits, until the last scan, where a scan has not all of it.
 _COEFFICIENT_BYTES = 2
 
@@ -54,6 +57,9 @@ _MOST_IN_RUNS = 2**20
 # themselves, too.
 _MAX_SCANNED_PIXELS = 2**28
 _MIN_SCAN_PIXELS = 2**16
+
+# What JPEG and GIF can have at most. A PNG may have a row of any length, which is kept twice.
+_LONGEST_SIDE = 2**16 - 1
 
 SMALL: Final = 32
 """Pixels each way up to which a picture is one crop: in it nothing is searched."""
@@ -186,7 +192,10 @@ def decode(data: bytes, limits: Limits) -> Picture:
 
 def _decode(data: bytes, image_format: Format, limits: Limits) -> Picture:
     if image_format is Format.WEBP:
-        _check_budget(webp_size(data), _WEBP_BYTES, limits)
+        size = webp_size(data)
+        _check_budget(size, _WEBP_BYTES, limits)
+        data = first_frame(data)
+        _check_groups(size, prefix_groups(data), limits)
     image = _OPENERS[image_format](_Counted(data, image_format))
     full_size = image.size
     if isinstance(image, JpegImageFile):
@@ -245,10 +254,23 @@ def _times(size: tuple[int, int], factor: float) -> tuple[int, int]:
 
 
 def _check_budget(size: tuple[int, int], bytes_per_pixel: float, limits: Limits) -> None:
+    if max(size) > _LONGEST_SIDE:
+        raise TooManyPixels(
+            f"The picture has {size[0]} x {size[1]} pixels; a side may have {_LONGEST_SIDE}."
+        )
     if size[0] * size[1] * bytes_per_pixel > limits.decode_budget_bytes:
         most = int(limits.decode_budget_bytes / bytes_per_pixel)
         raise TooManyPixels(
             f"The picture has {size[0]} x {size[1]} pixels; of its kind, {most} in all are read."
+        )
+
+
+def _check_groups(size: tuple[int, int], groups: int, limits: Limits) -> None:
+    left = limits.decode_budget_bytes - size[0] * size[1] * _WEBP_BYTES
+    if groups > 1 and groups * _WEBP_GROUP_BYTES > left:
+        raise TooManyPixels(
+            f"The WebP picture has {groups} groups of prefix codes; no more than "
+            f"{left // _WEBP_GROUP_BYTES} are read in one of {size[0]} x {size[1]} pixels."
         )
 
 

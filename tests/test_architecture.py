@@ -63,7 +63,7 @@ OURS = {
     "forms": {"errors"},
     "header": set(),
     "health": {"settings"},
-    "image": {"errors", "header"},
+    "image": {"errors", "header", "webp"},
     "inference": {"answer", "errors", "header", "state", "tensors", "uploads"},
     "listener": set(),
     "machine": {"settings"},
@@ -98,6 +98,8 @@ OURS = {
     "tensors": {"errors"},
     "uploads": {"errors", "forms", "header", "settings"},
     "v2": {"connection", "errors", "inference", "state", "tensors", "uploads"},
+    "vp8l": set(),
+    "webp": {"vp8l"},
     "worker": {"memory"},
 }
 OTHERS = {

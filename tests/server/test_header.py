@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image
 
-from server.header import Format, jpeg_scans, png_size, sniff, webp_size
+from server.header import Format, jpeg_scans, png_size, sniff
 from tests.drawings import encode, seven
 
 
@@ -27,19 +27,6 @@ def test_png_size() -> None:
 def test_png_cut_short() -> None:
     """A PNG without a whole header has no size."""
     assert png_size(seven("PNG")[:18]) == (0, 0)
-
-
-@pytest.mark.parametrize(
-    "options", [{}, {"lossless": True}, {"exif": b"Exif\0\0II*\0\x08\0\0\0\0\0"}]
-)
-def test_webp_size(options: dict[str, object]) -> None:
-    """The canvas of a WebP is known in its simple, its lossless and its extended form."""
-    assert webp_size(encode(Image.new("RGB", (321, 45)), "WebP", **options)) == (321, 45)
-
-
-def test_webp_cut_short() -> None:
-    """A WebP without a whole header has no size."""
-    assert webp_size(b"RIFF\0\0\0\0WEBPVP8 ") == (0, 0)
 
 
 def test_one_scan() -> None:

@@ -15,6 +15,8 @@ from server.errors import ClientError, CorruptImage, TooManyPixels, UnsupportedF
 from server.image import Limits, data_uri, decode, encode_png, is_quick, scaled, zoomed
 from tests.conftest import DATA
 from tests.drawings import encode, ramp, seven
+from tests.server.lossless import lossless
+from tests.server.lossless import webp as lossless_webp
 
 LIMITS = Limits(decode_budget_bytes=8 * 2**20, working_size=512)
 SIZE = (40, 30)
@@ -212,6 +214,20 @@ def test_too_many_pixels_webp(data: bytes) -> None:
     """Thirty bytes of WebP that claim 88 megapixels are refused before Pillow allocates them."""
     with pytest.raises(TooManyPixels, match="9400 x 9400"):
         decode(data, LIMITS)
+
+
+def test_too_many_groups_webp() -> None:
+    """Tables of which the header tells nothing are reckoned, too; 60 of them are no matter."""
+    assert pixels_of(lossless_webp(lossless(64, 60))).max() == 0
+    with pytest.raises(TooManyPixels, match="3600 groups of prefix codes"):
+        decode(lossless_webp(lossless(240, 3600)), LIMITS)
+
+
+@pytest.mark.parametrize("size", [(2**16, 1), (1, 2**16)])
+def test_too_long_a_side(size: tuple[int, int]) -> None:
+    """A PNG has rows of any length, each kept more than once; other formats know none so long."""
+    with pytest.raises(TooManyPixels, match="a side may have 65535"):
+        decode(encode(Image.new("RGB", size), "PNG"), LIMITS)
 
 
 def test_too_many_pixels_gif() -> None:

@@ -1,0 +1,79 @@
+"""Lossless WebPs written bit by bit, as no encoder writes them."""
+
+GREEN, INDEXING = 2, 3
+
+
+class Bits:
+    """Bits, lowest first."""
+
+    def __init__(self) -> None:
+        self._value = self._count = 0
+
+    def add(self, value: int, count: int) -> None:
+        """Append a number of so many bits."""
+        self._value |= value << self._count
+        self._count += count
+
+    def add_code(self, is_byte: bool = False) -> None:
+        """Append a prefix code: of the symbol 0 alone, or of the symbols up to 255 in 8 bits."""
+        if not is_byte:
+            self.add(0b0001, 4)
+            return
+        self.add(0, 1)
+        self.add(12 - 4, 4)
+        self.add(1 << 11 * 3, 12 * 3)  # of lengths there is only 8
+        self.add(1, 1)
+        self.add(3, 3)
+        self.add(256 - 2, 8)
+
+    def add_image(self, values: list[int]) -> None:
+        """Append an image with values in red and green."""
+        self.add(0, 1)
+        for is_byte in (True, True, False, False, False):
+            self.add_code(is_byte)
+        for value in values:
+            for byte in (value & 255, value >> 8):
+                self.add(int(f"{byte:08b}"[::-1], 2), 8)
+
+    def as_bytes(self) -> bytes:
+        """Return all bits in whole bytes."""
+        return self._value.to_bytes(-(-self._count // 8), "little")
+
+
+def stream(side: int, groups: int, transforms: tuple[int, ...] = (), exponent: int = 2) -> bytes:
+    """Return the bits of a square black picture with so many groups of prefix codes."""
+    bits, width = Bits(), side
+    for kind in transforms:
+        bits.add(1, 1)
+        bits.add(kind, 2)
+        if kind == INDEXING:
+            bits.add(4 - 1, 8)
+            bits.add_image([0] * 4)
+            width = -(-width // 4)
+        elif kind != GREEN:
+            bits.add(exponent - 2, 3)
+            bits.add_image([0] * (-(-width >> exponent) * -(-side >> exponent)))
+    bits.add(0, 2)
+    bits.add(1, 1)
+    bits.add(exponent - 2, 3)
+    tiles = -(-width >> exponent) * -(-side >> exponent)
+    bits.add_image([tile % groups for tile in range(tiles)])
+    for _ in range(groups * 5):
+        bits.add_code()
+    return bits.as_bytes()
+
+
+def chunk(name: bytes, body: bytes) -> bytes:
+    """Return a part of a WebP."""
+    return name + len(body).to_bytes(4, "little") + body + bytes(len(body) % 2)
+
+
+def webp(*chunks: bytes) -> bytes:
+    """Return a WebP of these parts."""
+    return chunk(b"RIFF", b"WEBP" + b"".join(chunks))
+
+
+def lossless(side: int, groups: int, transforms: tuple[int, ...] = ()) -> bytes:
+    """Return the part of a WebP that holds such a picture."""
+    size = (side - 1) | (side - 1) << 14
+    return chunk(b"VP8L", b"\x2f" + size.to_bytes(4, "little") + stream(side, groups, transforms))

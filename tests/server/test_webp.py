@@ -1,0 +1,107 @@
+"""What is read from a WebP's parts without decoding its pixels."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from server.webp import first_frame, prefix_groups, webp_size
+from tests.drawings import drawing, encode
+from tests.server.lossless import chunk, lossless, stream, webp
+
+ANIMATION_FLAG, ALPHA_FLAG = 2, 16
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"lossless": True}, {"exif": b"Exif\0\0II*\0\x08\0\0\0\0\0"}]
+)
+def test_webp_size(options: dict[str, object]) -> None:
+    """The canvas of a WebP is known in its simple, its lossless and its extended form."""
+    assert webp_size(encode(Image.new("RGB", (321, 45)), "WebP", **options)) == (321, 45)
+
+
+def test_webp_cut_short() -> None:
+    """A WebP without a whole header has no size."""
+    assert webp_size(b"RIFF\0\0\0\0WEBPVP8 ") == (0, 0)
+
+
+def extended(side: int, flags: int) -> bytes:
+    """Return the first part of a WebP of more than one."""
+    return chunk(b"VP8X", flags.to_bytes(4, "little") + (side - 1).to_bytes(3, "little") * 2)
+
+
+def frame(side: int, *chunks: bytes) -> bytes:
+    """Return a frame of an animation, at the top left."""
+    return chunk(
+        b"ANMF", bytes(6) + (side - 1).to_bytes(3, "little") * 2 + bytes(4) + b"".join(chunks)
+    )
+
+
+def transparent(groups: int) -> bytes:
+    """Return a lossy picture whose transparency is lossless."""
+    lossy = encode(Image.new("RGB", (64, 64)), "WebP")[12:]
+    return chunk(b"ALPH", b"\1" + stream(64, groups)) + lossy
+
+
+ANIMATION = chunk(b"ANIM", bytes(6))
+FILES = {
+    "alone": webp(lossless(64, 60)),
+    "extended": webp(extended(64, 0), lossless(64, 60)),
+    "transparency": webp(extended(64, ALPHA_FLAG), transparent(60)),
+    "animation": webp(extended(64, ANIMATION_FLAG), ANIMATION, frame(64, lossless(64, 60))),
+    "transparent animation": webp(
+        extended(64, ANIMATION_FLAG | ALPHA_FLAG), ANIMATION, frame(64, transparent(60))
+    ),
+}
+
+
+@pytest.mark.parametrize("data", FILES.values(), ids=list(FILES))
+def test_prefix_groups(data: bytes) -> None:
+    """They are found wherever a frame has a lossless part, and libwebp reads the same file."""
+    assert prefix_groups(first_frame(data)) == 60
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.convert("RGB").getextrema() == ((0, 0), (0, 0), (0, 0))
+
+
+@pytest.mark.parametrize("options", [{}, {"lossless": True}], ids=["lossy", "lossless"])
+def test_no_prefix_groups(options: dict[str, object]) -> None:
+    """A lossy picture has none, a simple one has one."""
+    data = encode(Image.new("RGB", (64, 64)), "WebP", **options)
+
+    assert prefix_groups(data) == len(options)
+
+
+def test_first_frame() -> None:
+    """What is left of an animation is its first picture, also one that does not fill it."""
+    pictures = [drawing((80, 60), (shift, 0)).convert("RGBA") for shift in range(3)]
+    data = encode(pictures[0], "WebP", save_all=True, append_images=pictures[1:], lossless=True)
+    small = webp(extended(96, ANIMATION_FLAG), ANIMATION, frame(64, lossless(64, 1)))
+
+    assert len(first_frame(data)) < len(data)
+    for whole in (data, small):
+        with (
+            Image.open(io.BytesIO(whole)) as image,
+            Image.open(io.BytesIO(first_frame(whole))) as first,
+        ):
+            assert np.array_equal(np.asarray(first), np.asarray(image))
+
+
+def test_orientation_is_kept() -> None:
+    """Of what is no picture, a first frame keeps what tells how it stands."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encode(drawing(), "WebP", exif=exif, icc_profile=bytes(999))
+
+    with Image.open(io.BytesIO(first_frame(data))) as image:
+        assert image.getexif() == exif
+        assert "icc_profile" not in image.info
+
+
+def test_decoys() -> None:
+    """Whatever stands before the picture and looks like one is not decoded."""
+    decoy = chunk(b"XXXX", lossless(64, 1))
+    data = webp(extended(64, 0), decoy, lossless(64, 60), lossless(64, 1), decoy)
+
+    assert prefix_groups(first_frame(data)) == 60
+    assert first_frame(data) == webp(extended(64, 0), lossless(64, 60))
