@@ -4,6 +4,7 @@ Source: the Open Inference Protocol's REST specification, and its binary tensor 
 """
 
 import json
+import re
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +33,10 @@ _LONGEST: Final = 2**31
 
 # As Python objects they take ten times the room that they have in the body.
 _MOST_JSON_VALUES: Final = 2**18
+
+# What a character beyond U+FFFF has. With one in it a text takes four bytes for each of its own.
+_WIDE: Final = re.compile(rb"[\xf0-\xf4]|\\u[dD][89a-fA-F]")
+_MOST_WIDE_BYTES: Final = 2**20
 
 # More than any batch may have; four bytes of a body are one.
 _MOST_ELEMENTS: Final = 2**12
@@ -122,14 +127,7 @@ def parse_request(body: bytes, json_length: int | None) -> InferRequest:
     end = len(body) if json_length is None else json_length
     if end > len(body):
         raise MalformedTensors(f"the JSON should have {end} bytes, the body has {len(body)}")
-    if body.count(b",", 0, end) > _MOST_JSON_VALUES:
-        raise MalformedTensors(
-            f"JSON may hold {_MOST_JSON_VALUES} values; more are taken as binary data"
-        )
-    try:
-        document = json.loads(body[:end])
-    except (ValueError, RecursionError) as error:
-        raise MalformedTensors("the request is not JSON") from error
+    document = _parse_json(body[:end])
     _check(document, dict, "the request", "an object")
     parameters = _parameters(document)
     inputs = document.get("inputs")
@@ -151,6 +149,21 @@ def parse_request(body: bytes, json_length: int | None) -> InferRequest:
     if len({output.name for output in wanted}) < len(wanted):
         raise MalformedTensors("each output may be asked for once")
     return InferRequest(tensors, name, wanted, parameters.get("binary_data_output") is True)
+
+
+def _parse_json(text: bytes) -> Any:
+    if text.count(b",") > _MOST_JSON_VALUES:
+        raise MalformedTensors(
+            f"JSON may hold {_MOST_JSON_VALUES} values; more are taken as binary data"
+        )
+    if len(text) > _MOST_WIDE_BYTES and _WIDE.search(text):
+        raise MalformedTensors(
+            f"JSON of more than {_MOST_WIDE_BYTES} bytes may hold no characters beyond U+FFFF"
+        )
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise MalformedTensors("the request is not JSON") from error
 
 
 def format_response(

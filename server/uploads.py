@@ -5,6 +5,7 @@ import base64
 import binascii
 import json
 import re
+from codecs import BOM_UTF8
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -27,9 +28,7 @@ from server.forms import media_type, parse_form
 from server.header import sniff
 from server.settings import Settings
 
-_DATA_URI = re.compile(rb"data:[^,]*?(?P<base64>;base64)?,(?P<data>.*)", re.DOTALL | re.IGNORECASE)
-
-
+_DATA: Final = b"data:"
 _WHITESPACE: Final = b" \t\r\n\f\v"
 
 # What base64 has that is escaped in a URI, by those who escape it, and how it is written there.
@@ -42,7 +41,10 @@ _ESCAPES: Final = {
     b"%3d": b"=",
 }
 
-# Others are undone one by one, each an object on the way.
+# An escaped character in JSON that is beyond U+00FF, or half of one.
+_FOREIGN: Final = re.compile(rb"\\u(?!00)[0-9a-fA-F]{4}")
+
+# Undone one by one, each is an object on the way.
 _MOST_ESCAPES: Final = 2**16
 
 # Fields and members that a body may have beside its pictures.
@@ -177,9 +179,14 @@ def _parse_json(body: bytes, most: int) -> Upload:
     # far more room than in the body.
     if body.count(b",") > 2 * most + _OTHER_FIELDS:
         raise too_many_pictures(most)
+    # What is looked for is ASCII. With one other character in it a text takes two or four bytes for
+    # each of its own, so that others become one of these, or some of a byte.
+    body, count = _FOREIGN.subn(rb"\\u003f", body.removeprefix(BOM_UTF8), _MOST_ESCAPES)
+    if count == _MOST_ESCAPES:
+        raise MalformedJson(f"The JSON has {_MOST_ESCAPES} escaped characters that are not Latin.")
     try:
-        document = json.loads(body)
-    # Deep nesting ends in a RecursionError; bad UTF-8 is a ValueError as bad JSON is.
+        document = json.loads(body.decode("latin-1"))
+    # Deep nesting ends in a RecursionError.
     except (ValueError, RecursionError) as error:
         raise MalformedJson("The body is not JSON.") from error
     match document:
@@ -218,9 +225,10 @@ def from_text(text: object) -> bytes:
         raise MalformedJson("Each of `images` has to be a string.")
     # Both forms are ASCII; a "?" in the place of anything else is in neither's alphabet.
     encoded = text.encode("ascii", "replace")
-    if uri := _DATA_URI.fullmatch(encoded):
-        encoded = _without_escapes(uri["data"])
-        if not uri["base64"]:
+    head, comma, data = encoded.partition(b",")
+    if comma and head[: len(_DATA)].lower() == _DATA:
+        encoded = _without_escapes(data)
+        if not head.lower().endswith(b";base64"):
             return encoded
     try:
         # Line breaks are usual in base64 and mean nothing; anything else foreign is refused.

@@ -5,6 +5,7 @@ import base64
 import json
 import threading
 import time
+import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -22,13 +23,16 @@ from starlette.types import ASGIApp
 
 from server.answer import Answer
 from server.app import create_app
+from server.errors import MalformedBase64
 from server.recognize import Recognizer
 from server.settings import Settings
 from server.state import Readiness
+from server.uploads import parse_body
 from tests.conftest import DATA
 from tests.drawings import seven
 
 PROBLEM = "application/problem+json"
+JSON = {"content-type": "application/json"}
 PATH = "/recognize.json"
 SEVEN = seven()
 BASE64 = base64.b64encode(SEVEN).decode()
@@ -108,6 +112,29 @@ def test_json(client: TestClient, text: str) -> None:
     assert client.post(PATH, json={"image": text}).json()["number"] == "7"
 
 
+@pytest.mark.parametrize("head", ["", "\ufeff"], ids=["", "byte order mark"])
+@pytest.mark.parametrize("is_ascii", [True, False])
+def test_json_with_other_members(client: TestClient, is_ascii: bool, head: str) -> None:
+    """Other members may hold any characters."""
+    document = {"name": "\u96f6 \U0001f600", "image": BASE64}
+    text = head + json.dumps(document, ensure_ascii=is_ascii)
+
+    assert client.post(PATH, content=text.encode(), headers=JSON).json()["number"] == "7"
+
+
+@pytest.mark.parametrize("wide", [r"\ud83d\ude00", r"\uD83D\uDE00", "\U0001f600"])
+def test_json_takes_no_more_room_for_one_character(wide: str) -> None:
+    """One that is no ASCII does not make all others four times as large."""
+    body = b'{"image": "%s%s"}' % (b"A" * 2**22, wide.encode())
+    tracemalloc.start()
+
+    with pytest.raises(MalformedBase64):
+        parse_body(body, "application/json", 1)
+
+    assert tracemalloc.get_traced_memory()[1] < 5 * len(body)
+    tracemalloc.stop()
+
+
 def test_json_batch(client: TestClient) -> None:
     """A batch in JSON has a problem in the place of each string that is no picture."""
     texts = [BASE64, "not base64!", 7, BASE64[:80], "\ud800"]
@@ -167,6 +194,7 @@ PART = b'--b\r\nContent-Disposition: form-data; name="image"\r\n\r\n'
         ("application/json", b"[]", 400, "malformed_json"),
         ("application/json", b"{}", 400, "malformed_json"),
         ("application/json", b'{"image": 7}', 400, "malformed_json"),
+        ("application/json", b'{"x": "%s"}' % (rb"\u96f6" * 2**16), 400, "malformed_json"),
         ("application/json", b'{"images": []}', 400, "malformed_json"),
         ("application/json", b'{"images": "x"}', 400, "malformed_json"),
         ("application/json", b'{"image": "", "images": [""]}', 400, "malformed_json"),

@@ -208,3 +208,15 @@ def test_anything(body: bytes, head: int | None) -> None:
         parse_request(body, head)
     except MalformedTensors:
         return
+
+
+@pytest.mark.parametrize("wide", [r"\ud83d\ude00", "\U0001f600"])
+def test_json_takes_no_more_room_for_one_character(wide: str) -> None:
+    """A text takes four bytes for each of its characters where one needs as many."""
+    document = (
+        '{"id": "%s", "inputs": [{"name": "a", "shape": [1], "datatype": "BYTES", "data": ["%s"]}]}'
+    )
+
+    assert parse_request((document % (wide, "A")).encode(), None).id == "\U0001f600"
+    with pytest.raises(MalformedTensors, match="beyond"):
+        parse_request((document % (wide, "A" * 2**20)).encode(), None)
