@@ -6,15 +6,19 @@ ends, as nobody can tell where on it a next request would begin.
 """
 
 import json
+import logging
+import os
 from asyncio import TimerHandle, Transport
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from server.errors import HeaderTooLarge, MalformedRequest, Problem, TooSlow
 from server.settings import Settings
+
+log = logging.getLogger("server.requests")
 
 # Until then a refused client may still send, so that it gets to read why; a connection that is
 # closed while bytes arrive is reset, and the answer lost.
@@ -23,6 +27,8 @@ _LINGER_SECONDS = 2.0
 _SPARE_SECONDS = 0.5
 # When all is about to end, a request may be on its way on a connection that is waiting for one.
 _LAST_SECONDS = 1.0
+# Requests that came behind one that is being answered; each is an object of several kB.
+_MOST_WAITING = 64
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -48,6 +54,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._begin_to_parse()
         # Of the request line and the headers; and since anything was made of what arrives.
         self._head_bytes = self._unused_bytes = 0
+        # Requests that were handed to the application, or are to be.
+        self._unanswered = 0
+        # Ends the connection if its client does not read what it is answered.
+        self._unread: TimerHandle | None = None
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
@@ -55,10 +65,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._end_after(self._settings.header_timeout_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the deadline."""
+        """Forget the deadlines."""
         self._wait_no_more()
-        if self._timer:
-            self._timer.cancel()
+        for timer in (self._timer, self._unread):
+            if timer:
+                timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -98,6 +109,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade():  # it comes once more, see `stay`
             return
         super().on_headers_complete()
+        self._unanswered += 1
         # All of a transport that uvicorn uses there.
         answer: Any = _Answer(self)
         self.cycle.transport = answer
@@ -106,6 +118,12 @@ class BoundedProtocol(HttpToolsProtocol):
         self._end_after(self._settings.body_timeout_seconds + _SPARE_SECONDS)
         if self._is_draining():
             self.cycle.keep_alive = False
+        if len(self.pipeline) > _MOST_WAITING:
+            self._refuse_in_parser(
+                MalformedRequest(
+                    f"More than {_MOST_WAITING} requests wait on the connection; read the answers."
+                )
+            )
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
@@ -131,8 +149,7 @@ class BoundedProtocol(HttpToolsProtocol):
             rest: what came after the head.
         """
         if self.parser.get_method() == b"CONNECT":
-            self._problem = MalformedRequest("CONNECT is for proxies; this is none.")
-            raise HttpParserError
+            self._refuse_in_parser(MalformedRequest("CONNECT is for proxies; this is none."))
         line = b"%s %s HTTP/%s\r\n" % (
             self.parser.get_method(),
             self.url,
@@ -142,6 +159,26 @@ class BoundedProtocol(HttpToolsProtocol):
         self._begin_to_parse()
         return b"".join([line, *headers, b"\r\n", rest])
 
+    def on_response_complete(self) -> None:
+        """Answer the next request that waits, or at last what is none."""
+        self._unanswered -= 1
+        super().on_response_complete()
+        if self._deadline:  # of a next request, of which a part is here
+            self._unset_keepalive_if_required()
+        if self._is_refused and self._problem and self._is_idle():
+            self._answer(self._problem)
+
+    def pause_writing(self) -> None:
+        """Let an answer wait for its client to read, for as long as a body is waited for."""
+        super().pause_writing()
+        self._unread = self.loop.call_later(self._settings.body_timeout_seconds, self._close)
+
+    def resume_writing(self) -> None:
+        """Go on with an answer."""
+        super().resume_writing()
+        if self._unread:
+            self._unread.cancel()
+
     def drain(self) -> None:
         """Let the answer to a request that is under way invite no next one."""
         if self.cycle is not None:
@@ -149,10 +186,10 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """Answer what is under way and end; who waits for a request waits a moment still."""
-        if self._is_refused:
-            self.loop.call_later(_LAST_SECONDS, self._close)
-        elif not self._is_idle():
+        if not self._is_idle():
             super().shutdown()
+        elif self._is_refused:
+            self.loop.call_later(_LAST_SECONDS, self._close)
         elif self.cycle is None or self._deadline:  # for a first request, or the rest of one
             self._end_after(_LAST_SECONDS)
         else:
@@ -190,9 +227,12 @@ class BoundedProtocol(HttpToolsProtocol):
     def _count_head(self, count: int) -> None:
         self._head_bytes += count
         if self._head_bytes > self._settings.max_header_bytes:
-            # Raised through the parser, which ends in `send_400_response`.
-            self._problem = self._header_too_large()
-            raise self._problem
+            self._refuse_in_parser(self._header_too_large())
+
+    def _refuse_in_parser(self, problem: Problem) -> NoReturn:
+        """Stop the parser, which ends in `send_400_response`."""
+        self._problem = problem
+        raise HttpParserError
 
     def _header_too_large(self) -> Problem:
         return HeaderTooLarge(
@@ -202,7 +242,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _is_idle(self) -> bool:
         """Say whether all requests so far are answered."""
-        return self.cycle is None or self.cycle.response_complete
+        return not self._unanswered
 
     def _end_after(self, seconds: float) -> None:
         self._deadline = self.loop.time() + seconds
@@ -227,33 +267,41 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _end(self) -> None:
         """End a connection whose client was too slow."""
-        self._deadline = None
-        if self._is_in_body and self.cycle.response_started:
-            self._close()
-        else:
-            limits = self._settings
-            # The application would have said so; on a busy machine this may be first.
-            is_body = self._is_in_body
-            seconds = limits.body_timeout_seconds if is_body else limits.header_timeout_seconds
-            self._refuse(TooSlow(f"The request took longer to arrive than {seconds:g} seconds."))
+        limits = self._settings
+        # The application would have said so; on a busy machine this may be first.
+        is_body = self._is_in_body
+        seconds = limits.body_timeout_seconds if is_body else limits.header_timeout_seconds
+        self._refuse(TooSlow(f"The request took longer to arrive than {seconds:g} seconds."))
 
     def _refuse(self, problem: Problem) -> None:
-        """Answer what is no request, and end the connection."""
+        """Answer what is no request once all before it is answered, and end the connection."""
         self._is_refused = True
         self._wait_no_more()
-        self.pipeline.clear()
-        if not self._is_idle() and not self._is_in_body:
-            # An earlier request is being answered: that answer comes first, and is the last.
-            self.cycle.keep_alive = False
-            return
+        if self._is_in_body and self.cycle.response_started:
+            self._close()
+        elif self._unanswered <= self._is_in_body:
+            self._answer(problem)
+        else:
+            self._problem = problem
+            if self._is_in_body:  # the last request was not handed on, and never will be
+                self.pipeline.popleft()
+                self._unanswered -= 1
+                self._is_in_body = False
+
+    def _answer(self, problem: Problem) -> None:
+        """Answer what is no request, and end the connection."""
+        name = os.urandom(8).hex()
+        log.info("Refused what is no request: %d %s id=%s", problem.status, problem.code, name)
         body = json.dumps(problem.as_document()).encode()
         headers = [
             *self.server_state.default_headers,
             (b"content-type", b"application/problem+json"),
             (b"content-length", str(len(body)).encode()),
+            (b"x-request-id", name.encode()),
             (b"connection", b"close"),
         ]
         lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
+        self._unset_keepalive_if_required()
         self.transport.write(STATUS_LINE[problem.status] + lines + b"\r\n" + body)
         if self.cycle is not None:
             self.cycle.disconnected = True  # whoever waits for its body is told
