@@ -5,6 +5,7 @@ process counts in a row of its own, which nobody else writes to, and whichever i
 rows up. prometheus-client writes the answer.
 """
 
+import errno
 import mmap
 import os
 from bisect import bisect_left
@@ -179,9 +180,11 @@ class Metrics(Collector):
             with suppress(OSError):
                 ticks = (place / "stat").read_text().rpartition(")")[2].split()[11:13]
                 pages = (place / "statm").read_text().split()[1]
+                # Before any of it counts: of a stranger with a dead one's number this is forbidden.
+                opened = len(list((place / "fd").iterdir()))
                 memory.add_metric([str(row)], int(pages) * _PAGE_BYTES)
                 seconds.add_metric([str(row)], sum(map(int, ticks)) / _TICKS_PER_SECOND)
-                files.add_metric([str(row)], len(list((place / "fd").iterdir())))
+                files.add_metric([str(row)], opened)
         yield from (memory, seconds, files)
 
     def _row_starts(self) -> range:
@@ -192,6 +195,7 @@ def _is_alive(pid: int) -> bool:
     """Say whether a process may still count; 0 is nobody."""
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
+    except OSError as error:
+        # It may not be signalled: the number of one that died is another user's process by now.
+        return error.errno == errno.EPERM
     return pid != 0

@@ -83,6 +83,27 @@ def test_what_died_waits_for_nothing() -> None:
     assert metrics.total("asked", ("a",)) == [1]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_process_of_another_user_counts() -> None:
+    """One that may not be signalled is alive: its row is its own, and its figures are not ours."""
+    metrics = Metrics(SERIES, {}, 1)
+    metrics.claim()
+    metrics.set("waiting", 1)
+    pid = os.fork()
+    if not pid:
+        status = 1
+        try:
+            os.setuid(65534)
+            metrics.claim()
+            found = samples(metrics.exposition())
+            told = [name for name in found if name.endswith("process=0")]
+            status = int(found["waiting"] != 1 or told != [])
+        finally:
+            os._exit(status)
+
+    assert os.waitpid(pid, 0)[1] == 0
+
+
 def test_process_figures() -> None:
     """Memory, processor time and files are those that the kernel tells of this process."""
     metrics = Metrics([], {}, 1)
