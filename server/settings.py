@@ -1,5 +1,6 @@
 """The environment as one frozen `Settings`: every variable, its default, and what it is for."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,9 @@ PREFIX = "DIGIT_"
 FOREIGN = frozenset({"DIGIT_DATA"})
 
 REPOSITORY = Path(__file__).parent.parent
+
+# Blanks and control characters, which the library that asks after health takes for an attack.
+_BLANK = re.compile(r"[\x00-\x20\x7f]")
 
 
 class InvalidSettings(Exception):
@@ -88,6 +92,13 @@ def _text(text: str) -> str:
     return text
 
 
+def _host(text: str) -> str:
+    # What looks names up fails on any other name by an error that is not one of addresses.
+    if not text.encode("idna") or _BLANK.search(text):
+        raise ValueError
+    return text
+
+
 def _one_of(*words: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text not in words:
@@ -117,7 +128,7 @@ SETTINGS = (
     Setting(
         "DIGIT_HOST",
         "host",
-        _text,
+        _host,
         "0.0.0.0",
         "an address or host name",
         "the address that is listened on; 127.0.0.1 lets in nobody from outside",

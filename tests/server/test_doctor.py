@@ -73,6 +73,7 @@ def test_nobody_outside() -> None:
         ({"WEB_CONCURRENCY": "many"}, "WEB_CONCURRENCY='many'"),
         ({"DIGIT_CLASSIFIER": "none.onnx"}, "none.onnx"),
         ({"DIGIT_HOST": "no.such.host.invalid"}, "no.such.host.invalid"),
+        ({"DIGIT_HOST": "a..b"}, "DIGIT_HOST='a..b'"),
     ],
 )
 def test_cannot_work(environ: dict[str, str], words: str) -> None:

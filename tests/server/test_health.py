@@ -52,10 +52,11 @@ def test_no_http(capsys: pytest.CaptureFixture[str]) -> None:
         thread.join()
 
 
-def test_bad_settings(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("variable", "text"), [("PORT", "x"), ("DIGIT_HOST", "a..b")])
+def test_bad_settings(variable: str, text: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Settings that cannot be used are said."""
-    assert main(["health"], {"PORT": "x"}) == 1
-    assert "PORT='x'" in capsys.readouterr().err
+    assert main(["health"], {variable: text}) == 1
+    assert f"{variable}='{text}'" in capsys.readouterr().err
 
 
 def test_light() -> None:

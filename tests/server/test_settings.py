@@ -38,6 +38,9 @@ def test_values() -> None:
         ("PORT", "65536"),
         ("PORT", "-1"),
         ("DIGIT_HOST", ""),
+        ("DIGIT_HOST", "a..b"),
+        ("DIGIT_HOST", "a" * 64),
+        ("DIGIT_HOST", "a b"),
         ("DIGIT_LOCATOR", ""),
         ("DIGIT_CLASSIFIER", ""),
         ("DIGIT_BODY_TIMEOUT_SECONDS", "nan"),
@@ -50,6 +53,14 @@ def test_bad_value(variable: str, text: str) -> None:
     """A value that cannot be used is refused with its name and what is accepted."""
     with pytest.raises(InvalidSettings, match=f"{variable}='{text}': must be "):
         load_settings({variable: text})
+
+
+@pytest.mark.parametrize(
+    "host", ["::", "fe80::1%eth0", "localhost", "my_host.example.", "m\xfcnchen.example"]
+)
+def test_hosts(host: str) -> None:
+    """Addresses and names are taken, of any language."""
+    assert load_settings({"DIGIT_HOST": host}).host == host
 
 
 def test_all_are_reported() -> None:
