@@ -17,8 +17,9 @@ _LONGEST_BOUNDARY = 255
 _LONGEST_HEADERS = 8192
 
 _HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\x00-\x08\x0a-\x1f\x7f]*)\r\n")
-# A value in quotes may hold anything, such as "; name=" in the name of a file.
-_PARAMETER = re.compile(rb';[ \t]*([^\s=;"]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s;"]*))')
+# A value in quotes may hold anything, such as "; name=" in the name of a file. Blanks around the
+# equals sign are those of mail (RFC 822, 3.1.4), whose syntax RFC 2183 gives to the parts of forms.
+_PARAMETER = re.compile(rb';[ \t]*([^\s=;"]+)[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]*))')
 
 
 def media_type(header: bytes) -> tuple[bytes, dict[bytes, bytes]]:

@@ -32,6 +32,8 @@ def part(disposition: bytes) -> bytes:
         (b"Multipart/Form-Data;boundary=b", b"multipart/form-data", {b"boundary": b"b"}),
         (b'text/plain; A="b; c=d"; e=f', b"text/plain", {b"a": b"b; c=d", b"e": b"f"}),
         (b'form-data; name="a\\"b"; x', b"form-data", {b"name": b'a\\"b'}),
+        (b'form-data; name = "a"; b =\tc', b"form-data", {b"name": b"a", b"b": b"c"}),
+        (b'form-data; name = "a; b = c"', b"form-data", {b"name": b"a; b = c"}),
         (b'form-data; name=""', b"form-data", {b"name": b""}),
         (b'form-data; name="image', b"form-data", {b"name": b""}),
     ],
@@ -48,6 +50,7 @@ def test_a_header_has_a_value_and_parameters(
     [
         (b'; name="image"', b"image"),
         (b"; name=image", b"image"),
+        (b' ; name = "image"', b"image"),
         (b';name="image";filename="7.png"', b"image"),
         (b'; filename="; name=other.png"; name="image"', b"image"),
         (b'; name="image"; filename="\xe4\xb8\x83.png"', b"image"),
@@ -128,11 +131,15 @@ def test_any_bytes(body: bytes) -> None:
     assert all(data in body for _, data in fields)
 
 
-@given(st.lists(st.tuples(st.from_regex(r"[a-z]{1,9}", fullmatch=True), st.binary())))
-def test_as_the_standard_library_reads_it(fields: list[tuple[str, bytes]]) -> None:
+@given(
+    st.lists(st.tuples(st.from_regex(r"[a-z]{1,9}", fullmatch=True), st.binary())),
+    st.sampled_from([b"=", b" =", b"= ", b"\t = "]),
+)
+def test_as_the_standard_library_reads_it(fields: list[tuple[str, bytes]], equals: bytes) -> None:
     """The parser for mail, which has the same syntax, finds the same names and as many parts."""
     parts = [
-        b'--1f00\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n' % (name.encode(), data)
+        b'--1f00\r\nContent-Disposition: form-data; name%s"%s"\r\n\r\n%s\r\n'
+        % (equals, name.encode(), data)
         for name, data in fields
     ]
     body = b"".join(parts) + b"--1f00--\r\n"
