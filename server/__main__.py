@@ -12,6 +12,12 @@ from functools import partial
 from types import FrameType
 from typing import Any
 
+# OpenBLAS, which numpy brings along to multiply matrices with, begins a thread for each processor
+# when it is loaded: with 64 of them, more than a container or a unit of deploy/ may have. Nothing
+# here multiplies any. It stands here because every way to start the server leads through this
+# module, and whoever only imports others of them has threads as they like.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
 import uvicorn
 
 from server.app import create_app

@@ -75,6 +75,14 @@ def test_refusals_take_no_threads(service: Service) -> None:
     assert threads == [threads[0]] * 3
 
 
+def test_threads() -> None:
+    """One thread answers and one reads, however many processors there are and are asked for."""
+    with serving({"OPENBLAS_NUM_THREADS": "64"}) as service:
+        threads = list(Path(f"/proc/{service.process.pid}/task").iterdir())
+
+    assert len(threads) == 2
+
+
 def test_who_will_not_stay_reads_why(service: Service) -> None:
     """A refusal is not lost to a client that asks for the end and sends all of its body first."""
     link = http.client.HTTPConnection("localhost", service.port, timeout=PATIENCE_SECONDS)
