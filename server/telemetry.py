@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -71,6 +72,8 @@ def series_of(
     answers += [(path, OTHER) for path in paths]
     return [
         Series("digit_requests", "Requests answered.", COUNTER, ("route", "status"), answers),
+        # Without labels it is there from the start: to Prometheus, what begins at 1 has not grown.
+        Series("digit_faults", "Requests answered 500.", COUNTER),
         Series(
             "digit_request_seconds",
             "From a request's headers to the end of its answer.",
@@ -153,6 +156,8 @@ class Telemetry:
         if not metrics.has("digit_requests", answered):
             answered = (path, OTHER)
         metrics.add("digit_requests", values=answered)
+        if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            metrics.add("digit_faults")
         metrics.observe("digit_request_seconds", seconds, (path,))
         for stage, spent in record.stages.items():
             metrics.observe("digit_stage_seconds", spent, (stage,))

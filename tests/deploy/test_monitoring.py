@@ -9,7 +9,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
-from server.settings import REPOSITORY
+from server.machine import MASTER_BYTES, MIB, WORKER_BYTES
+from server.settings import REPOSITORY, load_settings
 from tests.deploy.tools import judge, tool
 from tests.drawings import seven
 
@@ -55,6 +56,16 @@ def test_names(metrics: str, query: str) -> None:
     names = {sample.name for family in families for sample in family.samples}
 
     assert set(re.findall(r"digit_\w+", query)) <= names
+
+
+def test_memory() -> None:
+    """No process that holds what it may, by default, is reported, nor all of a container's 256M."""
+    settings = load_settings({})
+    most = MASTER_BYTES + WORKER_BYTES + settings.decode_budget_bytes + settings.bodies_bytes
+
+    (bound,) = re.findall(r"resident_memory_bytes\) > (\S+)", ALERTS.read_text())
+
+    assert most < float(bound) < 256 * MIB
 
 
 def test_queries(tmp_path: Path) -> None:

@@ -119,6 +119,7 @@ def test_fault(
     assert response.json()["code"] == "internal_error"
     assert "500" in lines.messages[0]
     assert 'digit_requests_total{route="/recognize.json",status="500"} 1.0' in metrics
+    assert "digit_faults_total 1.0" in metrics
 
 
 def test_strange_status() -> None:
