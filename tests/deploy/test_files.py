@@ -1,6 +1,7 @@
 """Each platform's file, judged by a real tool."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -105,16 +106,38 @@ def unit(tmp_path: Path) -> str:
     return str(path)
 
 
-def test_systemd(unit: str) -> None:
-    """Every line of the unit is understood."""
-    judge(tool("systemd-analyze", f"{DEBIAN} systemd"), "verify", "--man=no", unit)
+@pytest.fixture
+def open_unit(unit: str) -> str:
+    """The unit with what lets it report to Sentry."""
+    folder = Path(f"{unit}.d")
+    folder.mkdir()
+    shutil.copy(DEPLOY / "systemd/sentry.conf", folder)
+    return unit
+
+
+def test_systemd(open_unit: str) -> None:
+    """Every line is understood."""
+    said = judge(tool("systemd-analyze", f"{DEBIAN} systemd"), "verify", "--man=no", open_unit)
+
+    # What it does not understand it says, and passes over; it may say something of other units.
+    assert [line for line in said.splitlines() if "digits.service" in line] == []
+
+
+def exposure(unit: str, threshold: int) -> dict[str, str]:
+    """Return how exposed systemd finds a service in each way; in all, to threshold / 10 at most."""
+    analyze = tool("systemd-analyze", f"{DEBIAN} systemd")
+    command = ["security", "--offline=yes", "--json=short", f"--threshold={threshold}", unit]
+    return {one["json_field"]: one["exposure"] for one in json.loads(judge(analyze, *command))}
 
 
 def test_sandbox(unit: str) -> None:
     """The service is exposed by 1.2 of 10 at most, as systemd judges it; a bare one is by 9.6."""
-    analyze = tool("systemd-analyze", f"{DEBIAN} systemd")
+    assert exposure(unit, threshold=12)["IPAddressDeny"] == "0.1"
 
-    judge(analyze, "security", "--offline=yes", "--threshold=12", unit)
+
+def test_sandbox_with_sentry(open_unit: str) -> None:
+    """What lets reports out opens the network, and nothing else."""
+    assert exposure(open_unit, threshold=14)["IPAddressDeny"] == "0.2"
 
 
 def test_one_dependency_file() -> None:

@@ -20,9 +20,10 @@ from server.doctor import Grade, examine
 from server.machine import Machine
 from server.settings import REPOSITORY, load_settings
 from tests.deploy.platforms import PLATFORMS, Platform
-from tests.deploy.tools import tool
+from tests.deploy.tools import judge, tool
 from tests.processes import PATIENCE_SECONDS
 
+DEPLOY = REPOSITORY / "deploy"
 # This Python stands for the platform's.
 PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 each_platform = pytest.mark.parametrize("platform", PLATFORMS, ids=lambda platform: platform.name)
@@ -108,6 +109,28 @@ def test_doctor(platform: Platform) -> None:
     findings = examine(machine, platform.environ | {"PORT": "0"})
 
     assert [str(finding) for finding in findings if finding.grade is not Grade.FACT] == []
+
+
+def test_a_server_of_your_own(tmp_path: Path, data: Path) -> None:
+    """The README's commands put all that the unit starts to where it looks for it."""
+    section = (DEPLOY / "README.md").read_text().partition("## A server of your own")[2]
+    copy, make = re.findall(r"^    (.*/opt/digits.*)$", section, re.MULTILINE)[:2]
+    unit = (DEPLOY / "systemd/digits.service").read_text()
+    (folder,) = re.findall("^WorkingDirectory=(.*)$", unit, re.MULTILINE)
+
+    def here(text: str) -> str:
+        return text.replace("sudo ", "").replace("/opt", str(tmp_path))
+
+    subprocess.run(["sh", "-c", here(copy)], cwd=REPOSITORY, check=True)
+    # What it would do, without the packages.
+    planned = judge(tool("make", "Debian's package make"), *here(make).split()[1:], "--dry-run")
+    answer = subprocess.check_output(
+        [sys.executable, "-m", "server", "read", str(data / "7.png")], cwd=here(folder), text=True
+    )
+
+    assert "-m venv .venv\n" in planned
+    assert f"ExecStart={folder}/.venv/bin/python -m server\n" in unit
+    assert '"number": "7"' in answer
 
 
 def test_procfile(data: Path) -> None:

@@ -22,8 +22,8 @@ def tool(name: str, package: str) -> str:
     return path
 
 
-def judge(*command: str, cwd: Path = REPOSITORY) -> None:
-    """Run a program that judges files, and show what it says if it finds fault."""
+def judge(*command: str, cwd: Path = REPOSITORY) -> str:
+    """Run a program that judges files; return what it says, or fail with it if it finds fault."""
     verdict = subprocess.run(
         command,
         cwd=cwd,
@@ -36,3 +36,4 @@ def judge(*command: str, cwd: Path = REPOSITORY) -> None:
         check=False,
     )
     assert verdict.returncode == 0, verdict.stdout
+    return verdict.stdout
