@@ -166,6 +166,8 @@ class StoppingServer(uvicorn.Server):
         # failure. A second Ctrl+C does not wait for requests that are being answered.
         self._readiness.is_draining = True
         self.force_exit = self.should_exit and sig == signal.SIGINT
+        # Whatever a thread is at then: Python waits for it, and the system does not.
+        signal.alarm(_STOP_SECONDS + 1)
         if sig == signal.SIGINT:
             self._drain_seconds = 0
         self.should_exit = True

@@ -119,6 +119,33 @@ def test_stop(number: signal.Signals) -> None:
         assert service.process.wait(8) == 0
 
 
+NEVER_READ = """
+import sys, time
+from server import __main__ as command
+from server.recognize import Recognizer
+command._STOP_SECONDS = 1
+waits = iter([0, 60])  # of the warm-up, and of the first picture
+Recognizer.recognize = lambda *_: time.sleep(next(waits))
+command.main([], {"PORT": "0", "WEB_CONCURRENCY": "1", "DIGIT_DRAIN_SECONDS": "0"})
+"""
+
+
+def test_stop_in_the_midst_of_a_picture() -> None:
+    """Not even one whose decoder takes minutes keeps a process from ending."""
+    with subprocess.Popen(
+        [sys.executable, "-c", NEVER_READ], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        port = int(process.stdout.readline().split("localhost:")[1].split()[0])
+        with socket.create_connection(("localhost", port)) as link:
+            head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(SEVEN)}\r\n\r\n"
+            link.sendall(head.encode() + SEVEN)
+            time.sleep(0.2)
+            process.terminate()
+
+            assert process.wait(8) == -signal.SIGALRM
+
+
 def test_drain() -> None:
     """After SIGTERM the server says that it is not ready, and answers a while still."""
     with serving({"DIGIT_DRAIN_SECONDS": "3"}) as service:
@@ -279,8 +306,9 @@ async def in_this_process(
 
 
 async def stop(server: StoppingServer) -> None:
-    """Stop it as a signal does."""
+    """Stop it as a signal does, and let it end nothing else."""
     server.handle_exit(signal.SIGTERM, None)
+    signal.alarm(0)
     await server.shutdown()
 
 
