@@ -65,7 +65,8 @@ def describe(settings: Settings) -> Members:
             "digit, several or none. Errors are problem documents (RFC 9457), below `/v2` objects "
             "with `error`. Every answer has `X-Request-ID`: that of the request, or a new one.",
         },
-        "servers": [{"url": "/"}],
+        # Where this document is: the service may stand below a path of a larger site.
+        "servers": [{"url": "."}],
         "paths": _paths(settings),
         "components": {"schemas": named_schemas(), "headers": _headers()},
     }

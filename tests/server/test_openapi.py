@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import jsonschema
 import pytest
@@ -43,6 +44,15 @@ def operations() -> Iterator[tuple[str, dict[str, Any]]]:
 def test_valid() -> None:
     """It is OpenAPI."""
     validate(DESCRIPTION)
+
+
+@pytest.mark.parametrize("site", ["https://example.org", "https://example.org/tools/digits"])
+def test_where_it_is(site: str) -> None:
+    """Where the service stands below a path of a larger site, its operations do too."""
+    (place,) = DESCRIPTION["servers"]
+
+    # Relative to the document's address, as OpenAPI has it; paths are put behind it.
+    assert urljoin(f"{site}/openapi.json", place["url"]).rstrip("/") == site
 
 
 def test_with_keys(settings: Settings) -> None:
