@@ -101,15 +101,11 @@ export class Pad extends EventTarget {
   }
 
   undo() {
-    this.#strokes.pop();
-    this.#repaint();
-    this.dispatchEvent(new Event("change"));
+    this.#keep(this.#strokes.slice(0, -1));
   }
 
   clear() {
-    this.#strokes = [];
-    this.#repaint();
-    this.dispatchEvent(new Event("change"));
+    this.#keep([]);
   }
 
   /** Return a canvas of PAGE's size with the drawing, black on white. */
@@ -122,6 +118,15 @@ export class Pad extends EventTarget {
     context.fillRect(0, 0, PAGE.width, PAGE.height);
     context.drawImage(this.#page.canvas, 0, 0);
     return copy;
+  }
+
+  /** Go back to strokes that have ended. */
+  #keep(strokes) {
+    // A stroke under way goes too: what its pointer still does would be ink of no stroke.
+    this.#lift();
+    this.#strokes = strokes;
+    this.#repaint();
+    this.dispatchEvent(new Event("change"));
   }
 
   #begin(event) {
@@ -151,9 +156,14 @@ export class Pad extends EventTarget {
     const { dots } = this.#current;
     dots.push(dots.at(-1));
     this.#paintFrom(dots.length - 1);
+    this.#lift();
+    this.dispatchEvent(new Event("change"));
+  }
+
+  /** Have no stroke under way. */
+  #lift() {
     this.#pointer = null;
     this.#current = null;
-    this.dispatchEvent(new Event("change"));
   }
 
   /** @returns {Dot} */

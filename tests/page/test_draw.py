@@ -126,6 +126,22 @@ def test_clear(page: Page) -> None:
     expect(page.get_by_text("Write a number here")).to_be_visible()
 
 
+@pytest.mark.parametrize("key", ["Delete", "ControlOrMeta+z"])
+def test_taken_back_while_drawing(page: Page, key: str) -> None:
+    """A stroke that is taken back before it has ended leaves nothing, wherever the pen goes on."""
+    press(page, LINE)
+    page.keyboard.press(key)
+    for place in on_pad(page, [(300, 200), (100, 200)]):
+        page.mouse.move(*place)
+    page.mouse.up()
+
+    assert ink(page) == 0
+    expect(page.get_by_role("button", name="Undo")).to_be_disabled()
+    press(page, LINE)
+    page.mouse.up()
+    assert ink(page) > 0
+
+
 def test_keyboard(page: Page) -> None:
     """On the pad, Control Z takes back a stroke and Delete all."""
     for _ in range(2):
