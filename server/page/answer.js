@@ -29,35 +29,84 @@ const NO_ANSWER = {
 };
 
 /**
- * Have a picture read.
+ * Requests begin at least this far apart, so that even one who draws without a pause stays well
+ * below the 10 a second that a proxy (ours are in deploy/) lets an address ask.
+ */
+const PACE_MS = 200;
+
+/** How often the same is asked while the service, or a proxy before it, is busy. */
+const TRIES = 4;
+const BUSY = [429, 503];
+/** What is waited between two tries where that is not said; what is longer people decide. */
+const WAIT_SECONDS = 1;
+const LONGEST_WAIT_SECONDS = 10;
+
+/** When the page may ask next, by the clock of `performance.now()`. */
+let nextTurn = 0;
+
+/**
+ * Have a picture read, in its turn, and again after a while if the service is busy.
  *
- * Not `fetch`, which cannot tell how much has been sent.
- *
- * @param {Blob | string} body  a picture's file, or JSON with a data: URI
+ * @param {() => Blob | string} describe  returns what is sent, called when it is: a picture's
+ *     file, or JSON with a data: URI
  * @param {{signal?: AbortSignal, onProgress?: (sent: number) => void}} options
  *     onProgress gets the part that has been sent, 0 to 1
- * @returns {Promise<Outcome>}  pending forever once the signal has fired
+ * @returns {Promise<Outcome | null>}  null once the signal has fired
  */
-export function ask(body, { signal, onProgress } = {}) {
+export async function ask(describe, options = {}) {
+  for (let tries = 1; ; tries += 1) {
+    await turn();
+    if (options.signal?.aborted) return null;
+    nextTurn = performance.now() + PACE_MS;
+    const request = await send(describe(), options);
+    if (options.signal?.aborted) return null;
+    const seconds = BUSY.includes(request.status) ? wait(request) : Infinity;
+    if (tries === TRIES || seconds > LONGEST_WAIT_SECONDS) return outcome(request);
+    nextTurn = Math.max(nextTurn, performance.now() + 1000 * seconds);
+  }
+}
+
+/** Wait until nobody has to be waited for; others may have waited for the same, and be first. */
+async function turn() {
+  while (performance.now() < nextTurn) {
+    await new Promise((resolve) => setTimeout(resolve, nextTurn - performance.now()));
+  }
+}
+
+/**
+ * Not `fetch`, which cannot tell how much has been sent.
+ *
+ * @returns {Promise<XMLHttpRequest>}  ended: with a status, or without one where no answer came
+ */
+function send(body, { signal, onProgress }) {
   return new Promise((resolve) => {
     const request = new XMLHttpRequest();
     request.open("POST", `${SERVICE}?explain=1`);
     request.upload.onprogress = ({ loaded, total }) => total && onProgress?.(loaded / total);
-    request.onload = () => resolve(outcome(request));
-    request.onerror = () => resolve({ problem: NO_ANSWER });
+    request.onloadend = () => resolve(request);
     signal?.addEventListener("abort", () => request.abort());
     request.send(body);
   });
 }
 
+/** Return for how many seconds a busy service wants to be left alone. */
+function wait(request) {
+  const said = parseFloat(request.getResponseHeader("Retry-After"));
+  // Nothing may be said, or a date, which is not what those say who are busy for a moment.
+  return said >= 0 ? said : WAIT_SECONDS;
+}
+
 /** @returns {Outcome} */
 function outcome({ status, responseText }) {
+  if (!status) return { problem: NO_ANSWER };
   try {
     const document = JSON.parse(responseText);
     return status === 200 ? { answer: document } : { problem: document };
   } catch {
     // A proxy's page, most likely.
-    return { problem: { ...NO_ANSWER, status, detail: `The answer was no JSON, status ${status}.` } };
+    const code = BUSY.includes(status) ? "busy" : NO_ANSWER.code;
+    const detail = `The answer was no JSON, status ${status}.`;
+    return { problem: { ...NO_ANSWER, status, code, detail } };
   }
 }
 
@@ -65,7 +114,7 @@ function outcome({ status, responseText }) {
  * Keeps asking about something that changes, and shows nothing that has been overtaken.
  *
  * While it changes one request at a time is under way, so a slow line is not flooded; the last
- * state is asked about at once, and what was under way then is dropped.
+ * state is asked about as soon as may be, and what was under way then is dropped.
  */
 export class Live {
   #describe;
@@ -93,8 +142,12 @@ export class Live {
     this.drop();
     const controller = new AbortController();
     this.#underWay = controller;
-    const outcome = await ask(this.#describe(), { signal: controller.signal });
-    // An abort can come after the last byte has: only the newest question may show its answer.
+    const newest = () => {
+      this.#hasChanged = false;
+      return this.#describe();
+    };
+    const outcome = await ask(newest, { signal: controller.signal });
+    // Only the newest question may show its answer.
     if (this.#underWay !== controller) return;
     this.#underWay = null;
     this.#show(outcome);

@@ -127,7 +127,7 @@ async function readFiles(files) {
 async function readFile({ file, card }) {
   card.showProgress(0);
   card.showPicture(await preview(file));
-  const outcome = await ask(file, { onProgress: (sent) => card.showProgress(sent) });
+  const outcome = await ask(() => file, { onProgress: (sent) => card.showProgress(sent) });
   show(card, outcome, NOTHING);
 }
 

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import re
 import socket
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 
 from server.settings import REPOSITORY
 from tests.deploy.tools import judge, tool
+from tests.page.pace import PACE_MS
 from tests.processes import PATIENCE_SECONDS, Service, serving
 
 # What lets nginx run beside another one, in a folder of its own.
@@ -38,7 +40,13 @@ RATE_SECONDS = 0.2
 """From one request to the next: as often as both files let an address ask, and half as often."""
 
 FADING_SECONDS = 10
-"""Within these both forget what was asked. HAProxy's table slides over two periods of 2 seconds."""
+"""Within these both forget what was asked. HAProxy's table slides over two periods of 4 seconds."""
+
+DRAWER = "127.0.0.3"
+"""An address that asks nothing else, so that what it asked before is known."""
+
+DRAWING_SECONDS = 4
+"""As long as HAProxy's table looks back."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +70,7 @@ def proxy(
     with serving() as service:
         ours = command(tmp_path_factory.mktemp(request.param), port, service.port)
         with running(ours):
-            wait_for(port)
+            wait_for(port, is_ready)
             yield Proxy(port, service)
 
 
@@ -98,17 +106,28 @@ def running(command: list[str]) -> Iterator[None]:
             process.terminate()
 
 
-def wait_for(port: int) -> None:
-    """Wait until there is an answer that is the service's."""
+def wait_for(port: int, is_there: Callable[[int], bool]) -> None:
+    """Wait until a proxy is there, in the sense that is asked for."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         try:
-            if ask(port, "GET", "/readyz")[0] == http.client.OK:
+            if is_there(port):
                 return
         except OSError:
             pass
         time.sleep(0.2)
     raise AssertionError("the proxy does not answer")
+
+
+def is_ready(port: int) -> bool:
+    """Return whether there is an answer that is the service's."""
+    return ask(port, "GET", "/readyz")[0] == http.client.OK
+
+
+def is_listening(port: int) -> bool:
+    """Return whether connections are accepted; in HTTP/2 no more is asked."""
+    socket.create_connection(("127.0.0.1", port)).close()
+    return True
 
 
 def ask(
@@ -210,9 +229,55 @@ def all_of(link: socket.socket) -> bytes:
     return b"".join(parts)
 
 
+def test_drawing(proxy: Proxy, data: Path) -> None:
+    """Who opens the page and draws at once, without a pause, is not held off."""
+    picture = (data / "mnist-7.png").read_bytes()
+    _, page = ask(proxy.port, "GET", "/", source=DRAWER)
+
+    statuses = [ask(proxy.port, "GET", path, source=DRAWER)[0] for path in files_of(page)]
+    begin = time.monotonic()
+    for turn in range(DRAWING_SECONDS * 1000 // PACE_MS):
+        time.sleep(max(0, begin + turn * PACE_MS / 1000 - time.monotonic()))
+        statuses.append(ask(proxy.port, "POST", "/recognize.json", picture, DRAWER)[0])
+
+    assert set(statuses) == {200}
+
+
+def files_of(page: bytes) -> list[str]:
+    """Return the paths of all that a browser loads with the page."""
+    found = re.findall(r'(?:href|src|data-sample)="(page/[^"]+)"', page.decode())
+    return sorted({f"/{file}" for file in found})
+
+
+def test_page_by_http2(tmp_path: Path) -> None:
+    """The page comes whole in HTTP/2 too, where nginx counts each request as a connection."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with serving() as service:
+        command = nginx(tmp_path, port, service.port)
+        site = tmp_path / "digits.conf"
+        site.write_text(site.read_text().replace(f":{port};", f":{port} http2;"))
+        _, page = ask(service.port, "GET", "/")
+        with running(command):
+            wait_for(port, is_listening)
+            statuses = at_once_by_http2(port, files_of(page))
+
+    assert set(statuses) == {"200"}
+
+
+def at_once_by_http2(port: int, paths: list[str]) -> list[str]:
+    """Return the statuses of requests that are all under way together, in one connection."""
+    curl = tool("curl", "curl")
+    line = ["--silent", "--parallel", "--parallel-immediate", "--http2-prior-knowledge"]
+    line += ["--write-out", "%{http_code} "]
+    for path in paths:
+        line += ["--output", os.devnull, f"http://127.0.0.1:{port}{path}"]
+    return subprocess.check_output([curl, *line], text=True, timeout=PATIENCE_SECONDS).split()
+
+
 def test_rate(proxy: Proxy) -> None:
     """An address that asks too often is held off, and let in again."""
-    statuses = [ask(proxy.port, "GET", "/healthz")[0] for _ in range(40)]
+    statuses = [ask(proxy.port, "GET", "/healthz")[0] for _ in range(60)]
 
     assert set(statuses) == {200, 429}
     until = time.monotonic() + FADING_SECONDS

@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.page.browser import LOOKS, PATIENCE_MS, Watch, find_browser, launched
+from tests.page.pace import SendTimes, watched_sends
 from tests.page.screenshots import open_page
 from tests.processes import serving
 
@@ -49,3 +50,9 @@ def page(browser: Browser, home: str, watch: Watch) -> Iterator[Page]:
     yield open_page(page, home)
     context.close()
     assert not watch.complaints
+
+
+@pytest.fixture
+def sends(page: Page) -> SendTimes:
+    """When the page's requests began."""
+    return watched_sends(page)

@@ -4,12 +4,14 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.page.acts import cards, choose, drop, expect_number, paste
 from tests.page.browser import LOOKS, PATIENCE_MS, Watch
+from tests.page.pace import SendTimes
 from tests.processes import PATIENCE_SECONDS
 
 API = "**/recognize.json*"
@@ -139,14 +141,54 @@ def test_no_service(page: Page, watch: Watch, data: Path) -> None:
     watch.forgive("ERR_INTERNET_DISCONNECTED")
 
 
-def test_busy(page: Page, watch: Watch, data: Path) -> None:
-    """A busy service is said to be busy, and can be tried again."""
-    problem = {"title": "Service Unavailable", "status": 503, "detail": "", "code": "busy"}
-    page.route(API, lambda route: route.fulfill(status=503, json=problem))
+BUSY = {"title": "Service Unavailable", "status": 503, "detail": "", "code": "busy"}
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [{"status": 503, "json": BUSY}, {"status": 429, "body": "<h1>Too Many Requests</h1>"}],
+    ids=["service", "proxy"],
+)
+def test_busy(page: Page, watch: Watch, data: Path, refusal: dict[str, Any]) -> None:
+    """What stays busy is said to be busy, whoever says it, and can be tried again."""
+    page.route(API, lambda route: route.fulfill(headers={"Retry-After": "0"}, **refusal))
     choose(page, data / "7.png")
 
     expect(cards(page)).to_contain_text("The service is busy")
     expect(cards(page).get_by_role("button", name="Try again")).to_be_visible()
+    watch.forgive(str(refusal["status"]))
+
+
+@pytest.mark.parametrize("headers", [{}, {"Retry-After": "1"}], ids=["not said", "said"])
+def test_busy_for_a_moment(
+    page: Page, sends: SendTimes, watch: Watch, data: Path, headers: dict[str, str]
+) -> None:
+    """Who is busy is asked again by itself, not before the time that was said, or a second."""
+    refused: list[Route] = []
+
+    def refuse_first(route: Route) -> None:
+        if refused:
+            route.continue_()
+            return
+        refused.append(route)
+        route.fulfill(status=503, headers=headers, body="")
+
+    page.route(API, refuse_first)
+    choose(page, data / "7.png")
+
+    expect_number(cards(page), "7")
+    first, second = sends()
+    assert second - first >= 1000
+    watch.forgive("503")
+
+
+def test_busy_for_long(page: Page, sends: SendTimes, watch: Watch, data: Path) -> None:
+    """Longer waits than a few seconds are left to people."""
+    page.route(API, lambda route: route.fulfill(status=503, headers={"Retry-After": "600"}))
+    choose(page, data / "7.png")
+
+    expect(cards(page)).to_contain_text("The service is busy")
+    assert len(sends()) == 1
     watch.forgive("503")
 
 

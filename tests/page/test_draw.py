@@ -2,12 +2,15 @@
 
 import json
 import re
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.page.acts import cards, draw, expect_number, on_pad, press, rub_out
+from tests.page.browser import Watch
+from tests.page.pace import PACE_MS, SendTimes
 from tests.page.strokes import Stroke, write
 
 API = "**/recognize.json*"
@@ -98,6 +101,54 @@ def test_one_request_at_a_time(page: Page) -> None:
     assert len(held) == 1
     with page.expect_request(API):
         page.mouse.up()
+
+
+def test_pace(page: Page, sends: SendTimes) -> None:
+    """However fast the service answers, requests are as far apart as proxies may demand."""
+    for digit in "35":
+        draw(page, digit)
+    expect(page.get_by_role("status")).not_to_be_empty()
+
+    times = sends()
+    assert len(times) > 2
+    assert min(after - before for before, after in pairwise(times)) >= PACE_MS - 1
+
+
+def test_newest_after_a_wait(page: Page) -> None:
+    """What is asked in the end is the whole drawing, however short the last stroke was."""
+    bodies: list[str] = []
+    page.on("request", lambda request: bodies.append(request.post_data or ""))
+    draw(page, "3")
+    press(page, LINE)
+    page.mouse.up()
+    expect(page.get_by_role("status")).not_to_be_empty()
+    last = bodies[-1]
+
+    with page.expect_request(API) as whole:
+        # Nothing is drawn by it, and it is asked about.
+        page.mouse.click(*on_pad(page, [LINE[1]])[0])
+    assert (whole.value.post_data or "") == last
+
+
+def test_held_off(page: Page, watch: Watch) -> None:
+    """A proxy that holds the page off is asked again, and nothing is said of it."""
+    refused: list[Route] = []
+
+    def refuse_first(route: Route) -> None:
+        if refused:
+            route.continue_()
+            return
+        refused.append(route)
+        route.fulfill(status=429, headers={"Retry-After": "0"}, body="<h1>Too many</h1>")
+
+    (stroke,) = write("3", (150, 70, 95, 180))
+    press(page, stroke)
+    page.route(API, refuse_first)
+    page.mouse.up()
+
+    expect(page.get_by_role("status")).to_have_text(re.compile("^3, "))
+    assert refused
+    watch.forgive("429")
 
 
 def test_undo(page: Page) -> None:
