@@ -106,9 +106,10 @@ function setUpTools(pad) {
 /** Read files one after the other, each on its card, the first on top. */
 async function readFiles(files) {
   const jobs = files.map((file) => {
-    const job = { file, card: null };
+    const job = { file, card: null, removal: new AbortController() };
     job.card = new Card(file.name, file.name, {
       onRemove: () => {
+        job.removal.abort();
         remove(job.card);
         element("answers-title").focus();
       },
@@ -124,11 +125,12 @@ async function readFiles(files) {
   for (const job of jobs) await readFile(job);
 }
 
-async function readFile({ file, card }) {
+async function readFile({ file, card, removal: { signal } }) {
+  if (signal.aborted) return;
   card.showProgress(0);
   card.showPicture(await preview(file));
-  const outcome = await ask(() => file, { onProgress: (sent) => card.showProgress(sent) });
-  show(card, outcome, NOTHING);
+  const outcome = await ask(() => file, { signal, onProgress: (sent) => card.showProgress(sent) });
+  if (outcome) show(card, outcome, NOTHING);
 }
 
 setUpDrawing();

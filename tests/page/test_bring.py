@@ -211,6 +211,40 @@ def test_remove(page: Page, data: Path) -> None:
     expect(page.get_by_role("heading", name="Answer")).to_be_focused()
 
 
+def test_remove_while_sending(page: Page, data: Path) -> None:
+    """With its card a picture that is on its way stops, and the next one has its turn."""
+    unanswered: list[Route] = []
+
+    def hold_first(route: Route) -> None:
+        route.continue_() if unanswered else unanswered.append(route)
+
+    page.route(API, hold_first)
+    with page.expect_request(API):
+        choose(page, data / "800.png", data / "7.png")
+    with page.expect_event("requestfailed"):
+        page.get_by_role("button", name="Remove 800.png").click()
+
+    expect(cards(page)).to_have_count(1)
+    expect_number(cards(page), "7")
+
+
+def test_remove_before_its_turn(page: Page, sends: SendTimes, data: Path) -> None:
+    """What is removed before its turn is not sent at all."""
+    held: list[Route] = []
+
+    def hold_first(route: Route) -> None:
+        route.continue_() if held else held.append(route)
+
+    page.route(API, hold_first)
+    with page.expect_request(API):
+        choose(page, *(data / name for name in ("7.png", "800.png", "mnist-7.png")))
+    page.get_by_role("button", name="Remove 800.png").click()
+    held[0].continue_()
+
+    expect(page.locator("[data-state=read]")).to_have_count(2)
+    assert len(sends()) == 2
+
+
 NASTY = """it's <b>a "7" \\ $HOME.png"""
 
 
