@@ -7,24 +7,29 @@ import { Card } from "./view.js";
 import { NOTHING, NOTHING_DRAWN } from "./words.js";
 
 // Long enough that a screen reader is not told of every stroke on the way.
-const ANNOUNCE_AFTER_MS = 600;
+const TELL_AFTER_MS = 600;
 
 const element = (id) => document.getElementById(id);
 const cards = element("cards");
 
-let announcing;
+/** What those who listen have not been told: of each subject the newest. */
+const untold = new Map();
+let telling;
 
 /** Tell those who listen, once there is nothing newer to tell. */
-function announce(sentence) {
-  clearTimeout(announcing);
-  announcing = setTimeout(() => {
-    element("status").textContent = sentence;
-  }, ANNOUNCE_AFTER_MS);
+function tell(subject, sentence) {
+  untold.set(subject, sentence);
+  clearTimeout(telling);
+  telling = setTimeout(() => {
+    element("status").textContent = [...untold.values()].join(" ");
+    untold.clear();
+  }, TELL_AFTER_MS);
 }
 
 /** @param {import("./answer.js").Outcome} outcome */
 function show(card, { answer, problem }, nothing) {
-  announce(answer ? card.showAnswer(answer, nothing) : card.showProblem(problem));
+  if (answer) card.showAnswer(answer, nothing);
+  else card.showProblem(problem);
 }
 
 function add(card) {
@@ -34,6 +39,7 @@ function add(card) {
 
 function remove(card) {
   card.element.remove();
+  untold.delete(card);
   element("waiting").hidden = cards.childElementCount > 0;
 }
 
@@ -59,6 +65,7 @@ function setUpDrawing() {
       if (!card.element.isConnected) add(card);
       card.showPicture(picture);
       show(card, outcome, NOTHING_DRAWN);
+      tell(card, card.sentence);
     },
   );
 
@@ -104,7 +111,7 @@ function setUpTools(pad) {
 }
 
 /** Read files one after the other, each on its card, the first on top. */
-async function readFiles(files) {
+function readFiles(files) {
   const jobs = files.map((file) => {
     const job = { file, card: null, removal: new AbortController() };
     job.card = new Card(file.name, file.name, {
@@ -113,7 +120,7 @@ async function readFiles(files) {
         remove(job.card);
         element("answers-title").focus();
       },
-      onAgain: () => readFile(job),
+      onAgain: () => readInRow([job]),
     });
     job.card.showProgress(0);
     return job;
@@ -121,8 +128,21 @@ async function readFiles(files) {
   for (const { card } of [...jobs].reverse()) add(card);
   // On a phone the answers are below what is seen.
   jobs[0]?.card.element.scrollIntoView({ block: "nearest" });
-  // In a row: on a slow line the first answer comes as soon as it can.
+  readInRow(jobs);
+}
+
+/** In a row: on a slow line the first answer comes as soon as it can. */
+async function readInRow(jobs) {
   for (const job of jobs) await readFile(job);
+  const left = jobs.map(({ card }) => card).filter((card) => card.element.isConnected);
+  // Of several all is told at the end: what is told replaces what was told before.
+  if (left.length) tell(jobs, sentenceOf(left));
+}
+
+/** Return what is told of some cards. */
+function sentenceOf(cards) {
+  if (cards.length === 1) return cards[0].sentence;
+  return [`${cards.length} pictures.`, ...cards.map((card) => card.line)].join(" ");
 }
 
 async function readFile({ file, card, removal: { signal } }) {

@@ -62,27 +62,45 @@ export class Card {
   /**
    * @param {import("./answer.js").Answer} answer
    * @param {{title: string, advice: string}} nothing  what to say if there is no digit in it
-   * @returns {string}  the same in a sentence, for those who listen
    */
   showAnswer(answer, nothing) {
     this.#showTakeHome(answer);
     this.#showBoxes(answer);
-    if (!answer.digits.length) return this.#say("nothing", nothing);
+    if (!answer.digits.length) {
+      this.#say("nothing", nothing);
+      return;
+    }
     this.element.dataset.state = "read";
     this.#part("number").textContent = answer.number;
     this.#part("confidence").textContent = sureness(answer.confidence);
     this.element.classList.toggle("is-unsure", answer.confidence < 0.5);
-    return `${answer.number}, ${sureness(answer.confidence)}`;
   }
 
-  /**
-   * @param {import("./answer.js").Problem} problem
-   * @returns {string}  the same in a sentence, for those who listen
-   */
+  /** @param {import("./answer.js").Problem} problem */
   showProblem(problem) {
     this.#showTakeHome(problem);
     this.#part("boxes").replaceChildren();
-    return this.#say("trouble", trouble(problem));
+    this.#say("trouble", trouble(problem));
+  }
+
+  /** What the card says, for those who listen. */
+  get sentence() {
+    const advice = this.element.dataset.state === "read" ? "" : `. ${this.#text("trouble-advice")}`;
+    return `${this.#gist}${advice}`;
+  }
+
+  /** The same in short and with its name, for a card among others. */
+  get line() {
+    return `${this.#text("name")}: ${this.#gist}.`;
+  }
+
+  get #gist() {
+    if (this.element.dataset.state !== "read") return this.#text("trouble-title");
+    return `${this.#text("number")}, ${this.#text("confidence")}`;
+  }
+
+  #text(name) {
+    return this.#part(name).textContent;
   }
 
   #part(name) {
@@ -94,7 +112,6 @@ export class Card {
     this.#part("trouble-title").textContent = title;
     this.#part("trouble-advice").textContent = advice;
     this.#part("again").hidden = !again;
-    return `${title}. ${advice}`;
   }
 
   #showBoxes({ digits, image }) {

@@ -36,6 +36,31 @@ def test_several(page: Page, watch: Watch, data: Path) -> None:
     watch.forgive("415")
 
 
+def test_several_are_told(page: Page, watch: Watch, data: Path) -> None:
+    """Those who listen hear of each of several pictures, once all are read."""
+    routes: list[Route] = []
+
+    def hold_third(route: Route) -> None:
+        routes.append(route)
+        if len(routes) != 3:
+            route.continue_()
+
+    page.route(API, hold_third)
+    choose(page, data / "7.png", data / "make.py", data / "photo-3.jpg", data / "800.png")
+    page.get_by_role("button", name="Remove 800.png").click()
+    expect(page.locator("[data-state=trouble]")).to_have_count(1)
+    # Longer than what is told waits for something newer.
+    page.wait_for_timeout(800)
+    expect(page.get_by_role("status")).to_be_empty()
+    routes[2].continue_()
+
+    told = (
+        r"3 pictures\. 7\.png: 7, .* sure\. make\.py: This is not .*\. photo-3\.jpg: 3, .* sure\."
+    )
+    expect(page.get_by_role("status")).to_have_text(re.compile(f"^{told}$"))
+    watch.forgive("415")
+
+
 def test_same_again(page: Page, data: Path) -> None:
     """Choosing the same file again reads it again."""
     for count in (1, 2):
