@@ -1,5 +1,8 @@
 /** Asking the service: one picture to its answer, and a drawing that changes to its newest answer. */
 
+import { currentKey, headerOf, newKey } from "./key.js";
+import { WAITING_FOR_KEY, WAITING_FOR_SERVICE } from "./words.js";
+
 export const SERVICE = new URL("recognize.json", document.baseURI).href;
 
 /**
@@ -45,12 +48,14 @@ const LONGEST_WAIT_SECONDS = 10;
 let nextTurn = 0;
 
 /**
- * Have a picture read, in its turn, and again after a while if the service is busy.
+ * Have a picture read, in its turn, and again if the service is busy or wants a key.
  *
  * @param {() => Blob | string} describe  returns what is sent, called when it is: a picture's
  *     file, or JSON with a data: URI
- * @param {{signal?: AbortSignal, onProgress?: (sent: number) => void}} options
- *     onProgress gets the part that has been sent, 0 to 1
+ * @param {object} options
+ * @param {AbortSignal} [options.signal]
+ * @param {(sent: number) => void} [options.onProgress]  gets the part that has been sent, 0 to 1
+ * @param {(why: string) => void} [options.onWait]  called before it is sent again
  * @returns {Promise<Outcome | null>}  null once the signal has fired
  */
 export async function ask(describe, options = {}) {
@@ -58,10 +63,18 @@ export async function ask(describe, options = {}) {
     await turn();
     if (options.signal?.aborted) return null;
     nextTurn = performance.now() + PACE_MS;
-    const request = await send(describe(), options);
+    const key = currentKey();
+    const request = await send(describe(), key, options);
     if (options.signal?.aborted) return null;
+    const result = outcome(request);
+    if (result.problem?.code === "unauthorized") {
+      options.onWait?.(WAITING_FOR_KEY);
+      await newKey(key, options.signal);
+      continue;
+    }
     const seconds = BUSY.includes(request.status) ? wait(request) : Infinity;
-    if (tries === TRIES || seconds > LONGEST_WAIT_SECONDS) return outcome(request);
+    if (tries >= TRIES || seconds > LONGEST_WAIT_SECONDS) return result;
+    options.onWait?.(WAITING_FOR_SERVICE);
     nextTurn = Math.max(nextTurn, performance.now() + 1000 * seconds);
   }
 }
@@ -74,14 +87,15 @@ async function turn() {
 }
 
 /**
- * Not `fetch`, which cannot tell how much has been sent.
+ * Send a picture once; not by `fetch`, which cannot tell how much has been sent.
  *
  * @returns {Promise<XMLHttpRequest>}  ended: with a status, or without one where no answer came
  */
-function send(body, { signal, onProgress }) {
+function send(body, key, { signal, onProgress }) {
   return new Promise((resolve) => {
     const request = new XMLHttpRequest();
     request.open("POST", `${SERVICE}?explain=1`);
+    if (key) request.setRequestHeader("X-API-Key", headerOf(key));
     request.upload.onprogress = ({ loaded, total }) => total && onProgress?.(loaded / total);
     request.onloadend = () => resolve(request);
     signal?.addEventListener("abort", () => request.abort());

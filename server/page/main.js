@@ -149,7 +149,11 @@ async function readFile({ file, card, removal: { signal } }) {
   if (signal.aborted) return;
   card.showProgress(0);
   card.showPicture(await preview(file));
-  const outcome = await ask(() => file, { signal, onProgress: (sent) => card.showProgress(sent) });
+  const outcome = await ask(() => file, {
+    signal,
+    onProgress: (sent) => card.showProgress(sent),
+    onWait: (why) => card.showWaiting(why),
+  });
   if (outcome) show(card, outcome, NOTHING);
 }
 

@@ -1,6 +1,10 @@
 /** The same request for people's own programs, ready to copy. */
 
 import { SERVICE } from "./answer.js";
+import { currentKey } from "./key.js";
+
+/** Stands for the key, which is no sight for everyone. */
+const KEY = "YOUR_KEY";
 
 /**
  * Return the pieces to take home for one picture.
@@ -21,24 +25,27 @@ export function pieces(name, reply) {
 function curl(name) {
   // Within single quotes a shell reads nothing but their end.
   const quoted = `@${name}`.replaceAll("'", "'\\''");
-  return `curl --data-binary '${quoted}' ${SERVICE}`;
+  const key = currentKey() ? `-H 'X-API-Key: ${KEY}' ` : "";
+  return `curl ${key}--data-binary '${quoted}' ${SERVICE}`;
 }
 
 function python(name) {
   // What JSON writes as a string is one in Python too, but for characters beyond U+FFFF in \u form.
+  const key = currentKey() ? `, {"X-API-Key": "${KEY}"}` : "";
   return `import json
 import urllib.request
 
 with open(${JSON.stringify(name)}, "rb") as picture:
-    request = urllib.request.Request("${SERVICE}", picture.read())
+    request = urllib.request.Request("${SERVICE}", picture.read()${key})
 with urllib.request.urlopen(request) as response:
     answer = json.load(response)
 print(answer["number"], answer["confidence"])`;
 }
 
 function javascript() {
+  const key = currentKey() ? `, headers: { "X-API-Key": "${KEY}" }` : "";
   return `// file: from an <input type="file">, or any Blob
-const response = await fetch("${SERVICE}", { method: "POST", body: file });
+const response = await fetch("${SERVICE}", { method: "POST", body: file${key} });
 const answer = await response.json();
 console.log(response.ok ? answer.number : answer.detail);`;
 }

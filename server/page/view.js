@@ -44,6 +44,12 @@ export class Card {
     this.element.querySelector("progress").value = sent;
   }
 
+  /** @param {string} why  the picture is not being read yet */
+  showWaiting(why) {
+    this.showProgress(0);
+    this.#part("sending-words").textContent = why;
+  }
+
   /** @param {HTMLCanvasElement | null} picture  what to draw the boxes over, if there is anything */
   showPicture(picture) {
     const canvas = this.element.querySelector("canvas");

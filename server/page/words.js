@@ -26,6 +26,14 @@ export const NOTHING_DRAWN = {
   advice: "Keep drawing; large and in the middle is read best.",
 };
 
+/** On a picture that will be sent again. */
+export const WAITING_FOR_KEY = "Waiting for the key";
+export const WAITING_FOR_SERVICE = "Waiting, as the service is busy";
+
+/** Beside the field for the key. */
+export const KEY_WANTED = "This service wants a key. It is kept in this tab, until that is closed.";
+export const KEY_REFUSED = "That key is not taken here. Try another.";
+
 /** By the `code` of a problem document; `again` where the same picture may do better later. */
 const TROUBLES = {
   unsupported_format: {

@@ -65,6 +65,15 @@ def _sending(page: Page) -> None:
     expect(cards(page)).to_have_attribute("data-state", "sending")
 
 
+def _locked(page: Page) -> None:
+    problem = {"title": "Unauthorized", "status": 401, "detail": "", "code": "unauthorized"}
+    page.route("**/recognize.json*", lambda route: route.fulfill(status=401, json=problem))
+    choose(page, DATA / "7.png")
+    page.get_by_label("Key", exact=True).fill("sesame")
+    page.get_by_role("button", name="Use it").click()
+    expect(page.get_by_role("alert")).to_contain_text("not taken")
+
+
 def _several(page: Page) -> None:
     _drawn(page)
     choose(page, DATA / "7.png", DATA / "photo-3.jpg", DATA / "make.py")
@@ -81,6 +90,7 @@ STATES: dict[str, Callable[[Page], None]] = {
     "refused": _refused,
     "failed": _failed,
     "sending": _sending,
+    "locked": _locked,
     "several": _several,
 }
 

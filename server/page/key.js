@@ -1,0 +1,72 @@
+/** The key that some services want: asked for once it is needed, and kept in this tab only. */
+
+import { KEY_REFUSED, KEY_WANTED } from "./words.js";
+
+const STORED_AS = "digits-key";
+
+const form = document.getElementById("key-form");
+const field = document.getElementById("key");
+const title = document.getElementById("answers-title");
+
+let key = recall();
+
+/** @returns {string | null}  the key that was entered, if any was */
+export function currentKey() {
+  return key;
+}
+
+/** Return a key as a header takes it: each byte of its UTF-8 as a character. */
+export function headerOf(key) {
+  return String.fromCharCode(...new TextEncoder().encode(key));
+}
+
+/**
+ * Ask for a key, unless another one than that refused has been entered meanwhile.
+ *
+ * @param {string | null} refused  the key that was sent, if any was
+ * @param {AbortSignal} [signal]  of who does not wait any more
+ * @returns {Promise<unknown>}  kept once there is a new key, or the signal has fired
+ */
+export async function newKey(refused, signal) {
+  if (refused !== key) return;
+  show(refused === null ? KEY_WANTED : KEY_REFUSED);
+  await new Promise((resolve) => {
+    form.addEventListener("submit", resolve, { once: true });
+    signal?.addEventListener("abort", resolve, { once: true });
+  });
+}
+
+function show(words) {
+  const help = document.getElementById("key-help");
+  // Told once, and not again after each stroke.
+  if (form.hidden || help.textContent !== words) help.textContent = words;
+  field.setAttribute("aria-invalid", words === KEY_REFUSED);
+  form.hidden = false;
+  // Who has just entered one is still here; others may be in the middle of something.
+  if (document.activeElement === title) field.focus();
+}
+
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  key = field.value.trim();
+  keep(key);
+  field.value = "";
+  form.hidden = true;
+  title.focus();
+});
+
+function keep(key) {
+  try {
+    sessionStorage.setItem(STORED_AS, key);
+  } catch {
+    // Browsers may be told to keep nothing: then it lasts as long as the page.
+  }
+}
+
+function recall() {
+  try {
+    return sessionStorage.getItem(STORED_AS);
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,122 @@
+"""Where the service wants a key: the page asks for it, sends it, and keeps it in its tab."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.page.acts import cards, choose, draw, expect_number
+from tests.page.browser import Watch
+from tests.page.screenshots import open_page
+from tests.processes import serving
+
+# One that is more than ASCII, which headers are not made for.
+KEYS = ["open sesame", "sésame €"]
+
+
+@pytest.fixture(scope="module")
+def home() -> Iterator[str]:
+    """The address of the page of a service that wants a key."""
+    with serving({"DIGIT_API_KEYS": ",".join(KEYS)}) as service:
+        yield f"{service.url}/"
+
+
+@pytest.fixture
+def field(page: Page, watch: Watch) -> Iterator[Locator]:
+    """Where the key is entered."""
+    yield page.get_by_label("Key", exact=True)
+    # Browsers log each refused request by themselves.
+    watch.forgive("401")
+
+
+def enter(field: Locator, key: str) -> None:
+    """Enter a key as the keyboard does."""
+    field.fill(key)
+    field.press("Enter")
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_picture(page: Page, field: Locator, data: Path, key: str) -> None:
+    """Pictures wait for the key, and are read once it is there."""
+    choose(page, data / "7.png", data / "photo-3.jpg")
+    expect(cards(page).first).to_contain_text("Waiting for the key")
+    enter(field, key)
+
+    expect_number(cards(page).nth(0), "7")
+    expect_number(cards(page).nth(1), "3")
+    expect(field).to_be_hidden()
+
+
+def test_drawing(page: Page, field: Locator) -> None:
+    """Who draws is asked for the key without being disturbed, and the drawing is read then."""
+    draw(page, "3")
+    expect(page.get_by_role("alert")).to_contain_text("This service wants a key")
+    expect(page.locator("#pad")).to_be_focused()
+    enter(field, KEYS[0])
+
+    expect_number(cards(page), "3")
+
+
+def test_wrong_key(page: Page, field: Locator, data: Path) -> None:
+    """A key that is none is said to be, where the next one is entered, and told to all."""
+    choose(page, data / "7.png")
+    enter(field, "sesame")
+
+    expect(page.get_by_role("alert")).to_contain_text("not taken here")
+    expect(field).to_be_focused()
+    expect(field).to_have_attribute("aria-invalid", "true")
+    enter(field, KEYS[0])
+    expect_number(cards(page), "7")
+
+
+def test_removed_meanwhile(page: Page, field: Locator, data: Path) -> None:
+    """What is removed while it waits for the key is not read."""
+    choose(page, data / "800.png", data / "7.png")
+    expect(field).to_be_visible()
+    page.get_by_role("button", name="Remove 800.png").click()
+    enter(field, KEYS[0])
+
+    expect_number(cards(page), "7")
+    expect(cards(page)).to_have_count(1)
+
+
+def test_kept_in_the_tab(page: Page, home: str, field: Locator, data: Path) -> None:
+    """The key outlives a reload, and is kept where the tab's end takes it along."""
+    choose(page, data / "7.png")
+    enter(field, KEYS[0])
+    expect_number(cards(page), "7")
+    open_page(page, home)
+    choose(page, data / "7.png")
+
+    expect_number(cards(page), "7")
+    expect(field).to_be_hidden()
+    assert page.context.cookies() == []
+    assert page.evaluate("() => localStorage.length") == 0
+    assert page.evaluate("() => Object.values({ ...sessionStorage })") == [KEYS[0]]
+
+
+def test_without_storage(page: Page, home: str, field: Locator, data: Path) -> None:
+    """Where the browser lets nothing be kept, the key lasts as long as the page."""
+    page.add_init_script(
+        """Object.defineProperty(window, "sessionStorage", {
+            get() { throw new DOMException("no", "SecurityError"); },
+        });"""
+    )
+    open_page(page, home)
+    for count in (1, 2):
+        choose(page, data / "7.png")
+        if count == 1:
+            enter(field, KEYS[0])
+        expect(page.locator("[data-state=read]")).to_have_count(count)
+
+
+def test_take_home(page: Page, field: Locator, data: Path) -> None:
+    """Requests to take home have a place for a key, and not the key itself."""
+    choose(page, data / "7.png")
+    enter(field, KEYS[0])
+    cards(page).locator("summary").click()
+
+    requests = cards(page).locator("code").all_inner_texts()[:3]
+    assert ["X-API-Key" in text and "YOUR_KEY" in text for text in requests] == [True] * 3
+    assert KEYS[0] not in page.content()
