@@ -62,9 +62,11 @@ export async function ask(describe, options = {}) {
   for (let tries = 1; ; tries += 1) {
     await turn();
     if (options.signal?.aborted) return null;
-    nextTurn = performance.now() + PACE_MS;
     const key = currentKey();
-    const request = await send(describe(), key, options);
+    const sending = send(describe(), key, options);
+    // From when it is sent: to describe a drawing takes longer at one time than at another.
+    nextTurn = performance.now() + PACE_MS;
+    const request = await sending;
     if (options.signal?.aborted) return null;
     const result = outcome(request);
     if (result.problem?.code === "unauthorized") {
