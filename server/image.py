@@ -20,7 +20,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from server.errors import ClientError, CorruptImage, TooManyPixels, UnsupportedFormat
 from server.header import Format, jpeg_scans, png_size, sniff
-from server.webp import first_frame, prefix_groups, webp_size
+from server.webp import first_frame, webp_size
 
 # The plugins are called by name: `Image.open` would try all that it knows, and refuse or warn by
 # its own idea of too many pixels.
@@ -37,8 +37,10 @@ _MODE_BYTES = {"1": 7, "L": 7, "P": 8, "I;16": 7, "LA": 7, "RGB": 11, "RGBA": 7,
 _OPAQUE_MODE_BYTES = {"1": 2, "L": 2, "P": 2, "RGB": 5}
 # Two canvases of the animation decoder, the frame handed over as bytes, and Pillow's own.
 _WEBP_BYTES = 16
-# Of a group of prefix codes: 5,004 entries of four bytes, and some of them packed once more.
+# Of a group of prefix codes: 5,004 entries of four bytes, and some of them packed once more. While
+# these are there, Pillow's copies are not yet.
 _WEBP_GROUP_BYTES = 21_000
+_WEBP_BYTES_BESIDE_GROUPS = 12
 # libjpeg keeps every coefficient, as 16 bits, until the last scan, where a scan has not all of it.
 _COEFFICIENT_BYTES = 2
 
@@ -194,8 +196,8 @@ def _decode(data: bytes, image_format: Format, limits: Limits) -> Picture:
     if image_format is Format.WEBP:
         size = webp_size(data)
         _check_budget(size, _WEBP_BYTES, limits)
-        data = first_frame(data)
-        _check_groups(size, prefix_groups(data), limits)
+        data, groups = first_frame(data)
+        _check_groups(size, groups, limits)
     image = _OPENERS[image_format](_Counted(data, image_format))
     full_size = image.size
     if isinstance(image, JpegImageFile):
@@ -266,7 +268,7 @@ def _check_budget(size: tuple[int, int], bytes_per_pixel: float, limits: Limits)
 
 
 def _check_groups(size: tuple[int, int], groups: int, limits: Limits) -> None:
-    left = limits.decode_budget_bytes - size[0] * size[1] * _WEBP_BYTES
+    left = limits.decode_budget_bytes - size[0] * size[1] * _WEBP_BYTES_BESIDE_GROUPS
     if groups > 1 and groups * _WEBP_GROUP_BYTES > left:
         raise TooManyPixels(
             f"The WebP picture has {groups} groups of prefix codes; no more than "

@@ -9,8 +9,11 @@ Source: RFC 9649, section 3.
 
 from typing import Final
 
-# Encoders make a tile of 16 x 16 pixels or more; each takes a microsecond or two here.
-_MOST_TILES: Final = 2**16
+from server.errors import TooManyPixels
+
+# In all images together. Each takes a microsecond or two; encoders make tiles of 16 x 16 pixels or
+# more, and a picture of 16 megapixels may have two images of these.
+_MOST_TILES: Final = 3 * 2**16
 
 _LITERALS: Final = 256
 _LENGTHS: Final = 24
@@ -29,9 +32,10 @@ _PREDICTOR, _COLOR, _GREEN, _INDEXING = range(4)
 class _Bits:
     """The bits of a stream, lowest first; beyond its end there are zeros."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes | memoryview) -> None:
         self._data = data
         self._position = 0
+        self.tiles_left = _MOST_TILES
 
     def read(self, count: int) -> int:
         """Return the next bits, 24 at most."""
@@ -73,7 +77,7 @@ class _Code:
             code += 1 << longest - length
 
 
-def count_groups(stream: bytes, width: int, height: int) -> int:
+def count_groups(stream: bytes | memoryview, width: int, height: int) -> int:
     """Return how many groups of prefix codes a picture has.
 
     Args:
@@ -82,8 +86,9 @@ def count_groups(stream: bytes, width: int, height: int) -> int:
         height: in pixels.
 
     Raises:
-        ValueError: the stream is damaged, or its picture has more tiles than any encoder makes.
-        IndexError: it is damaged.
+        ValueError: the stream is damaged.
+        IndexError: so it is.
+        TooManyPixels: its picture has more tiles than any encoder makes.
     """
     bits = _Bits(stream)
     seen = set()
@@ -113,8 +118,9 @@ def _tiles(bits: _Bits, width: int, height: int) -> int:
     """Decode the image of a picture's tiles; return its greatest value, as `_image` does."""
     exponent = 2 + bits.read(3)
     tiles = _parts(width, exponent) * _parts(height, exponent)
-    if tiles > _MOST_TILES:
-        raise ValueError
+    bits.tiles_left -= tiles
+    if bits.tiles_left < 0:
+        raise TooManyPixels(f"The WebP picture has more than {_MOST_TILES} tiles.")
     return _image(bits, tiles)
 
 

@@ -1,9 +1,9 @@
-"""What a WebP's parts say of what it takes to decode.
+"""A WebP's parts: its size, its first frame, and what that takes to decode.
 
 Source: RFC 9649, section 2.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final, NamedTuple
 
@@ -16,6 +16,18 @@ _LOSSLESS_HEADER: Final = 5
 
 # Of a file with more parts the rest is not looked at; a frame of an animation is one.
 _MOST_CHUNKS: Final = 10_000
+
+
+class Frame(NamedTuple):
+    """The first frame of a WebP.
+
+    Attributes:
+        file: a WebP of nothing else.
+        groups: how many groups of prefix codes its lossless part has; 0 where it has none.
+    """
+
+    file: bytes
+    groups: int
 
 
 def webp_size(data: bytes) -> tuple[int, int]:
@@ -43,62 +55,88 @@ def _lossy_size(header: bytes) -> tuple[int, int]:
 
 
 class _Chunk(NamedTuple):
-    """A part of the file: its name, where it begins, where its contents do, and where both end."""
+    """A part of the file: its name, what it holds, and all of it."""
 
     name: bytes
-    start: int
-    body: int
-    end: int
+    body: memoryview
+    whole: memoryview
 
 
-def _chunks(data: bytes, position: int, end: int) -> Iterator[_Chunk]:
-    while position + _CHUNK_HEADER <= end:
-        body = position + _CHUNK_HEADER
-        size = int.from_bytes(data[position + 4 : body], "little")
-        yield _Chunk(data[position : position + 4], position, body, min(body + size, end))
-        position = body + size + size % 2
-
-
-def first_frame(data: bytes) -> bytes:
-    """Return a WebP without what its first frame does not need.
+def first_frame(data: bytes) -> Frame:
+    """Return the first frame of a WebP, cut out of it.
 
     So what is decoded is what was looked at, whatever else in the file another reader might take
     for the picture.
-    """
-    if data[12:16] != b"VP8X":
-        return data
-    first: dict[bytes, _Chunk] = {}
-    for chunk in islice(_chunks(data, _HEADER, len(data)), _MOST_CHUNKS):
-        first.setdefault(chunk.name, chunk)
-    is_animation = b"ANMF" in first
-    picture = (b"ANIM", b"ANMF") if is_animation else (b"ALPH", b"VP8 ", b"VP8L")
-    parts = [b"WEBP"]
-    for name in (b"VP8X", *picture, b"EXIF", b"XMP "):
-        if name in first:
-            chunk = first[name]
-            parts += [data[chunk.start : chunk.end], bytes((chunk.end - chunk.start) % 2)]
-    return b"".join([b"RIFF", sum(map(len, parts)).to_bytes(4, "little"), *parts])
-
-
-def prefix_groups(data: bytes) -> int:
-    """Return how many groups of prefix codes the lossless parts of a WebP's only frame have.
 
     Raises:
-        ValueError: they are damaged, or have more tiles than any encoder makes.
-        IndexError: they are damaged.
+        ValueError: there is none, or its lossless part is damaged.
+        IndexError: its lossless part is damaged.
+        TooManyPixels: see `count_groups`.
     """
-    chunks = list(islice(_chunks(data, _HEADER, len(data)), len(b"VP8X ANIM ANMF")))
+    chunks = list(islice(_chunks(memoryview(data)[_HEADER:]), _MOST_CHUNKS))
+    if data[12:16] != b"VP8X":
+        return Frame(_file(data, [chunks[0].whole]), _groups(chunks[:1]))
+    named: dict[bytes, _Chunk] = {}
     for chunk in chunks:
-        if chunk.name == b"ANMF":
-            chunks = list(islice(_chunks(data, chunk.body + _FRAME_HEADER, chunk.end), 3))
-    groups, size = 0, (0, 0)
-    for chunk in reversed(chunks):  # the size of what is transparent comes after it
-        header = data[chunk.body : chunk.body + 10]
-        if chunk.name == b"VP8 ":
-            size = _lossy_size(header)
-        elif chunk.name == b"VP8L":
-            stream = data[chunk.body + _LOSSLESS_HEADER : chunk.end]
-            groups += count_groups(stream, *_lossless_size(header))
-        elif chunk.name == b"ALPH" and header[:1] and header[0] & 3 == 1:
-            groups += count_groups(data[chunk.body + 1 : chunk.end], *size)
-    return groups
+        named.setdefault(chunk.name, chunk)
+    shown: list[memoryview | bytes]
+    if b"ANMF" in named:
+        frame = named[b"ANMF"].body
+        picture = _picture(_chunks(frame[_FRAME_HEADER:]))
+        parts = [frame[:_FRAME_HEADER], *_even(chunk.whole for chunk in picture)]
+        header = b"ANMF" + sum(map(len, parts)).to_bytes(4, "little")
+        shown = [named[b"ANIM"].whole, b"".join([header, *parts])]
+    else:
+        picture = _picture(chunks)
+        shown = [chunk.whole for chunk in picture]
+    # Pillow looks in both for how it stands.
+    notes = [named[name].whole for name in (b"EXIF", b"XMP ") if name in named]
+    return Frame(_file(data, [named[b"VP8X"].whole, *shown, *notes]), _groups(picture))
+
+
+def _chunks(data: memoryview) -> Iterator[_Chunk]:
+    while len(data) >= _CHUNK_HEADER:
+        end = _CHUNK_HEADER + int.from_bytes(data[4:_CHUNK_HEADER], "little")
+        yield _Chunk(bytes(data[:4]), data[_CHUNK_HEADER:end], data[:end])
+        data = data[end + end % 2 :]
+
+
+def _picture(chunks: Iterable[_Chunk]) -> list[_Chunk]:
+    """Return those of a frame's parts that are decoded: its transparency, if any, and its colors.
+
+    Raises:
+        ValueError: it has no colors.
+    """
+    picture: list[_Chunk] = []
+    for chunk in chunks:
+        if chunk.name == b"ALPH" and not picture:
+            picture.append(chunk)
+        elif chunk.name in {b"VP8 ", b"VP8L"}:
+            return [*picture, chunk]
+    raise ValueError
+
+
+def _groups(picture: list[_Chunk]) -> int:
+    first, last = picture[0], picture[-1]
+    header = bytes(last.body[:10])
+    if last.name == b"VP8L":
+        return count_groups(last.body[_LOSSLESS_HEADER:], *_lossless_size(header))
+    if first.name == b"ALPH" and first.body[0] & 3 == 1:
+        return count_groups(first.body[1:], *_lossy_size(header))
+    return 0
+
+
+def _file(data: bytes, parts: Iterable[memoryview | bytes]) -> bytes:
+    """Return a WebP of some parts of another one, or that one if these are all of it."""
+    padded = list(_even(parts))
+    size = sum(map(len, padded))
+    if _HEADER + size == len(data):
+        return data
+    return b"".join([b"RIFF", (size + 4).to_bytes(4, "little"), b"WEBP", *padded])
+
+
+def _even(parts: Iterable[memoryview | bytes]) -> Iterator[memoryview | bytes]:
+    """Yield parts, each followed by a byte where its length is odd."""
+    for part in parts:
+        yield part
+        yield bytes(len(part) % 2)

@@ -98,7 +98,7 @@ OURS = {
     "tensors": {"errors"},
     "uploads": {"errors", "forms", "header", "settings"},
     "v2": {"connection", "errors", "inference", "state", "tensors", "uploads"},
-    "vp8l": set(),
+    "vp8l": {"errors"},
     "webp": {"vp8l"},
     "worker": {"memory"},
 }

@@ -6,6 +6,7 @@ from contextlib import suppress
 import pytest
 from PIL import Image
 
+from server.errors import TooManyPixels
 from server.vp8l import count_groups
 from tests.drawings import drawing, encode
 from tests.server.lossless import lossless, stream, webp
@@ -46,7 +47,7 @@ def test_each_transform_once() -> None:
 
 def test_more_tiles_than_any_encoder_makes() -> None:
     """They would take seconds to go through."""
-    with pytest.raises(ValueError):
+    with pytest.raises(TooManyPixels, match="tiles"):
         count_groups(stream(8, 1), 4000, 4000)
 
 

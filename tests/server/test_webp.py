@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from server.webp import first_frame, prefix_groups, webp_size
+from server.webp import first_frame, webp_size
 from tests.drawings import drawing, encode
 from tests.server.lossless import chunk, lossless, stream, webp
 
@@ -59,7 +59,7 @@ FILES = {
 @pytest.mark.parametrize("data", FILES.values(), ids=list(FILES))
 def test_prefix_groups(data: bytes) -> None:
     """They are found wherever a frame has a lossless part, and libwebp reads the same file."""
-    assert prefix_groups(first_frame(data)) == 60
+    assert first_frame(data).groups == 60
     with Image.open(io.BytesIO(data)) as image:
         assert image.convert("RGB").getextrema() == ((0, 0), (0, 0), (0, 0))
 
@@ -69,7 +69,7 @@ def test_no_prefix_groups(options: dict[str, object]) -> None:
     """A lossy picture has none, a simple one has one."""
     data = encode(Image.new("RGB", (64, 64)), "WebP", **options)
 
-    assert prefix_groups(data) == len(options)
+    assert first_frame(data).groups == len(options)
 
 
 def test_first_frame() -> None:
@@ -78,13 +78,11 @@ def test_first_frame() -> None:
     data = encode(pictures[0], "WebP", save_all=True, append_images=pictures[1:], lossless=True)
     small = webp(extended(96, ANIMATION_FLAG), ANIMATION, frame(64, lossless(64, 1)))
 
-    assert len(first_frame(data)) < len(data)
+    assert len(first_frame(data).file) < len(data)
     for whole in (data, small):
-        with (
-            Image.open(io.BytesIO(whole)) as image,
-            Image.open(io.BytesIO(first_frame(whole))) as first,
-        ):
-            assert np.array_equal(np.asarray(first), np.asarray(image))
+        first = first_frame(whole).file
+        with Image.open(io.BytesIO(whole)) as image, Image.open(io.BytesIO(first)) as alone:
+            assert np.array_equal(np.asarray(alone), np.asarray(image))
 
 
 def test_orientation_is_kept() -> None:
@@ -93,15 +91,45 @@ def test_orientation_is_kept() -> None:
     exif[0x0112] = 6
     data = encode(drawing(), "WebP", exif=exif, icc_profile=bytes(999))
 
-    with Image.open(io.BytesIO(first_frame(data))) as image:
+    with Image.open(io.BytesIO(first_frame(data).file)) as image:
         assert image.getexif() == exif
         assert "icc_profile" not in image.info
 
 
-def test_decoys() -> None:
-    """Whatever stands before the picture and looks like one is not decoded."""
-    decoy = chunk(b"XXXX", lossless(64, 1))
-    data = webp(extended(64, 0), decoy, lossless(64, 60), lossless(64, 1), decoy)
+@pytest.mark.parametrize("data", [FILES["alone"], FILES["transparency"]])
+def test_a_file_of_nothing_else(data: bytes) -> None:
+    """It is not copied, ..."""
+    assert first_frame(data).file is data
 
-    assert prefix_groups(first_frame(data)) == 60
-    assert first_frame(data) == webp(extended(64, 0), lossless(64, 60))
+
+SPARE = chunk(b"VP8L", lossless(64, 1))
+STILL, MOVING = extended(64, 0), extended(64, ANIMATION_FLAG)
+
+
+@pytest.mark.parametrize(
+    ("data", "left"),
+    [
+        (FILES["alone"] + SPARE, FILES["alone"]),
+        (webp(STILL, chunk(b"XXXX", SPARE), lossless(64, 60), SPARE), FILES["extended"]),
+        (
+            webp(MOVING, ANIMATION, frame(64, chunk(b"XXXX", SPARE), lossless(64, 60), SPARE)),
+            webp(MOVING, ANIMATION, frame(64, lossless(64, 60))),
+        ),
+    ],
+    ids=["alone", "extended", "animation"],
+)
+def test_decoys(data: bytes, left: bytes) -> None:
+    """... and whatever else looks like a picture is not there when it is decoded."""
+    assert first_frame(data).file == left
+    assert first_frame(data).groups == 60
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [(STILL,), (MOVING, ANIMATION, frame(64, frame(64, lossless(64, 60))))],
+    ids=["none", "a frame in a frame"],
+)
+def test_no_picture(chunks: tuple[bytes, ...]) -> None:
+    """What libwebp would find deeper inside is not looked for."""
+    with pytest.raises(ValueError):
+        first_frame(webp(*chunks))
