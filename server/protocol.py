@@ -10,10 +10,18 @@ import logging
 import os
 from asyncio import TimerHandle, Transport
 from collections.abc import Callable
+from contextlib import suppress
+from fcntl import ioctl
+from struct import Struct
+from termios import TIOCOUTQ
 from typing import Any, NoReturn
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 from server.errors import HeaderTooLarge, MalformedRequest, Problem, TooSlow
 from server.settings import Settings
@@ -29,6 +37,9 @@ _SPARE_SECONDS = 0.5
 _LAST_SECONDS = 1.0
 # Requests that came behind one that is being answered; each is an object of several kB.
 _MOST_WAITING = 64
+# Bytes of an answer that a client reads at least in the time that a body may take.
+_LEAST_READ = 2**15
+_COUNT = Struct("i")
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -50,12 +61,13 @@ class BoundedProtocol(HttpToolsProtocol):
         self._timer: TimerHandle | None = None
         self._problem: Problem | None = None
         self._is_refused = False
-        self._is_in_body = False
+        self._is_in_head = self._is_in_body = False
         self._begin_to_parse()
         # Of the request line and the headers; and since anything was made of what arrives.
         self._head_bytes = self._unused_bytes = 0
-        # Requests that were handed to the application, or are to be.
+        # Requests that were handed to the application, or are to be; and the one that was last.
         self._unanswered = 0
+        self._begun: RequestResponseCycle | None = None
         # Ends the connection if its client does not read what it is answered.
         self._unread: TimerHandle | None = None
 
@@ -67,9 +79,13 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the deadlines."""
         self._wait_no_more()
-        for timer in (self._timer, self._unread):
-            if timer:
-                timer.cancel()
+        self._await_reader_no_more()
+        if self._timer:
+            self._timer.cancel()
+        # uvicorn tells the newest request, which may have to wait for this one.
+        self.pipeline.clear()
+        if self._begun is not None:
+            self._let_go(self._begun)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -84,14 +100,18 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._unused_bytes > self._settings.max_header_bytes:
             self._refuse(self._header_too_large())
         # Line ends between requests keep no connection open.
-        elif self._deadline is None and self._is_idle():
+        elif self._deadline is None and self._is_idle() and self._unused_bytes:
             self._end_after(self._settings.header_timeout_seconds)
 
     def on_message_begin(self) -> None:
-        """Begin a request; it has to be there in time, counted from its first byte."""
+        """Begin a request; it has to be there in time, counted from its first byte.
+
+        Or from when all before it are answered: until then, reading may rest.
+        """
         super().on_message_begin()
         self._head_bytes = 0
-        if self._deadline is None:
+        self._is_in_head = True
+        if self._deadline is None and self._is_idle():
             self._end_after(self._settings.header_timeout_seconds)
 
     def on_url(self, url: bytes) -> None:
@@ -110,12 +130,14 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         super().on_headers_complete()
         self._unanswered += 1
+        self._is_in_head = False
         # All of a transport that uvicorn uses there.
         answer: Any = _Answer(self)
         self.cycle.transport = answer
         self._is_in_body = True
         self._unused_bytes = 0
-        self._end_after(self._settings.body_timeout_seconds + _SPARE_SECONDS)
+        if not self.pipeline:
+            self._begin(self.cycle)
         if self._is_draining():
             self.cycle.keep_alive = False
         if len(self.pipeline) > _MOST_WAITING:
@@ -138,6 +160,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._is_in_body = False
         self._unused_bytes = 0
         self._wait_no_more()
+        if self._is_idle():  # it was answered before all of it was here
+            self._await_next(self.timeout_keep_alive)
 
     def stay(self, rest: bytes) -> bytes:
         """Return a request that asks for another protocol as one that does not (RFC 9110, 7.8).
@@ -162,22 +186,26 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Answer the next request that waits, or at last what is none."""
         self._unanswered -= 1
+        following = self.pipeline[-1][0] if self.pipeline else None
         super().on_response_complete()
-        if self._deadline:  # of a next request, of which a part is here
-            self._unset_keepalive_if_required()
-        if self._is_refused and self._problem and self._is_idle():
+        if following:
+            self._begin(following)
+        elif self._is_refused and self._problem and not self.transport.is_closing():
             self._answer(self._problem)
+        elif self._is_in_head:
+            self._unset_keepalive_if_required()
+            self._end_after(self._settings.header_timeout_seconds)
 
     def pause_writing(self) -> None:
-        """Let an answer wait for its client to read, for as long as a body is waited for."""
+        """Let an answer wait for its client to read."""
         super().pause_writing()
-        self._unread = self.loop.call_later(self._settings.body_timeout_seconds, self._close)
+        self._await_reader()
 
     def resume_writing(self) -> None:
         """Go on with an answer."""
         super().resume_writing()
-        if self._unread:
-            self._unread.cancel()
+        if not self.transport.is_closing():
+            self._await_reader_no_more()
 
     def drain(self) -> None:
         """Let the answer to a request that is under way invite no next one."""
@@ -193,18 +221,18 @@ class BoundedProtocol(HttpToolsProtocol):
         elif self.cycle is None or self._deadline:  # for a first request, or the rest of one
             self._end_after(_LAST_SECONDS)
         else:
-            self._unset_keepalive_if_required()
-            self.timeout_keep_alive_task = self.loop.call_later(
-                _LAST_SECONDS, self.timeout_keep_alive_handler
-            )
+            self._await_next(_LAST_SECONDS)
 
     def finish(self) -> None:
         """End after an answer, which a client that is still sending its request gets to read."""
+        # What came behind it came too late, and is not begun.
+        self._unanswered -= len(self.pipeline)
+        self.pipeline.clear()
         if self._is_in_body:
             # Until the deadline of the body, if it takes no notice.
             self._is_refused = True
             self.flow.resume_reading()
-            self.transport.write_eof()
+            self._write_eof()
         else:
             self.transport.close()
 
@@ -223,6 +251,41 @@ class BoundedProtocol(HttpToolsProtocol):
         self.parser = _Parser(self)
         # As uvicorn has it: of pipelined requests the first may end the connection.
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+
+    def _begin(self, cycle: RequestResponseCycle) -> None:
+        """Note the request that the application has now; its body has to be there in time."""
+        self._begun = cycle
+        if cycle is self.cycle and self._is_in_body:
+            self._end_after(self._settings.body_timeout_seconds + _SPARE_SECONDS)
+
+    def _await_next(self, seconds: float) -> None:
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(
+            seconds, self.timeout_keep_alive_handler
+        )
+
+    def _await_reader(self) -> None:
+        """Look in a while whether the client reads, and end the connection if it does not."""
+        self._await_reader_no_more()
+        self._unread = self.loop.call_later(
+            self._settings.body_timeout_seconds, self._look_at_reader, self._unread_bytes()
+        )
+
+    def _await_reader_no_more(self) -> None:
+        if self._unread:
+            self._unread.cancel()
+
+    def _look_at_reader(self, unread: int) -> None:
+        if self._unread_bytes() > unread - _LEAST_READ:
+            self.transport.abort()
+        else:
+            self._await_reader()
+
+    def _unread_bytes(self) -> int:
+        """Return how much the client has not taken yet, the kernel's megabytes included."""
+        link = self.transport.get_extra_info("socket")
+        (queued,) = _COUNT.unpack(ioctl(link.fileno(), TIOCOUTQ, bytes(_COUNT.size)))
+        return int(self.transport.get_write_buffer_size() + queued)
 
     def _count_head(self, count: int) -> None:
         self._head_bytes += count
@@ -275,9 +338,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _refuse(self, problem: Problem) -> None:
         """Answer what is no request once all before it is answered, and end the connection."""
-        self._is_refused = True
+        is_ending, self._is_refused = self._is_refused, True
         self._wait_no_more()
-        if self._is_in_body and self.cycle.response_started:
+        if is_ending or (self._is_in_body and self.cycle.response_started):
             self._close()
         elif self._unanswered <= self._is_in_body:
             self._answer(problem)
@@ -304,15 +367,25 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self.transport.write(STATUS_LINE[problem.status] + lines + b"\r\n" + body)
         if self.cycle is not None:
-            self.cycle.disconnected = True  # whoever waits for its body is told
-            self.cycle.message_event.set()
-        self.transport.write_eof()
+            self._let_go(self.cycle)
+        self._write_eof()
         self.loop.call_later(_LINGER_SECONDS, self._close)
 
+    def _let_go(self, cycle: RequestResponseCycle) -> None:
+        """Tell whoever waits for a request's body, or answers it, that nobody is there."""
+        if not cycle.response_complete:
+            cycle.disconnected = True
+        cycle.message_event.set()
+
+    def _write_eof(self) -> None:
+        with suppress(OSError):  # the client may have reset the connection
+            self.transport.write_eof()
+
     def _close(self) -> None:
-        """Close the connection, by force if the client does not take what was sent to it."""
-        self.transport.close()
-        self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
+        """Close the connection once the client has read what was sent to it, or by force."""
+        if not self.transport.is_closing():
+            self.transport.close()
+            self._await_reader()
 
 
 class _Parser(HttpRequestParser):

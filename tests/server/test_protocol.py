@@ -1,18 +1,22 @@
 """Connections that would break a server without bounds, over real sockets."""
 
+import base64
 import json
 import socket
 import time
 from collections.abc import Iterator
 
 import pytest
+from PIL import Image
 
-from tests.drawings import seven
+from tests.drawings import encode, seven
 from tests.processes import PATIENCE_SECONDS, Service, serving
 
 POST = b"POST /recognize.json HTTP/1.1\r\nHost: x\r\n"
 GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
+LAST = b"Connection: close\r\n\r\n"
 SEVEN = seven()
+PAGE = encode(Image.new("L", (400, 400), 255), "PNG")
 
 
 @pytest.fixture(scope="module")
@@ -264,6 +268,48 @@ def test_more_pipelined_requests_than_can_wait(service: Service) -> None:
 
     assert answers.count(b"HTTP/1.1 200 ") == 65
     assert b"read the answers" in answers.rpartition(b"HTTP/1.1 400 ")[2]
+
+
+def test_what_came_behind_the_last_request(service: Service) -> None:
+    """It is not begun, whether or not all of it is here."""
+    last = GET.replace(b"healthz", b"nothing") + b"Connection: close\r\n\r\n"
+
+    answer = exchange(service, last + POST + b"Content-Length: 9\r\n\r\n\x89PN")
+
+    assert [line[:3] for line in answer.split(b"HTTP/1.1 ")[1:]] == [b"404"]
+
+
+def test_a_body_that_is_waited_for_behind_another(service: Service) -> None:
+    """Its time begins when its request does: until then it may rest with the client."""
+    head = POST + b"Content-Length: %d\r\n\r\n"
+    batch = json.dumps({"images": [base64.b64encode(PAGE).decode()] * 64}).encode()
+    behind = b"x" * 2**22
+
+    answer = exchange(service, head % len(batch) + batch, head % len(behind) + behind, GET + LAST)
+
+    assert [line[:3] for line in answer.split(b"HTTP/1.1 ")[1:]] == [b"200", b"415", b"200"]
+
+
+def test_a_body_behind_an_early_answer(service: Service) -> None:
+    """What is sent on is no next request, and nobody is told of one that is late."""
+    head = b"PUT /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n"
+
+    answer = exchange(service, head, b"abc", pause=0.1)
+
+    assert [line[:3] for line in answer.split(b"HTTP/1.1 ")[1:]] == [b"405"]
+
+
+def test_a_client_that_reads_slowly(service: Service) -> None:
+    """It gets all of its answer, however long that takes."""
+    with socket.socket() as link:
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        link.connect(("localhost", service.port))
+        link.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 65)
+        answers = bytearray()
+        while part := link.recv(2**16):
+            answers += part
+            time.sleep(0.005)
+    assert answers.count(b"HTTP/1.1 200 ") == 65
 
 
 def test_a_client_that_does_not_read(service: Service) -> None:
