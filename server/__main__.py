@@ -167,7 +167,8 @@ class StoppingServer(uvicorn.Server):
         self._readiness.is_draining = True
         self.force_exit = self.should_exit and sig == signal.SIGINT
         # Whatever a thread is at then: Python waits for it, and the system does not.
-        signal.alarm(_STOP_SECONDS + 1)
+        if self.force_exit or not self.should_exit:
+            signal.alarm(1 if self.force_exit else _STOP_SECONDS + 1)
         if sig == signal.SIGINT:
             self._drain_seconds = 0
         self.should_exit = True

@@ -31,11 +31,12 @@ _NAMES: Final = {dtype: name for name, dtype in _TYPES.items()}
 _MOST_DIMENSIONS: Final = 8
 _LONGEST: Final = 2**31
 
-# As Python objects they take ten times the room that they have in the body.
+# As Python objects they take ten times the room that they have in the body; a list, though it be
+# empty, takes thirty times that of its brackets.
 _MOST_JSON_VALUES: Final = 2**18
 
-# What a character beyond U+FFFF has. With one in it a text takes four bytes for each of its own.
-_WIDE: Final = re.compile(rb"[\xf0-\xf4]|\\u[dD][89a-fA-F]")
+# What a character beyond U+00FF has. With one in it a text takes two or four bytes for each.
+_WIDE: Final = re.compile(rb"[\xc4-\xf4]|\\u(?!00)[0-9a-fA-F]{4}")
 _MOST_WIDE_BYTES: Final = 2**20
 
 # More than any batch may have; four bytes of a body are one.
@@ -152,13 +153,13 @@ def parse_request(body: bytes, json_length: int | None) -> InferRequest:
 
 
 def _parse_json(text: bytes) -> Any:
-    if text.count(b",") > _MOST_JSON_VALUES:
+    if sum(text.count(begin) for begin in (b",", b"[", b"{")) > _MOST_JSON_VALUES:
         raise MalformedTensors(
             f"JSON may hold {_MOST_JSON_VALUES} values; more are taken as binary data"
         )
     if len(text) > _MOST_WIDE_BYTES and _WIDE.search(text):
         raise MalformedTensors(
-            f"JSON of more than {_MOST_WIDE_BYTES} bytes may hold no characters beyond U+FFFF"
+            f"JSON of more than {_MOST_WIDE_BYTES} bytes may hold no characters beyond U+00FF"
         )
     try:
         return json.loads(text)

@@ -39,13 +39,20 @@ _ESCAPES: Final = {
     b"%2f": b"/",
     b"%3D": b"=",
     b"%3d": b"=",
+    b"%0D": b"\r",
+    b"%0d": b"\r",
+    b"%0A": b"\n",
+    b"%0a": b"\n",
 }
+
+# Others are undone one by one, and all around them is copied twice.
+_MOST_ESCAPED_BYTES: Final = 2**20
 
 # An escaped character in JSON that is beyond U+00FF, or half of one.
 _FOREIGN: Final = re.compile(rb"\\u(?!00)[0-9a-fA-F]{4}")
 
-# Undone one by one, each is an object on the way.
-_MOST_ESCAPES: Final = 2**16
+# Of these each is an object on the way.
+_MOST_FOREIGN: Final = 2**16
 
 # Fields and members that a body may have beside its pictures.
 _OTHER_FIELDS: Final = 64
@@ -181,14 +188,14 @@ def _parse_json(body: bytes, most: int) -> Upload:
         raise too_many_pictures(most)
     # What is looked for is ASCII. With one other character in it a text takes two or four bytes for
     # each of its own, so that others become one of these, or some of a byte.
-    body, count = _FOREIGN.subn(rb"\\u003f", body.removeprefix(BOM_UTF8), _MOST_ESCAPES)
-    if count == _MOST_ESCAPES:
-        raise MalformedJson(f"The JSON has {_MOST_ESCAPES} escaped characters that are not Latin.")
+    body, count = _FOREIGN.subn(rb"\\u003f", body.removeprefix(BOM_UTF8), _MOST_FOREIGN)
+    if count == _MOST_FOREIGN:
+        raise MalformedJson(f"The JSON has {_MOST_FOREIGN} escaped characters that are not Latin.")
     try:
         document = json.loads(body.decode("latin-1"))
     # Deep nesting ends in a RecursionError.
     except (ValueError, RecursionError) as error:
-        raise MalformedJson("The body is not JSON.") from error
+        raise MalformedJson("The body is not JSON in UTF-8.") from error
     match document:
         case {"image": str(text), **rest} if "images" not in rest:
             return Upload([from_text(text)], is_batch=False)
@@ -241,8 +248,9 @@ def _without_escapes(data: bytes) -> bytes:
     """Return the data of a URI without its percent escapes (RFC 3986, 2.1)."""
     for escape, character in _ESCAPES.items():
         data = data.replace(escape, character)
-    if data.count(b"%") > _MOST_ESCAPES:
+    if b"%" in data and len(data) > _MOST_ESCAPED_BYTES:
         raise MalformedBase64(
-            f"The data: URI has more than {_MOST_ESCAPES} percent escapes; send base64."
+            f"The data: URI has percent escapes, and more than {_MOST_ESCAPED_BYTES} bytes; "
+            "send base64."
         )
     return unquote_to_bytes(data)
