@@ -71,7 +71,7 @@ LOCATE_CONTRACT = Contract(
     max_bytes=360_000,
 )
 # What is cut out; the classifier still may find that it is no digit.
-STRICTNESS = Strictness(threshold=0.15, nearest=0.5)
+STRICTNESS = Strictness(threshold=0.15, nearest=0.85)
 # Of the locator, and of the scenes for each purpose.
 LOCATOR_SEED, TRAINING_SEED, HELD_OUT_SEED, VERIFYING_SEED, EXAMPLE_SEED = 0, 1, 2, 3, 4
 DISTILL_SEED, SETTLE_SEED = 5, 8

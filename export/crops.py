@@ -22,9 +22,6 @@ MOST: Final = 96
 OVERLAP: Final = 0.5
 """Of two boxes whose intersection is more than this share of their union one is dropped."""
 
-INSIDE: Final = 0.55
-"""Of two boxes that have more than this share of the smaller one in common one is dropped."""
-
 SMALLEST_SHARE: Final = 0.28
 """A box shorter than this share of the likeliest one's length is a blemish of the paper."""
 
@@ -72,6 +69,9 @@ class Strictness(NamedTuple):
     Attributes:
         threshold: score from which a candidate is taken for a digit, whatever else there is.
         nearest: share of their union that two crops may have in common; 1 lets any two be.
+        inside: share of the smaller that two boxes may have in common. A part of a digit has more
+            than 0.55 with the whole, and so have two digits that slant: with 0.75 who reads has to
+            decide, and without a choice 0.55 is the best.
         evidence: what a score's logit is multiplied by before the classifier's is added to it, ...
         evidence_if_small: ... and in a small picture, where the placer sees no more than the
             classifier does; `python -m export.evidence` finds both.
@@ -84,6 +84,7 @@ class Strictness(NamedTuple):
 
     threshold: float
     nearest: float
+    inside: float = 0.75
     evidence: float = 1.3
     evidence_if_small: float = 0.55
     company: float = 3.3
@@ -131,6 +132,7 @@ def select(
     candidates: FLOAT["K", 6],  # noqa: F821
     threshold: FLOAT,
     nearest: FLOAT,
+    inside: FLOAT,
 ):
     """Return which candidates (M,) are taken for digits, the likeliest first.
 
@@ -139,6 +141,7 @@ def select(
         candidates: left, top, right, bottom in pixels, logit of being a digit, logit of bright ink.
         threshold: see Strictness.
         nearest: see Strictness.
+        inside: see Strictness.
     """
     corners = op.Slice(candidates, [0], [4], [1])
     from_low, to_high = op.Split(corners, axis=1, num_outputs=2)
@@ -165,7 +168,7 @@ def select(
     )
     area = op.ReduceProd(to_high - from_low, [1], keepdims=0)
     part = op.ReduceProd(common, [2], keepdims=0) / op.Min(area, op.Unsqueeze(area, [1]))
-    is_part = op.ReduceMax(op.Trilu(part, -1, upper=0), [1], keepdims=0) > INSIDE
+    is_part = op.ReduceMax(op.Trilu(part, -1, upper=0), [1], keepdims=0) > inside
     length = op.ReduceMax(to_high - from_low, [1], keepdims=0)
     is_blemish = length < op.Slice(length, [0], [1]) * SMALLEST_SHARE
 

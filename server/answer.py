@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 
 _NO_DIGIT = 10
 
+# Boxes overlap if this share of the smaller, or of the union of the squares around them, is common.
+_INSIDE = 0.55
+_ALIKE = 0.5
+
 # Lines of writing slant by no more than this; steeper, "1 / 2" below each other would be one row.
 _MAX_SLANT_DEGREES = 15
 # Digits whose middles are this part of a digit's height apart, or more, are not in one row.
@@ -127,6 +131,42 @@ class Answer:
 def _rounded(chance: float) -> float:
     """Return a probability to six places, beyond which a float32 softmax says nothing."""
     return round(chance, 6)
+
+
+def doubles(boxes: NDArray[np.float32], labels: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Return which boxes (M,) show the same as a likelier one that they overlap.
+
+    Two boxes on one thin 1 have little in common; the squares around them do.
+
+    Args:
+        boxes: (M, 4), x, y, width, height, the likeliest first.
+        labels: (M,), what each shows.
+    """
+    if len(boxes) <= 1:
+        return np.zeros(len(boxes), np.bool_)
+    size = boxes[:, 2:]
+    middle, square = (
+        boxes[:, :2] + size / 2,
+        np.broadcast_to(size.max(axis=1, keepdims=True), size.shape),
+    )
+    area = size.prod(axis=1)
+    inside = _common(middle, size) / np.minimum(area[:, np.newaxis], area)
+    around = _common(middle, square)
+    area = square.prod(axis=1)
+    alike = around / (area[:, np.newaxis] + area - around)
+    is_over = (inside > _INSIDE) | (alike > _ALIKE)
+    is_double: NDArray[np.bool_] = np.tril(is_over & (labels[:, np.newaxis] == labels), -1).any(
+        axis=1
+    )
+    return is_double
+
+
+def _common(middles: NDArray[np.floating], sizes: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return the areas (M, M) that boxes, given as middles and sizes (M, 2), have in common."""
+    low, high = middles - sizes / 2, middles + sizes / 2
+    sides = np.minimum(high[:, np.newaxis], high) - np.maximum(low[:, np.newaxis], low)
+    areas: NDArray[np.floating] = sides.clip(min=0).prod(axis=2)
+    return areas
 
 
 def reading_order(boxes: NDArray[np.float32]) -> list[list[int]]:

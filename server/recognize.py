@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.agreement import Reading, agreed
-from server.answer import Answer
+from server.answer import Answer, doubles
 from server.image import SMALL, Limits, Picture, data_uri, decode, encode_png, scaled, zoomed
 from server.model import Models, load_models
 from server.settings import REPOSITORY, Settings
@@ -40,6 +40,16 @@ class _Look:
     probabilities: NDArray[np.float32]
     size: tuple[int, int]
 
+    def only(self, kept: NDArray[np.bool_]) -> "_Look":
+        """Return the look with some of its boxes (M,)."""
+        return _Look(
+            self.boxes[kept],
+            self.scores[kept],
+            self.crops[kept],
+            self.probabilities[kept],
+            self.size,
+        )
+
 
 @dataclass(frozen=True)
 class Recognizer:
@@ -65,13 +75,16 @@ class Recognizer:
         picture = decode(data, self.limits)
         lap("decode")
         look = self._look(picture, lap)
-        answer = self._read(look, explain).answer
-        if answer.number and answer.confidence >= _SURE:
+        first, second = self._readings(look, explain)
+        answer = first.answer
+        if answer.number and answer.confidence >= _SURE and second.answer.number == answer.number:
             return answer
         factors = _AGAIN if answer.number else _NEARER
         views = [scaled(picture, factor) for factor in factors if self._is_apt(picture, factor)]
         looks = [look, *(self._look(view, lap) for view in views)]
-        readings = [self._read(self._zoomed(look), explain) for look in looks]
+        readings = [
+            reading for look in looks for reading in self._readings(self._zoomed(look), explain)
+        ]
         lap("classify")
         return agreed(readings)
 
@@ -103,6 +116,17 @@ class Recognizer:
         classify = self.models.classifier.classify
         others = [classify(zoomed(look.crops, factor)) for factor in _ZOOMS]
         return replace(look, probabilities=np.mean([look.probabilities, *others], axis=0))
+
+    def _readings(self, look: _Look, explain: bool) -> tuple[Reading, Reading]:
+        """Return what a look shows without doubles, and with them.
+
+        Of two boxes that overlap and show the same, one may be a double: or two 1s slant.
+        """
+        reading = self._read(look, explain)
+        is_double = doubles(look.boxes, reading.probabilities.argmax(axis=1))
+        if not is_double.any():
+            return reading, reading
+        return self._read(look.only(~is_double), explain), reading
 
     def _read(self, look: _Look, explain: bool) -> Reading:
         """Return the digits that a look shows."""

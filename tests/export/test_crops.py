@@ -171,6 +171,18 @@ def test_of_two_boxes_over_each_other_the_likelier_stays() -> None:
     np.testing.assert_allclose(scores, sigmoid(logits), atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("box", "stays"),
+    [([18, 10, 38, 40], True), ([12, 12, 26, 26], False)],
+    ids=["another digit's", "a part"],
+)
+def test_of_boxes_that_overlap_parts_go(box: Sequence[float], stays: bool) -> None:
+    """Two that lean have more than half of theirs in common; a loop of a 9 has all with the 9."""
+    sheet = np.zeros((100, 100), np.uint8)
+    found, _, _ = cut(sheet, [[10, 10, 30, 40, 3.0], [*box, 2.0]], bright=True)
+    assert len(found) == 1 + stays
+
+
 def test_a_score_says_less_of_a_small_picture() -> None:
     """There the placer sees no more than the classifier does."""
     _, scores, _ = cut(np.zeros((28, 28), np.uint8), [[4, 4, 24, 24, 3.0]], bright=True)

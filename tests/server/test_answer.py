@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from server.answer import Answer, reading_order
+from server.answer import Answer, doubles, reading_order
 
 SIZE = (200, 100)
 MODEL = {"name": "digit", "sha256": "0123456789ab"}
@@ -31,6 +31,31 @@ def grid(*positions: tuple[float, float], side: float = 10) -> NDArray[np.float3
 
 def answer(probabilities: NDArray[np.float32], boxes: NDArray[np.float32]) -> Answer:
     return Answer.from_probabilities(probabilities, boxes, SIZE, MODEL)
+
+
+@pytest.mark.parametrize(
+    ("other", "label", "is_double"),
+    [
+        ((1, 2, 18, 26), 1, True),
+        ((1, 2, 18, 26), 7, False),
+        ((30, 0, 20, 30), 1, False),
+        ((8, 0, 20, 30), 1, True),
+        ((8, 0, 20, 30), 7, False),
+        ((12, 0, 20, 30), 1, False),
+    ],
+    ids=["inside", "inside, another", "apart", "beside", "beside, another", "beside, farther"],
+)
+def test_doubles(other: tuple[float, ...], label: int, is_double: bool) -> None:
+    """A box that lies over a likelier one, or close beside it, and shows the same."""
+    boxes = np.array([(0, 0, 20, 30), other], np.float32)
+
+    assert doubles(boxes, np.array([1, label])).tolist() == [False, is_double]
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_no_doubles(count: int) -> None:
+    """It takes two."""
+    assert doubles(np.ones((count, 4), np.float32), np.zeros(count, np.intp)).sum() == 0
 
 
 def test_one_digit() -> None:
