@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 
 from server.image import encode_png
 from server.recognize import Recognizer
@@ -51,6 +51,28 @@ def test_inverted(recognizer: Recognizer) -> None:
     inverted = Image.eval(drawing(), lambda level: 255 - level)
 
     assert recognizer.recognize(encode(inverted, "PNG")).number == "7"
+
+
+def leaning(lean: int, apart: int) -> bytes:
+    """Return a picture of 11000, its 1s leaning over so many of 60 pixels, so many apart."""
+    sheet = Image.new("L", (420, 120), 255)
+    pen = ImageDraw.Draw(sheet)
+    for x in (40, 40 + apart):
+        pen.line([(x + lean, 30), (x, 90)], fill=0, width=5)
+    for x in range(50 + 2 * apart + lean // 2, 420, 50)[:3]:
+        pen.ellipse([x, 35, x + 34, 90], outline=0, width=5)
+    return encode(sheet, "PNG")
+
+
+@pytest.mark.parametrize(("lean", "apart"), [(20, 22), (40, 26), (50, 30)])
+def test_digits_that_lean_over_each_other(recognizer: Recognizer, lean: int, apart: int) -> None:
+    """Two 1s are read as two, though their boxes overlap as those of one digit do."""
+    assert recognizer.recognize(leaning(lean, apart)).number == "11000"
+
+
+def test_what_may_be_one_digit_or_two(recognizer: Recognizer) -> None:
+    """If it is not seen how many there are, the answer is not sure."""
+    assert recognizer.recognize(leaning(30, 22)).confidence < 0.9
 
 
 def test_explained(recognizer: Recognizer) -> None:
