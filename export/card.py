@@ -60,6 +60,7 @@ LIMITS = f"""\
 - Digits smaller than about {SMALLEST} pixels, after a picture was reduced to {WORKING_SIZE} on its
   longer side, are not found; nor are lines that slant by more than about 15 degrees read as lines.
 - What has a digit's form, as the letters O and l have, is read as one.
+- Two 1s whose middles are two fifths of their height apart, or less, are often read as one.
 - What pictures composed for training look like was decided by people: a kind of paper, pen or
   camera that nobody thought of is met unprepared."""
 
@@ -275,6 +276,10 @@ def _summary(report: Report, measured: Measurements) -> list[str]:
         f"`metadata_props` too. A picture is reduced to {WORKING_SIZE} pixels on its longer side",
         f"before; one of at most {SMALL} is taken for one crop, as MNIST's are: a second network,",
         "the placer, says where in it the sign stands and what is ink.",
+        "",
+        "Two digits that lean have as much of their boxes in common as a digit and a part of it:",
+        "boxes may overlap. The server reads what they show without those that show the same as a",
+        "likelier one under them, and with them, and answers with what is likelier of the whole.",
     ]
 
 
