@@ -44,7 +44,7 @@ const BUSY = [429, 503];
 const WAIT_SECONDS = 1;
 const LONGEST_WAIT_SECONDS = 10;
 
-/** When the page may ask next, by the clock of `performance.now()`. */
+/** When any request may begin, by the clock of `performance.now()`. */
 let nextTurn = 0;
 
 /**
@@ -77,8 +77,16 @@ export async function ask(describe, options = {}) {
     const seconds = BUSY.includes(request.status) ? wait(request) : Infinity;
     if (tries >= TRIES || seconds > LONGEST_WAIT_SECONDS) return result;
     options.onWait?.(WAITING_FOR_SERVICE);
-    nextTurn = Math.max(nextTurn, performance.now() + 1000 * seconds);
+    await pause(seconds, options.signal);
   }
+}
+
+/** Wait so long, or until the signal fires. */
+function pause(seconds, signal) {
+  return new Promise((resolve) => {
+    setTimeout(resolve, 1000 * seconds);
+    signal?.addEventListener("abort", resolve, { once: true });
+  });
 }
 
 /** Wait until nobody has to be waited for; others may have waited for the same, and be first. */

@@ -3,13 +3,14 @@
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.page.acts import cards, choose, drop, expect_number, paste
+from tests.page.acts import cards, choose, draw, drop, expect_number, paste
 from tests.page.browser import LOOKS, PATIENCE_MS, Watch
 from tests.page.pace import SendTimes
 from tests.processes import PATIENCE_SECONDS
@@ -215,6 +216,38 @@ def test_busy_for_long(page: Page, sends: SendTimes, watch: Watch, data: Path) -
     expect(cards(page)).to_contain_text("The service is busy")
     assert len(sends()) == 1
     watch.forgive("503")
+
+
+@pytest.fixture
+def refused(page: Page, watch: Watch) -> Iterator[None]:
+    """The first request is refused, for longer than tests wait."""
+    busy = {"status": 503, "headers": {"Retry-After": "10"}, "body": ""}
+    page.route(API, lambda route: route.fulfill(**busy), times=1)
+    yield
+    watch.forgive("503")
+
+
+@pytest.mark.usefixtures("refused")
+def test_busy_for_one(page: Page, sends: SendTimes, data: Path) -> None:
+    """While one picture waits for the service, what is drawn is read at once."""
+    choose(page, data / "7.png")
+    expect(cards(page)).to_contain_text("Waiting, as the service is busy")
+    draw(page, "3")
+
+    expect_number(cards(page).first, "3")
+    assert sends()[-1] - sends()[0] < 8000
+
+
+@pytest.mark.usefixtures("refused")
+def test_remove_while_busy(page: Page, sends: SendTimes, data: Path) -> None:
+    """With its card a picture stops waiting for the service, and the next one has its turn."""
+    choose(page, data / "800.png", data / "7.png")
+    expect(cards(page).first).to_contain_text("Waiting, as the service is busy")
+    page.get_by_role("button", name="Remove 800.png").click()
+
+    expect_number(cards(page), "7")
+    first, second = sends()
+    assert second - first < 8000
 
 
 def test_foreign_reply(page: Page, watch: Watch, data: Path) -> None:
