@@ -59,7 +59,8 @@ let nextTurn = 0;
  * @returns {Promise<Outcome | null>}  null once the signal has fired
  */
 export async function ask(describe, options = {}) {
-  for (let tries = 1; ; tries += 1) {
+  let tries = 0;
+  for (;;) {
     await turn();
     if (options.signal?.aborted) return null;
     const key = currentKey();
@@ -74,8 +75,11 @@ export async function ask(describe, options = {}) {
       await newKey(key, options.signal);
       continue;
     }
-    const seconds = BUSY.includes(request.status) ? wait(request) : Infinity;
-    if (tries >= TRIES || seconds > LONGEST_WAIT_SECONDS) return result;
+    if (!BUSY.includes(request.status)) return result;
+    // Of a busy service only: people may enter as many keys as they like.
+    tries += 1;
+    const seconds = wait(request);
+    if (tries === TRIES || seconds > LONGEST_WAIT_SECONDS) return result;
     options.onWait?.(WAITING_FOR_SERVICE);
     await pause(seconds, options.signal);
   }

@@ -11,6 +11,7 @@ from tests.page.browser import Watch
 from tests.page.screenshots import open_page
 from tests.processes import serving
 
+API = "**/recognize.json*"
 # One that is more than ASCII, which headers are not made for.
 KEYS = ["open sesame", "sésame €"]
 
@@ -68,6 +69,20 @@ def test_wrong_key(page: Page, field: Locator, data: Path) -> None:
     expect(field).to_have_attribute("aria-invalid", "true")
     enter(field, KEYS[0])
     expect_number(cards(page), "7")
+
+
+def test_busy_after_wrong_keys(page: Page, watch: Watch, field: Locator, data: Path) -> None:
+    """However many keys were none, a busy service is asked again after the right one."""
+    choose(page, data / "7.png")
+    for wrong in "abc":
+        enter(field, wrong)
+    expect(field).to_be_visible()
+    busy = {"status": 503, "headers": {"Retry-After": "0"}, "body": ""}
+    page.route(API, lambda route: route.fulfill(**busy), times=1)
+    enter(field, KEYS[0])
+
+    expect_number(cards(page), "7")
+    watch.forgive("503")
 
 
 def test_removed_meanwhile(page: Page, field: Locator, data: Path) -> None:
