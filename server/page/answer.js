@@ -147,16 +147,20 @@ function outcome({ status, responseText }) {
 export class Live {
   #describe;
   #show;
+  #showWaiting;
   #underWay = null;
+  #isWaiting = false;
   #hasChanged = false;
 
   /**
    * @param {() => string} describe  returns the body that asks about the present state
    * @param {(outcome: Outcome) => void} show
+   * @param {(why: string) => void} showWaiting  called before it is sent again
    */
-  constructor(describe, show) {
+  constructor(describe, show, showWaiting) {
     this.#describe = describe;
     this.#show = show;
+    this.#showWaiting = showWaiting;
   }
 
   /** Ask when the line is free. */
@@ -167,14 +171,21 @@ export class Live {
 
   /** Ask, and forget what was asked before. */
   async askNow() {
+    // What waits is described when it is sent again: to ask anew would be not to wait.
+    if (this.#isWaiting) return;
     this.drop();
     const controller = new AbortController();
     this.#underWay = controller;
     const newest = () => {
+      this.#isWaiting = false;
       this.#hasChanged = false;
       return this.#describe();
     };
-    const outcome = await ask(newest, { signal: controller.signal });
+    const onWait = (why) => {
+      this.#isWaiting = true;
+      this.#showWaiting(why);
+    };
+    const outcome = await ask(newest, { signal: controller.signal, onWait });
     // Only the newest question may show its answer.
     if (this.#underWay !== controller) return;
     this.#underWay = null;
@@ -186,6 +197,7 @@ export class Live {
   drop() {
     this.#underWay?.abort();
     this.#underWay = null;
+    this.#isWaiting = false;
     this.#hasChanged = false;
   }
 }

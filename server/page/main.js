@@ -55,6 +55,10 @@ function setUpDrawing() {
   });
   let picture;
   card.element.classList.add("is-live");
+  const showCard = () => {
+    if (!card.element.isConnected) add(card);
+    card.showPicture(picture);
+  };
   const live = new Live(
     () => {
       picture = pad.picture();
@@ -62,10 +66,14 @@ function setUpDrawing() {
       return JSON.stringify({ image: picture.toDataURL() });
     },
     (outcome) => {
-      if (!card.element.isConnected) add(card);
-      card.showPicture(picture);
+      showCard();
       show(card, outcome, NOTHING_DRAWN);
       tell(card, card.sentence);
+    },
+    (why) => {
+      showCard();
+      card.showWaiting(why);
+      tell(card, why);
     },
   );
 

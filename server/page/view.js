@@ -47,6 +47,7 @@ export class Card {
   /** @param {string} why  the picture is not being read yet */
   showWaiting(why) {
     this.showProgress(0);
+    this.#part("boxes").replaceChildren();
     this.#part("sending-words").textContent = why;
   }
 

@@ -151,6 +151,46 @@ def test_held_off(page: Page, watch: Watch) -> None:
     watch.forgive("429")
 
 
+def refuse(page: Page, seconds: int) -> None:
+    """Have the service be busy, for so long."""
+    busy = {"status": 503, "headers": {"Retry-After": f"{seconds}"}, "body": ""}
+    page.route(API, lambda route: route.fulfill(**busy))
+
+
+def test_busy(page: Page, sends: SendTimes, watch: Watch) -> None:
+    """Who draws is told that the service is busy, which is left alone however much is drawn."""
+    draw(page, "3")
+    expect_number(cards(page), "3")
+    refuse(page, 2)
+    press(page, LINE)
+    page.mouse.up()
+    expect(cards(page)).to_contain_text("Waiting, as the service is busy")
+    expect(cards(page).locator(".box")).to_have_count(0)
+    page.unroute(API)
+    refused = len(sends())
+    press(page, [(x, y + 60) for x, y in LINE])
+    page.mouse.up()
+
+    expect(page.get_by_role("status")).to_have_text("Waiting, as the service is busy")
+    expect(cards(page)).not_to_have_attribute("data-state", "sending")
+    assert sends()[refused] - sends()[refused - 1] >= 2000
+    watch.forgive("503")
+
+
+def test_clear_while_busy(page: Page, watch: Watch) -> None:
+    """A drawing that is cleared waits for nothing, nor does the next one."""
+    refuse(page, 10)
+    draw(page, "3")
+    expect(cards(page)).to_contain_text("Waiting, as the service is busy")
+    page.unroute(API)
+    page.get_by_role("button", name="Clear").click()
+    expect(cards(page)).to_have_count(0)
+    draw(page, "3")
+
+    expect(cards(page)).to_have_attribute("data-state", "read", timeout=8000)
+    watch.forgive("503")
+
+
 def test_undo(page: Page) -> None:
     """Undo takes back one stroke, and with the last one its answer."""
     press(page, LINE)
