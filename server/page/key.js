@@ -9,6 +9,8 @@ const field = document.getElementById("key");
 const title = document.getElementById("answers-title");
 
 let key = recall();
+/** How many wait for a key. */
+let waiting = 0;
 
 /** @returns {string | null}  the key that was entered, if any was */
 export function currentKey() {
@@ -30,10 +32,13 @@ export function headerOf(key) {
 export async function newKey(refused, signal) {
   if (refused !== key) return;
   show(refused === null ? KEY_WANTED : KEY_REFUSED);
+  waiting += 1;
   await new Promise((resolve) => {
     form.addEventListener("submit", resolve, { once: true });
     signal?.addEventListener("abort", resolve, { once: true });
   });
+  waiting -= 1;
+  if (!waiting) form.hidden = true;
 }
 
 function show(words) {

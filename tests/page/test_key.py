@@ -8,6 +8,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.page.acts import cards, choose, draw, expect_number
 from tests.page.browser import Watch
+from tests.page.pace import SendTimes
 from tests.page.screenshots import open_page
 from tests.processes import serving
 
@@ -94,6 +95,30 @@ def test_removed_meanwhile(page: Page, field: Locator, data: Path) -> None:
 
     expect_number(cards(page), "7")
     expect(cards(page)).to_have_count(1)
+
+
+def test_nobody_waits(page: Page, field: Locator, data: Path) -> None:
+    """Once nothing is left that needs a key, none is asked for."""
+    choose(page, data / "7.png")
+    draw(page, "3")
+    expect(cards(page).get_by_text("Waiting for the key")).to_have_count(2)
+    page.get_by_role("button", name="Remove 7.png").click()
+    expect(field).to_be_visible()
+    page.get_by_role("button", name="Clear").click()
+
+    expect(field).to_be_hidden()
+
+
+def test_asked_once(page: Page, sends: SendTimes, field: Locator) -> None:
+    """The key is asked for once, and not again after each stroke."""
+    draw(page, "3")
+    expect(cards(page)).to_contain_text("Waiting for the key")
+    count = len(sends())
+    draw(page, "3")
+    enter(field, KEYS[0])
+
+    expect(cards(page)).to_have_attribute("data-state", "read")
+    assert len(sends()) == count + 1
 
 
 def test_kept_in_the_tab(page: Page, home: str, field: Locator, data: Path) -> None:
