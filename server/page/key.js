@@ -3,6 +3,8 @@
 import { KEY_REFUSED, KEY_WANTED } from "./words.js";
 
 const STORED_AS = "digits-key";
+/** What no header can hold: browsers throw at some of it, and servers take the rest for no HTTP. */
+const NO_HEADER = /[\x00-\x08\x0a-\x1f\x7f]/;
 
 const form = document.getElementById("key-form");
 const field = document.getElementById("key");
@@ -53,11 +55,18 @@ function show(words) {
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  key = field.value.trim();
-  keep(key);
+  const entered = field.value.trim();
   field.value = "";
   form.hidden = true;
   title.focus();
+  if (NO_HEADER.test(entered)) {
+    // Those who wait are not told of it.
+    event.stopImmediatePropagation();
+    show(KEY_REFUSED);
+    return;
+  }
+  key = entered;
+  keep(key);
 });
 
 function keep(key) {

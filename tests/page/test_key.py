@@ -121,6 +121,19 @@ def test_asked_once(page: Page, sends: SendTimes, field: Locator) -> None:
     assert len(sends()) == count + 1
 
 
+@pytest.mark.parametrize("key", ["a\0b", "\x7f"])
+def test_no_header(page: Page, field: Locator, data: Path, key: str) -> None:
+    """A key that no header can hold is refused like others, and the next one is taken."""
+    choose(page, data / "7.png")
+    enter(field, key)
+
+    expect(page.get_by_role("alert")).to_contain_text("not taken here")
+    expect(field).to_be_focused()
+    expect(field).to_have_value("")
+    enter(field, KEYS[0])
+    expect_number(cards(page), "7")
+
+
 def test_kept_in_the_tab(page: Page, home: str, field: Locator, data: Path) -> None:
     """The key outlives a reload, and is kept where the tab's end takes it along."""
     choose(page, data / "7.png")
