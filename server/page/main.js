@@ -142,7 +142,9 @@ function readFiles(files) {
 /** In a row: on a slow line the first answer comes as soon as it can. */
 async function readInRow(jobs) {
   for (const job of jobs) await readFile(job);
-  const left = jobs.map(({ card }) => card).filter((card) => card.element.isConnected);
+  // One that is being sent again is told of when it has that answer.
+  const isToTell = ({ element, isSending }) => element.isConnected && !isSending;
+  const left = jobs.map(({ card }) => card).filter(isToTell);
   // Of several all is told at the end: what is told replaces what was told before.
   if (left.length) tell(jobs, sentenceOf(left));
 }

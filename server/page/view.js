@@ -90,6 +90,11 @@ export class Card {
     this.#say("trouble", trouble(problem));
   }
 
+  /** Whether its answer is still to come. */
+  get isSending() {
+    return this.element.dataset.state === "sending";
+  }
+
   /** What the card says, for those who listen. */
   get sentence() {
     const advice = this.element.dataset.state === "read" ? "" : `. ${this.#text("trouble-advice")}`;

@@ -62,6 +62,24 @@ def test_several_are_told(page: Page, watch: Watch, data: Path) -> None:
     watch.forgive("415")
 
 
+@pytest.mark.usefixtures("sends")
+def test_again_while_others_are_read(page: Page, watch: Watch, data: Path) -> None:
+    """Of a picture that is sent again those who listen hear its answer, and not what it was."""
+    held: list[Route] = []
+    page.route(API, lambda route: held.append(route))
+    page.route(API, lambda route: route.abort(), times=1)
+    choose(page, data / "7.png", data / "photo-3.jpg")
+    page.wait_for_function("() => window.sends.length === 2")
+    with page.expect_request(API):
+        page.get_by_role("button", name="Try again").click()
+    held[0].continue_()
+    expect(page.get_by_role("status")).to_have_text(re.compile("^3, "))
+    held[1].continue_()
+
+    expect(page.get_by_role("status")).to_have_text(re.compile("^7, "))
+    watch.forgive("ERR_FAILED")
+
+
 def test_same_again(page: Page, data: Path) -> None:
     """Choosing the same file again reads it again."""
     for count in (1, 2):
