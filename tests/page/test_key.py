@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.page.acts import cards, choose, draw, expect_number
+from tests.page.acts import cards, choose, draw, expect_number, on_pad
 from tests.page.browser import Watch
 from tests.page.pace import SendTimes
 from tests.page.screenshots import open_page
@@ -50,14 +50,18 @@ def test_picture(page: Page, field: Locator, data: Path, key: str) -> None:
     expect(field).to_be_hidden()
 
 
-def test_drawing(page: Page, field: Locator) -> None:
-    """Who draws is asked for the key without being disturbed, and the drawing is read then."""
+def test_drawing(page: Page, sends: SendTimes, field: Locator) -> None:
+    """Who draws is asked for the key once and not disturbed, and the drawing is read then."""
     draw(page, "3")
     expect(page.get_by_role("alert")).to_contain_text("This service wants a key")
     expect(page.locator("#pad")).to_be_focused()
+    expect(cards(page)).to_contain_text("Waiting for the key")
+    refused = len(sends())
+    page.mouse.click(*on_pad(page, [(200, 160)])[0])
     enter(field, KEYS[0])
 
-    expect_number(cards(page), "3")
+    expect(cards(page)).to_have_attribute("data-state", "read")
+    assert len(sends()) == refused + 1
 
 
 def test_wrong_key(page: Page, field: Locator, data: Path) -> None:
@@ -107,18 +111,6 @@ def test_nobody_waits(page: Page, field: Locator, data: Path) -> None:
     page.get_by_role("button", name="Clear").click()
 
     expect(field).to_be_hidden()
-
-
-def test_asked_once(page: Page, sends: SendTimes, field: Locator) -> None:
-    """The key is asked for once, and not again after each stroke."""
-    draw(page, "3")
-    expect(cards(page)).to_contain_text("Waiting for the key")
-    count = len(sends())
-    draw(page, "3")
-    enter(field, KEYS[0])
-
-    expect(cards(page)).to_have_attribute("data-state", "read")
-    assert len(sends()) == count + 1
 
 
 @pytest.mark.parametrize("key", ["a\0b", "\x7f"])
