@@ -1,6 +1,6 @@
 """Lossless WebPs written bit by bit, as no encoder writes them."""
 
-GREEN, INDEXING = 2, 3
+PREDICTOR, GREEN, INDEXING = 0, 2, 3
 
 
 class Bits:
@@ -25,6 +25,18 @@ class Bits:
         self.add(1, 1)
         self.add(3, 3)
         self.add(256 - 2, 8)
+
+    def add_cached_image(self, pixels: int) -> None:
+        """Append a black image, all but its first pixel out of a cache of colors."""
+        self.add(1, 1)
+        self.add(1, 4)
+        self.add(0, 5)
+        self.add(0b001001 << 6, 12)  # of lengths there are 0 and 1
+        self.add(0, 1)
+        self.add(1 | 1 << 280, 282)
+        for _ in range(4):
+            self.add_code()
+        self.add((1 << pixels) - 2, pixels)
 
     def add_image(self, values: list[int]) -> None:
         """Append an image with values in red and green."""
@@ -52,7 +64,11 @@ def stream(side: int, groups: int, transforms: tuple[int, ...] = (), exponent: i
             width = -(-width // 4)
         elif kind != GREEN:
             bits.add(exponent - 2, 3)
-            bits.add_image([0] * (-(-width >> exponent) * -(-side >> exponent)))
+            tiles = -(-width >> exponent) * -(-side >> exponent)
+            if kind == PREDICTOR:
+                bits.add_image([0] * tiles)
+            else:
+                bits.add_cached_image(tiles)
     bits.add(0, 2)
     bits.add(1, 1)
     bits.add(exponent - 2, 3)

@@ -9,7 +9,7 @@ from PIL import Image
 from server.errors import TooManyPixels
 from server.vp8l import count_groups
 from tests.drawings import drawing, encode
-from tests.server.lossless import lossless, stream, webp
+from tests.server.lossless import Bits, lossless, stream, webp
 
 TRANSFORMS = [(), (0,), (1,), (2,), (3,), (3, 0), (2, 0, 1, 3)]
 HEADER = len(b"RIFF....WEBPVP8L..../....")
@@ -37,6 +37,16 @@ def test_as_few_as_an_encoder_makes(picture: str, method: int) -> None:
     data = encode(image.convert("RGB"), "WebP", lossless=True, method=method)
 
     assert 1 <= count_groups(data[HEADER:], *image.size) <= 20
+
+
+def test_a_code_that_is_none() -> None:
+    """Of 280 symbols not all can be told by one bit."""
+    bits = Bits()
+    for value, count in ((0b100, 3), (0, 3), (0, 1), (0, 5), (0b001 << 9, 12), (0, 1)):
+        bits.add(value, count)
+
+    with pytest.raises(ValueError):
+        count_groups(bits.as_bytes(), 64, 64)
 
 
 def test_each_transform_once() -> None:
