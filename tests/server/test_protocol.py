@@ -299,8 +299,9 @@ def test_a_body_behind_an_early_answer(service: Service) -> None:
     assert [line[:3] for line in answer.split(b"HTTP/1.1 ")[1:]] == [b"405"]
 
 
-def test_a_client_that_reads_slowly(service: Service) -> None:
-    """It gets all of its answer, however long that takes."""
+@pytest.mark.parametrize("pause", [0.0, 0.05], ids=["at once", "slowly"])
+def test_a_long_answer(service: Service, pause: float) -> None:
+    """Who reads gets all of it, however long that takes."""
     image = {"name": "images", "shape": [1, 28, 28], "datatype": "UINT8", "data": [0] * 784}
     asked = json.dumps({"id": "A" * 5_000_000, "inputs": [image]}).encode()
     head = b"POST /v2/models/digit/infer HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
@@ -310,7 +311,7 @@ def test_a_client_that_reads_slowly(service: Service) -> None:
         link.sendall(head % len(asked) + asked)
         answer = b""
         for _ in range(60):
-            time.sleep(0.05)
+            time.sleep(pause)
             answer += link.recv(2**16)
         answer += received(link)
     head, _, body = answer.partition(b"\r\n\r\n")
