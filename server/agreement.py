@@ -58,14 +58,17 @@ class Reading:
         return [self.probabilities[row] for row in reading_order(self.boxes)]
 
 
-def agreed(readings: Sequence[Reading]) -> Answer:
+def agreed(looks: Sequence[Sequence[Reading]]) -> Answer:
     """Return the likeliest of the numbers that were read, as the surest that read it shows it.
 
     Its confidence is its mean chance: where readings differ, none was as sure as it seemed.
+
+    Args:
+        looks: what each look at the picture can be read as; each counts as much as another.
     """
-    answers = [reading.answer for reading in readings]
+    answers = [reading.answer for look in looks for reading in look]
     chances = {
-        number: fmean(reading.chance_of(number) for reading in readings)
+        number: fmean(fmean(reading.chance_of(number) for reading in look) for look in looks)
         for number in dict.fromkeys(answer.number for answer in answers)
     }
     number = max(chances, key=lambda number: chances[number])

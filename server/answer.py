@@ -144,25 +144,26 @@ def doubles(boxes: NDArray[np.float32], labels: NDArray[np.intp]) -> NDArray[np.
     """
     if len(boxes) <= 1:
         return np.zeros(len(boxes), np.bool_)
-    size = boxes[:, 2:]
-    middle, square = (
-        boxes[:, :2] + size / 2,
-        np.broadcast_to(size.max(axis=1, keepdims=True), size.shape),
-    )
-    area = size.prod(axis=1)
-    inside = _common(middle, size) / np.minimum(area[:, np.newaxis], area)
-    around = _common(middle, square)
-    area = square.prod(axis=1)
-    alike = around / (area[:, np.newaxis] + area - around)
+    sizes = boxes[:, 2:]
+    middles = boxes[:, :2] + sizes / 2
+    areas = sizes.prod(axis=1)
+    inside = _common(middles, sizes) / np.minimum(areas[:, np.newaxis], areas)
+    sides = sizes.max(axis=1, keepdims=True)
+    around = _common(middles, sides)
+    alike = around / (sides**2 + sides[:, 0] ** 2 - around)
     is_over = (inside > _INSIDE) | (alike > _ALIKE)
-    is_double: NDArray[np.bool_] = np.tril(is_over & (labels[:, np.newaxis] == labels), -1).any(
-        axis=1
-    )
+    is_same = labels[:, np.newaxis] == labels
+    is_double: NDArray[np.bool_] = np.tril(is_over & is_same, -1).any(axis=1)
     return is_double
 
 
 def _common(middles: NDArray[np.floating], sizes: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Return the areas (M, M) that boxes, given as middles and sizes (M, 2), have in common."""
+    """Return the areas (M, M) that boxes have in common.
+
+    Args:
+        middles: (M, 2), x and y.
+        sizes: (M, 2), width and height, or (M, 1) of squares.
+    """
     low, high = middles - sizes / 2, middles + sizes / 2
     sides = np.minimum(high[:, np.newaxis], high) - np.maximum(low[:, np.newaxis], low)
     areas: NDArray[np.floating] = sides.clip(min=0).prod(axis=2)

@@ -7,7 +7,6 @@ ends, as nobody can tell where on it a next request would begin.
 
 import json
 import logging
-import os
 from asyncio import TimerHandle, Transport
 from collections.abc import Callable
 from contextlib import suppress
@@ -25,6 +24,7 @@ from uvicorn.protocols.http.httptools_impl import (
 
 from server.errors import HeaderTooLarge, MalformedRequest, Problem, TooSlow
 from server.settings import Settings
+from server.telemetry import new_id
 
 log = logging.getLogger("server.requests")
 
@@ -353,7 +353,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _answer(self, problem: Problem) -> None:
         """Answer what is no request, and end the connection."""
-        name = os.urandom(8).hex()
+        name = new_id()
         log.info("Refused what is no request: %d %s id=%s", problem.status, problem.code, name)
         body = json.dumps(problem.as_document()).encode()
         headers = [

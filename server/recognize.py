@@ -75,18 +75,17 @@ class Recognizer:
         picture = decode(data, self.limits)
         lap("decode")
         look = self._look(picture, lap)
-        first, second = self._readings(look, explain)
-        answer = first.answer
-        if answer.number and answer.confidence >= _SURE and second.answer.number == answer.number:
+        readings = self._readings(look, explain)
+        answer = readings[0].answer
+        is_clear = all(reading.answer.number == answer.number for reading in readings)
+        if answer.number and answer.confidence >= _SURE and is_clear:
             return answer
         factors = _AGAIN if answer.number else _NEARER
         views = [scaled(picture, factor) for factor in factors if self._is_apt(picture, factor)]
         looks = [look, *(self._look(view, lap) for view in views)]
-        readings = [
-            reading for look in looks for reading in self._readings(self._zoomed(look), explain)
-        ]
+        readings_of_looks = [self._readings(self._zoomed(look), explain) for look in looks]
         lap("classify")
-        return agreed(readings)
+        return agreed(readings_of_looks)
 
     def warm_up(self) -> None:
         """Read a bar on a page, so that no first request pays for what is set up at first use."""
@@ -117,16 +116,16 @@ class Recognizer:
         others = [classify(zoomed(look.crops, factor)) for factor in _ZOOMS]
         return replace(look, probabilities=np.mean([look.probabilities, *others], axis=0))
 
-    def _readings(self, look: _Look, explain: bool) -> tuple[Reading, Reading]:
-        """Return what a look shows without doubles, and with them.
+    def _readings(self, look: _Look, explain: bool) -> list[Reading]:
+        """Return what a look shows; where there are doubles, without them and with them.
 
         Of two boxes that overlap and show the same, one may be a double: or two 1s slant.
         """
         reading = self._read(look, explain)
         is_double = doubles(look.boxes, reading.probabilities.argmax(axis=1))
         if not is_double.any():
-            return reading, reading
-        return self._read(look.only(~is_double), explain), reading
+            return [reading]
+        return [self._read(look.only(~is_double), explain), reading]
 
     def _read(self, look: _Look, explain: bool) -> Reading:
         """Return the digits that a look shows."""

@@ -113,6 +113,11 @@ def series_of(
     ]
 
 
+def new_id() -> str:
+    """Return the id of a request that brings none."""
+    return os.urandom(8).hex()
+
+
 class Telemetry:
     """ASGI middleware that notes what becomes of each request."""
 
@@ -130,7 +135,7 @@ class Telemetry:
         headers = dict(scope["headers"])
         name = headers.get(b"x-request-id", b"")
         if not _SANE_ID.fullmatch(name):
-            name = os.urandom(8).hex().encode()
+            name = new_id().encode()
         status, sent = NO_RESPONSE, 0
 
         async def send_and_count(message: Message) -> None:

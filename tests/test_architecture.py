@@ -75,7 +75,7 @@ OURS = {
     "openapi": {"errors", "inference", "metrics", "schemas", "settings"},
     "pages": {"docs", "errors"},
     "problems": {"errors"},
-    "protocol": {"errors", "settings"},
+    "protocol": {"errors", "settings", "telemetry"},
     "processes": set(),
     "progress": set(),
     "read": {

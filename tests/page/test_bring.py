@@ -205,16 +205,7 @@ def test_busy_for_a_moment(
     page: Page, sends: SendTimes, watch: Watch, data: Path, headers: dict[str, str]
 ) -> None:
     """Who is busy is asked again by itself, not before the time that was said, or a second."""
-    refused: list[Route] = []
-
-    def refuse_first(route: Route) -> None:
-        if refused:
-            route.continue_()
-            return
-        refused.append(route)
-        route.fulfill(status=503, headers=headers, body="")
-
-    page.route(API, refuse_first)
+    page.route(API, lambda route: route.fulfill(status=503, headers=headers, body=""), times=1)
     choose(page, data / "7.png")
 
     expect_number(cards(page), "7")

@@ -134,16 +134,13 @@ def test_held_off(page: Page, watch: Watch) -> None:
     """A proxy that holds the page off is asked again, and nothing is said of it."""
     refused: list[Route] = []
 
-    def refuse_first(route: Route) -> None:
-        if refused:
-            route.continue_()
-            return
+    def hold_off(route: Route) -> None:
         refused.append(route)
         route.fulfill(status=429, headers={"Retry-After": "0"}, body="<h1>Too many</h1>")
 
     (stroke,) = write("3", (150, 70, 95, 180))
     press(page, stroke)
-    page.route(API, refuse_first)
+    page.route(API, hold_off, times=1)
     page.mouse.up()
 
     expect(page.get_by_role("status")).to_have_text(re.compile("^3, "))

@@ -29,6 +29,11 @@ def reading(crops: list[Chances], places: Places | None = None) -> Reading:
     return with_answer(probabilities, places)
 
 
+def of_looks(*readings: Reading) -> Answer:
+    """Return what looks agree on that can each be read in one way."""
+    return agreed([[each] for each in readings])
+
+
 def with_answer(probabilities: NDArray[np.float32], places: Places) -> Reading:
     boxes = np.array([(x, y, 10, 10) for x, y in places], np.float32).reshape(-1, 4)
     answer = Answer.from_probabilities(probabilities, boxes, (200, 100), {"name": "digit"})
@@ -62,15 +67,15 @@ def test_two_boxes_on_one_digit_are_two_ways_to_read_it() -> None:
     single = reading([{"1": 0.55, "none": 0.45}])
 
     assert doubled.answer.number == "11"
-    assert agreed([doubled, single]).number == "1"
-    assert agreed([doubled, single]).confidence == pytest.approx((2 * 0.55 * 0.45 + 0.55) / 2)
+    assert of_looks(doubled, single).number == "1"
+    assert of_looks(doubled, single).confidence == pytest.approx((2 * 0.55 * 0.45 + 0.55) / 2)
 
 
 def test_a_second_choice_counts() -> None:
     """What one is sure of and two hold for possible is likelier than what those two differ in."""
     torn = [reading([{"1": 0.5, "7": 0.4, "4": 0.1}]), reading([{"4": 0.5, "7": 0.4, "1": 0.1}])]
 
-    together = agreed([*torn, reading([{"7": 0.9, "1": 0.1}])])
+    together = of_looks(*torn, reading([{"7": 0.9, "1": 0.1}]))
     assert together.number == "7"
     assert together.confidence == pytest.approx((0.4 + 0.4 + 0.9) / 3)
 
@@ -79,15 +84,15 @@ def test_one_reading_is_what_it_says() -> None:
     """There is no other to agree with; its number is likelier than the one way that was taken."""
     alone = reading([{"7": 0.8, "none": 0.2}, {"none": 0.7, "7": 0.3}])
 
-    assert agreed([alone]).number == "7"
-    assert agreed([alone]).confidence == pytest.approx(0.8 * 0.7 + 0.2 * 0.3)
+    assert of_looks(alone).number == "7"
+    assert of_looks(alone).confidence == pytest.approx(0.8 * 0.7 + 0.2 * 0.3)
 
 
 def test_nothing_is_a_number_too() -> None:
     """Readings without any crop are certain of it."""
-    assert agreed([reading([])]).number == ""
-    assert agreed([reading([])]).confidence == 1
-    assert agreed([reading([{"7": 0.6, "none": 0.4}]), reading([])]).number == ""
+    assert of_looks(reading([])).number == ""
+    assert of_looks(reading([])).confidence == 1
+    assert of_looks(reading([{"7": 0.6, "none": 0.4}]), reading([])).number == ""
 
 
 def test_the_surest_reading_is_shown() -> None:
@@ -96,7 +101,7 @@ def test_the_surest_reading_is_shown() -> None:
         reading([{digit: chance}]) for digit, chance in [("7", 0.5), ("7", 0.8), ("1", 0.9)]
     ]
 
-    assert agreed(readings).rows is readings[1].answer.rows
+    assert of_looks(*readings).rows is readings[1].answer.rows
 
 
 def test_stray_marks_do_not_make_a_number_unlikely() -> None:
@@ -107,4 +112,13 @@ def test_stray_marks_do_not_make_a_number_unlikely() -> None:
     found = reading([*digits, *marks], [(0.0, 0.0), (60.0, 40.0), *climbing])
 
     assert found.answer.number == "1\n2"
-    assert agreed([found]).confidence >= found.answer.confidence > 0.7
+    assert of_looks(found).confidence >= found.answer.confidence > 0.7
+
+
+def test_a_look_that_can_be_read_in_two_ways_counts_once() -> None:
+    """Half for each of them."""
+    one, two = reading([{"1": 0.9, "none": 0.1}]), reading([{"2": 0.8, "none": 0.2}])
+
+    together = agreed([[one, two], [two]])
+    assert together.number == "2"
+    assert together.confidence == pytest.approx((0.8 / 2 + 0.8) / 2)
