@@ -354,7 +354,7 @@ def _measured(report: Report, measured: Measurements) -> list[str]:
         ),
         "",
         "Of the written files, opened again by the server's code. Scenes are composed with digits",
-        "that neither network saw; `python -m export.reread` measures the first three rows again.",
+        "that neither network saw; `python -m export.reread` measures the first five rows again.",
         "",
         "| | |",
         "| --- | --- |",

@@ -1,7 +1,7 @@
 """What the server reads with the files in models/: `python -m export.reread`.
 
-The card's first figures of the written files, measured again: they change with the server's code,
-too, which needs no training.
+The card's first figures of the written files, measured again: they change with the server's code
+and the strictness, too, which need no training.
 """
 
 import os
@@ -10,11 +10,16 @@ import cv2
 
 from export.__main__ import CACHE, FULL, MODELS, VERIFYING_SEED
 from export.data import DataSettings, load_test
-from export.trial import try_out
+from export.glyphs import Glyphs
+from export.trial import SHAPES, scenes_of, try_out
+from export.verify import finds
 
 
 def main() -> None:
-    """Print what is read rightly of MNIST's test pictures, of numbers, and of what is none."""
+    """Print what is read rightly of MNIST's test pictures, of numbers, and of what is none.
+
+    And what the locator alone finds in composed scenes.
+    """
     cv2.setNumThreads(1)
     test = load_test(DataSettings.from_environment(os.environ, CACHE / "mnist"))
     files = MODELS / "locate.onnx", MODELS / "digit.onnx"
@@ -23,6 +28,10 @@ def main() -> None:
         f"{trial.accuracy:.2%} of PNG files, {trial.strings:.2%} of {trial.count} numbers, "
         f"{trial.refused:.2%} of {trial.count} pictures without digits"
     )
+    glyphs = Glyphs(test.images, test.labels)
+    scenes = scenes_of(glyphs, FULL.verifying, VERIFYING_SEED, SHAPES)
+    found, false = finds(files[0].read_bytes(), scenes)
+    print(f"{found:.2%} of the digits found, {false:.2%} as many boxes without one")
 
 
 if __name__ == "__main__":
