@@ -68,6 +68,9 @@ class Reading:
 
 Readings = Sequence[Reading]
 
+Read = Callable[[bytes], tuple[int, dict[str, Any], float]]
+"""A picture to the status, the answer as in JSON, and the seconds that it took."""
+
 
 def share(readings: Readings, is_so: Callable[[Reading], bool]) -> float:
     """Return the fraction of readings of which something is so."""
@@ -185,12 +188,12 @@ class Client:
         self._link.close()
 
 
-def read_set(client: Client, path: Path) -> Iterator[Reading]:
+def read_set(read: Read, path: Path) -> Iterator[Reading]:
     """Yield what is read in each picture of a set."""
     with zipfile.ZipFile(path) as pictures:
         table = csv.DictReader(io.TextIOWrapper(pictures.open("labels.csv"), "utf-8"))
         for row in table:
-            status, answer, seconds = client.read(pictures.read(row["file"]))
+            status, answer, seconds = read(pictures.read(row["file"]))
             yield Reading(
                 file=row["file"],
                 label="".join(row["label"].split()),
@@ -262,7 +265,7 @@ def main(argv: Sequence[str]) -> int:
             sys.stderr.write(f"{arguments.url}: no server reads pictures there\n")
             return 1
         for path in arguments.sets:
-            readings = list(read_set(client, path))
+            readings = list(read_set(client.read, path))
             rows[path.stem] = row = cells(readings)
             misses += [(path.stem, reading) for reading in readings if not reading.is_right]
             print(f"{path.stem:20}" + "".join(f"{cell:>10}" for cell in row), flush=True)

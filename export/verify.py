@@ -194,7 +194,11 @@ def verify_locator(
 
 def parity_of(content: bytes, networks: tuple[Locator, Placer], scenes: Sequence[Scene]) -> float:
     """Return by how much nine in ten candidates of a file differ from its networks', at most."""
-    pairs = zip(candidates_of_file(content, scenes), candidates_of(networks, scenes), strict=True)
+    pairs = zip(
+        candidates_of_file(content, [scene.pixels for scene in scenes]),
+        candidates_of(networks, scenes),
+        strict=True,
+    )
     distances = np.concatenate([apart(theirs, ours) for theirs, ours in pairs])
     return float(np.quantile(distances, ALIKE_CANDIDATES))
 
@@ -216,13 +220,13 @@ def candidates_of(networks: tuple[Locator, Placer], scenes: Sequence[Scene]) -> 
     return results
 
 
-def candidates_of_file(content: bytes, scenes: Sequence[Scene]) -> list[Floats]:
-    """Return the candidates that flow through a `locate.onnx` for each scene."""
+def candidates_of_file(content: bytes, pictures: Sequence[Pixels]) -> list[Floats]:
+    """Return the candidates (K, 6) that flow through a `locate.onnx` for pictures (H, W)."""
     model = onnx.load_from_string(content)
     model.graph.output.append(onnx.ValueInfoProto(name=CANDIDATES))
     session = open_locator(model.SerializeToString())
     return [
-        session.run([CANDIDATES], {"pixels": scene.pixels[..., np.newaxis]})[0] for scene in scenes
+        session.run([CANDIDATES], {"pixels": pixels[..., np.newaxis]})[0] for pixels in pictures
     ]
 
 

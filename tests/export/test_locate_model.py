@@ -105,7 +105,11 @@ def test_the_file_finds_what_the_network_finds(
 ) -> None:
     """On scenes of several sizes, PyTorch's candidates and the file's are as good as the same."""
     scenes = scenes_of(Glyphs(mnist.train.images, mnist.train.labels), 8, seed=1)
-    pairs = zip(candidates_of_file(cutter, scenes), candidates_of(networks, scenes), strict=True)
+    pairs = zip(
+        candidates_of_file(cutter, [scene.pixels for scene in scenes]),
+        candidates_of(networks, scenes),
+        strict=True,
+    )
     distances = np.concatenate([apart(theirs, ours) for theirs, ours in pairs])
     assert np.quantile(distances, 0.95) < 0.2
 

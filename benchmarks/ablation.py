@@ -1,0 +1,78 @@
+"""What each step of reading is worth: sets of pictures, read once without each of them.
+
+    python -m benchmarks.ablation SET.zip...
+
+Sets are as `benchmarks.score` has them, and are read in this process, without HTTP.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Final
+from unittest.mock import patch
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.score import read_set
+from server import recognize
+from server.agreement import Reading
+from server.answer import Answer
+from server.recognize import load_recognizer
+from server.settings import load_settings
+
+
+def _classifier_alone(
+    probabilities: NDArray[np.float32], scores: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    return probabilities
+
+
+def _no_doubles(boxes: NDArray[np.float32], labels: NDArray[np.intp]) -> NDArray[np.bool_]:
+    return np.zeros(len(boxes), np.bool_)
+
+
+def _surest(looks: Sequence[Sequence[Reading]]) -> Answer:
+    answers = [reading.answer for look in looks for reading in look]
+    return max(answers, key=lambda answer: answer.confidence)
+
+
+# What stands in `server.recognize` in the place of a step.
+WITHOUT: Final[Mapping[str, Mapping[str, Any]]] = {
+    "nothing": {},
+    "the locator's score": {"weighed": _classifier_alone},
+    "looks from farther and nearer": {"_AGAIN": (), "_NEARER": ()},
+    "crops a little smaller and larger": {"_ZOOMS": ()},
+    "a second reading where boxes overlap": {"doubles": _no_doubles},
+    "the sum over all readings, the surest one instead": {"agreed": _surest},
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print how many pictures are read rightly without each step; return the exit status."""
+    recognizer = load_recognizer(load_settings(os.environ))
+
+    def read(picture: bytes) -> tuple[int, dict[str, Any], float]:
+        start = time.perf_counter()
+        answer = recognizer.recognize(picture).as_json()
+        return HTTPStatus.OK, answer, time.perf_counter() - start
+
+    paths = [Path(name) for name in argv]
+    print(f"| without | {' | '.join(path.stem for path in paths)} | all | surely wrong | seconds |")
+    print(f"| --- |{' ---: |' * (len(paths) + 3)}")
+    for name, changes in WITHOUT.items():
+        with patch.dict(vars(recognize), changes):
+            sets = [list(read_set(read, path)) for path in paths]
+        readings = [reading for each in sets for reading in each]
+        figures = [sum(reading.is_right for reading in each) for each in (*sets, readings)]
+        figures.append(sum(reading.is_sure and not reading.is_right for reading in readings))
+        seconds = sum(reading.seconds for reading in readings)
+        print(f"| {name} | {' | '.join(map(str, figures))} | {seconds:.1f} |", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
