@@ -130,6 +130,19 @@ def test_figures_are_of_this_model(client: TestClient) -> None:
     assert f"`{model['name']}.onnx`, SHA-256 `{model['sha256']}...`" in scores
 
 
+def test_steps() -> None:
+    """What docs/reading.md compares the absence of each step with is what was measured."""
+    scores = (REPOSITORY / "models" / "SCORES.md").read_text()
+    rows = re.findall(r"^\| \w+ \| (\d+) \| (\S+)%? \| .+? \| (.+?)% ", scores, re.MULTILINE)
+    right = [
+        round(int(count) * float((none if exact == "-" else exact).rstrip("%")) / 100)
+        for count, exact, none in rows
+    ]
+    steps = (REPOSITORY / "docs" / "reading.md").read_text()
+
+    assert f"| nothing | {sum(right):,} |" in steps
+
+
 def test_security() -> None:
     """Whatever SECURITY.md names as a defense or its test is there."""
     text = (REPOSITORY / "SECURITY.md").read_text()
