@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 PREFIX = "DIGIT_"
 # Variables with our prefix that other programs of this repository read.
@@ -11,7 +12,7 @@ FOREIGN = frozenset({"DIGIT_DATA"})
 
 REPOSITORY = Path(__file__).parent.parent
 
-# Blanks and control characters, which the library that asks after health takes for an attack.
+# Blanks and control characters: http.client, with which `health` asks, refuses them in a host.
 _BLANK = re.compile(r"[\x00-\x20\x7f]")
 
 
@@ -49,33 +50,41 @@ class Settings:
         return max(self.max_bytes_in_flight, self.max_body_bytes)
 
 
+class Kind(NamedTuple):
+    """What a variable may hold: in words, and as a parser that raises ValueError for the rest."""
+
+    accepted: str
+    parse: Callable[[str], object]
+
+
 @dataclass(frozen=True)
 class Setting:
-    """One variable: its name in the environment, how it is read, and what `--help` says of it."""
+    """One variable: its name in the environment, its default, and what `--help` says of it."""
 
     variable: str
-    field: str
-    parse: Callable[[str], object]
     default: str
-    accepted: str
+    kind: Kind
     help: str
 
 
-def _whole(minimum: int, maximum: int) -> Callable[[str], int]:
+def _whole(minimum: int, maximum: int) -> Kind:
     def parse(text: str) -> int:
         number = int(text)
         if not minimum <= number <= maximum:
             raise ValueError
         return number
 
-    return parse
+    return Kind(f"a whole number from {minimum} to {maximum}", parse)
 
 
-def _count_or_auto(text: str) -> int | None:
-    return None if text == "auto" else _whole(1, 64)(text)
+def _whole_or_auto(minimum: int, maximum: int) -> Kind:
+    whole = _whole(minimum, maximum)
+    return Kind(
+        f"{whole.accepted}, or auto", lambda text: None if text == "auto" else whole.parse(text)
+    )
 
 
-def _seconds(minimum: float, maximum: float) -> Callable[[str], float]:
+def _seconds(minimum: float, maximum: float) -> Kind:
     def parse(text: str) -> float:
         seconds = float(text)
         # NaN fails this comparison too.
@@ -83,193 +92,148 @@ def _seconds(minimum: float, maximum: float) -> Callable[[str], float]:
             raise ValueError
         return seconds
 
-    return parse
+    return Kind(f"a number from {minimum:g} to {maximum:g}", parse)
 
 
-def _text(text: str) -> str:
-    if not text:
-        raise ValueError
-    return text
-
-
-def _host(text: str) -> str:
-    # What looks names up fails on any other name by an error that is not one of addresses.
-    if not text.encode("idna") or _BLANK.search(text):
-        raise ValueError
-    return text
-
-
-def _one_of(*words: str) -> Callable[[str], str]:
+def _one_of(*words: str) -> Kind:
     def parse(text: str) -> str:
         if text not in words:
             raise ValueError
         return text
 
-    return parse
+    return Kind(" or ".join(words), parse)
 
 
-def _list(text: str) -> tuple[str, ...]:
-    return tuple(word for part in text.split(",") if (word := part.strip()))
+def _list_of(accepted: str) -> Kind:
+    def parse(text: str) -> tuple[str, ...]:
+        return tuple(word for part in text.split(",") if (word := part.strip()))
+
+    return Kind(accepted, parse)
+
+
+def _host(text: str) -> str:
+    # A name that IDNA cannot encode would fail only when it is looked up, with a UnicodeError.
+    if not text.encode("idna") or _BLANK.search(text):
+        raise ValueError
+    return text
 
 
 def _path(text: str) -> Path:
-    return Path(_text(text))
+    if not text:
+        raise ValueError
+    return Path(text)
 
 
-SETTINGS = (
-    Setting(
-        "PORT",
-        "port",
-        _whole(0, 65535),
-        "5000",
-        "a port number, 0 for any free one",
-        "the port that is listened on",
+_PATH = Kind("a path, relative ones starting at the repository", _path)
+
+SETTINGS: Mapping[str, Setting] = {
+    "port": Setting(
+        "PORT", "5000", _whole(0, 65535), "the port that is listened on; 0 for any free one"
     ),
-    Setting(
+    "host": Setting(
         "DIGIT_HOST",
-        "host",
-        _host,
         "0.0.0.0",
-        "an address or host name",
+        Kind("an address or host name", _host),
         "the address that is listened on; 127.0.0.1 lets in nobody from outside",
     ),
-    Setting(
+    "locator": Setting(
         "DIGIT_LOCATOR",
-        "locator",
-        _path,
         "models/locate.onnx",
-        "a path, relative ones starting at the repository",
+        _PATH,
         "the network that finds digits and cuts them out",
     ),
-    Setting(
+    "classifier": Setting(
         "DIGIT_CLASSIFIER",
-        "classifier",
-        _path,
         "models/digit.onnx",
-        "a path, relative ones starting at the repository",
+        _PATH,
         "the network that says which digit a crop shows",
     ),
-    Setting(
+    "workers": Setting(
         "WEB_CONCURRENCY",
-        "workers",
-        _count_or_auto,
         "auto",
-        "a whole number from 1 to 64, or auto",
+        _whole_or_auto(1, 64),
         "how many processes answer requests; auto is one for each processor, if memory allows",
     ),
-    Setting(
+    "max_header_bytes": Setting(
         "DIGIT_MAX_HEADER_BYTES",
-        "max_header_bytes",
-        _whole(1024, 2**20),
         str(16 * 2**10),
-        "a whole number from 1024 to 1048576",
+        _whole(1024, 2**20),
         "the largest request line and headers",
     ),
-    Setting(
-        "DIGIT_MAX_BODY_BYTES",
-        "max_body_bytes",
-        _whole(1024, 2**30),
-        str(16 * 2**20),
-        "a whole number from 1024 to 1073741824",
-        "the largest request body",
+    "max_body_bytes": Setting(
+        "DIGIT_MAX_BODY_BYTES", str(16 * 2**20), _whole(1024, 2**30), "the largest request body"
     ),
-    Setting(
+    "max_bytes_in_flight": Setting(
         "DIGIT_MAX_BYTES_IN_FLIGHT",
-        "max_bytes_in_flight",
-        _whole(2**16, 2**34),
         str(48 * 2**20),
-        "a whole number from 65536 to 17179869184",
+        _whole(2**16, 2**34),
         "the most bytes of bodies held at a time in one process; what goes beyond is answered 503",
     ),
-    Setting(
-        "DIGIT_MAX_PICTURES",
-        "max_pictures",
-        _whole(1, 10_000),
-        "64",
-        "a whole number from 1 to 10000",
-        "the most pictures in one request",
+    "max_pictures": Setting(
+        "DIGIT_MAX_PICTURES", "64", _whole(1, 10_000), "the most pictures in one request"
     ),
-    Setting(
+    "decode_budget_bytes": Setting(
         "DIGIT_DECODE_BUDGET_BYTES",
-        "decode_budget_bytes",
-        _whole(2**16, 2**32),
         str(64 * 2**20),
-        "a whole number from 65536 to 4294967296",
+        _whole(2**16, 2**32),
         "the most memory that decoding one picture may take",
     ),
-    Setting(
+    "header_timeout_seconds": Setting(
         "DIGIT_HEADER_TIMEOUT_SECONDS",
-        "header_timeout_seconds",
-        _seconds(0.1, 3600),
         "10",
-        "a number from 0.1 to 3600",
+        _seconds(0.1, 3600),
         "how long the request line and headers may take to arrive",
     ),
-    Setting(
+    "body_timeout_seconds": Setting(
         "DIGIT_BODY_TIMEOUT_SECONDS",
-        "body_timeout_seconds",
-        _seconds(0.1, 3600),
         "14",
-        "a number from 0.1 to 3600",
+        _seconds(0.1, 3600),
         "how long a request body may take to arrive",
     ),
-    Setting(
+    "keep_alive_seconds": Setting(
         "DIGIT_KEEP_ALIVE_SECONDS",
-        "keep_alive_seconds",
-        _seconds(0.1, 3600),
         "5",
-        "a number from 0.1 to 3600",
+        _seconds(0.1, 3600),
         "how long an idle connection is kept; behind a proxy, longer than the proxy keeps its own",
     ),
-    Setting(
+    "max_waiting": Setting(
         "DIGIT_MAX_WAITING",
-        "max_waiting",
-        _whole(1, 10_000),
         "32",
-        "a whole number from 1 to 10000",
+        _whole(1, 10_000),
         "the most requests that wait to be read, of tiny pictures eight in a place; more get 503",
     ),
-    Setting(
+    "drain_seconds": Setting(
         "DIGIT_DRAIN_SECONDS",
-        "drain_seconds",
-        _seconds(0, 5),
         "1",
-        "a number from 0 to 5",
+        _seconds(0, 5),
         "how long connections are still accepted after SIGTERM, while /readyz answers 503",
     ),
-    Setting(
+    "log_format": Setting(
         "LOG_FORMAT",
-        "log_format",
-        _one_of("text", "json"),
         "text",
-        "text or json",
+        _one_of("text", "json"),
         "how each line of the log on standard output is written; one a request",
     ),
-    Setting(
+    "allowed_origins": Setting(
         "DIGIT_ALLOWED_ORIGINS",
-        "allowed_origins",
-        _list,
         "",
-        "origins such as https://example.org, with commas between, or * for all",
+        _list_of("origins such as https://example.org, with commas between, or * for all"),
         "whose scripts may read answers (CORS)",
     ),
-    Setting(
+    "api_keys": Setting(
         "DIGIT_API_KEYS",
-        "api_keys",
-        _list,
         "",
-        "keys with commas between",
+        _list_of("keys with commas between"),
         "one is required, in X-API-Key or as a bearer token, but for health, page and documents",
     ),
-    Setting(
+    "sentry_dsn": Setting(
         "SENTRY_DSN",
-        "sentry_dsn",
-        str.strip,
         "",
-        "a Sentry DSN, with sentry-sdk installed",
+        Kind("a Sentry DSN, with sentry-sdk installed", str.strip),
         "where unexpected exceptions are reported, without anything of the request",
     ),
-)
+}
+"""What sets each field of `Settings`."""
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:
@@ -280,13 +244,13 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     """
     values: dict[str, object] = {}
     complaints = []
-    for setting in SETTINGS:
+    for field, setting in SETTINGS.items():
         text = environ.get(setting.variable, setting.default)
         try:
-            values[setting.field] = setting.parse(text)
+            values[field] = setting.kind.parse(text)
         except ValueError:
-            complaints.append(f"{setting.variable}={text!r}: must be {setting.accepted}")
-    known = {setting.variable for setting in SETTINGS} | FOREIGN
+            complaints.append(f"{setting.variable}={text!r}: must be {setting.kind.accepted}")
+    known = {setting.variable for setting in SETTINGS.values()} | FOREIGN
     unknown = sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
     complaints += [f"{name}: there is no such setting" for name in unknown]
     if complaints:
@@ -297,6 +261,6 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
 def describe_settings() -> str:
     """Return the table of settings as `--help` shows it."""
     return "\n".join(
-        f"  {setting.variable}  {setting.help}\n      {setting.accepted}; default {setting.default}"
-        for setting in SETTINGS
+        f"  {each.variable}  {each.help}\n      {each.kind.accepted}; default {each.default}"
+        for each in SETTINGS.values()
     )

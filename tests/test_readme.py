@@ -96,7 +96,7 @@ def test_problem(client: TestClient) -> None:
     assert shown["code"] == response.json()["code"]
 
 
-@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.variable)
+@pytest.mark.parametrize("setting", SETTINGS.values(), ids=lambda setting: setting.variable)
 def test_settings(setting: Setting) -> None:
     """Every setting stands in its table with its default."""
     assert f"| `{setting.variable}` | {setting.default} |" in README

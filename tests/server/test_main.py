@@ -228,7 +228,7 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"], {})
 
     text = capsys.readouterr().out
-    assert all(setting.variable in text for setting in SETTINGS)
+    assert all(setting.variable in text for setting in SETTINGS.values())
     assert "serve" in text
     assert "read" in text
 

@@ -19,7 +19,7 @@ def test_defaults() -> None:
 
 def test_every_field_has_a_variable() -> None:
     """The table and the dataclass name the same settings in the same order."""
-    assert [setting.field for setting in SETTINGS] == [field.name for field in fields(Settings)]
+    assert list(SETTINGS) == [field.name for field in fields(Settings)]
 
 
 def test_values() -> None:
@@ -82,7 +82,7 @@ def test_foreign_name() -> None:
     load_settings({"DIGIT_DATA": "anything"})
 
 
-@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.variable)
+@pytest.mark.parametrize("setting", SETTINGS.values(), ids=lambda setting: setting.variable)
 def test_described(setting: object) -> None:
     """The help names every setting."""
     assert str(getattr(setting, "variable", None)) in describe_settings()
