@@ -12,10 +12,9 @@ from functools import partial
 from types import FrameType
 from typing import Any
 
-# OpenBLAS, which numpy brings along to multiply matrices with, begins a thread for each processor
-# when it is loaded: with 64 of them, more than a container or a unit of deploy/ may have. Nothing
-# here multiplies any. It stands here because every way to start the server leads through this
-# module, and whoever only imports others of them has threads as they like.
+# numpy's OpenBLAS starts a thread for each processor when it is loaded: with 64 of them, more than
+# a container or a unit of deploy/ may have. Nothing here multiplies matrices. It is set here, and
+# not where numpy is imported, so that programs that import other modules keep their threads.
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import uvicorn
@@ -38,11 +37,11 @@ from server.telemetry import JsonFormatter
 
 log = logging.getLogger("server")
 
-# A stop takes less than 8 seconds in all, drain included; after 10 platforms kill.
+# A stop takes less than 8 seconds, drain included: platforms kill after 10.
 _STOP_SECONDS = 7
-# How long a handshake may take that was begun when the door was shut.
+# How long a TCP handshake may take that has begun when the listener turns new ones away.
 _HANDSHAKE_SECONDS = 0.1
-# What a shell says of a program that Ctrl+C ended.
+# The exit status that shells give a program that Ctrl+C ended.
 _INTERRUPTED = 130
 
 
@@ -84,35 +83,12 @@ def _parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def serve(recognizer: Recognizer, settings: Settings, workers: int) -> int:
-    """Serve in as many processes until a signal; return the exit status."""
-    handler = logging.StreamHandler(sys.stdout)
-    is_json = settings.log_format == "json"
-    text = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
-    handler.setFormatter(JsonFormatter() if is_json else text)
-    logging.basicConfig(handlers=[handler], level=logging.INFO)
-    # Of where in the code a line was written nothing is told; to find out is a fifth of its time.
-    # Python's manual names these, under "Optimization" of its logging how-to.
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    logging._srcfile = None
-    # uvicorn tells of each step of its start and stop, and of each client that speaks no HTTP.
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    """Serve in this many processes until a signal; return the exit status."""
+    _start_logging(settings.log_format)
     readiness = Readiness()
-    # uvicorn accepts whatever makes a protocol of its arguments; its type says classes only.
-    protocol: Any = partial(BoundedProtocol, settings, lambda: readiness.is_draining)
-    config = uvicorn.Config(
-        create_app(recognizer, settings, readiness, workers),
-        http=protocol,
-        ws="none",
-        loop="none",  # Python's own
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        backlog=1,  # see listener.py
-        # It may be a fraction; uvicorn's type says whole seconds only.
-        timeout_keep_alive=settings.keep_alive_seconds,  # type: ignore[arg-type]
-        timeout_graceful_shutdown=int(_STOP_SECONDS - settings.drain_seconds),
-    )
-    config.load()  # what it imports, workers share then
+    app = create_app(recognizer, settings, readiness, workers)
+    config = _uvicorn_config(app, settings, readiness)
+    config.load()  # imports before the fork what the workers then share
     try:
         listener = listen(settings.host, settings.port)
     except OSError as error:
@@ -133,9 +109,42 @@ def serve(recognizer: Recognizer, settings: Settings, workers: int) -> int:
 
     forget_libraries()
     if workers > 1:
-        recognizer.warm_up()  # what is set up at first use is shared then, as the networks are
+        recognizer.warm_up()  # so that workers share what a first use sets up, too
         return Master(workers, work, settings.drain_seconds, let_go).run(say_where)
     return work(say_where)
+
+
+def _start_logging(log_format: str) -> None:
+    """Have the log written to standard output, as text or as JSON."""
+    handler = logging.StreamHandler(sys.stdout)
+    text = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+    handler.setFormatter(JsonFormatter() if log_format == "json" else text)
+    logging.basicConfig(handlers=[handler], level=logging.INFO)
+    # No line says where in the code it was written: to look that up is a fifth of its time. These
+    # switches are in Python's logging how-to, under "Optimization".
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None
+    # Below this level are the steps of start and stop, and clients that do not speak HTTP.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+
+
+def _uvicorn_config(app: Any, settings: Settings, readiness: Readiness) -> uvicorn.Config:
+    """Return how uvicorn is to serve an ASGI application."""
+    # uvicorn calls this with its own arguments; its type asks for a class.
+    protocol: Any = partial(BoundedProtocol, settings, lambda: readiness.is_draining)
+    return uvicorn.Config(
+        app,
+        http=protocol,
+        ws="none",
+        loop="none",  # Python's own
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=1,  # see listener.py
+        # A fraction works, too; uvicorn's type asks for whole seconds.
+        timeout_keep_alive=settings.keep_alive_seconds,  # type: ignore[arg-type]
+        timeout_graceful_shutdown=int(_STOP_SECONDS - settings.drain_seconds),
+    )
 
 
 class StoppingServer(uvicorn.Server):
@@ -162,11 +171,11 @@ class StoppingServer(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop, at a signal."""
-        # uvicorn's own would die of the signal again at the end; a stop that was asked for is no
-        # failure. A second Ctrl+C does not wait for requests that are being answered.
+        # uvicorn's own handler raises the signal again at the end, as if the stop were a failure.
         self._readiness.is_draining = True
+        # A second Ctrl+C does not wait for requests that are being answered.
         self.force_exit = self.should_exit and sig == signal.SIGINT
-        # Whatever a thread is at then: Python waits for it, and the system does not.
+        # Python would wait for a thread that is still decoding; the alarm does not.
         if self.force_exit or not self.should_exit:
             signal.alarm(1 if self.force_exit else _STOP_SECONDS + 1)
         if sig == signal.SIGINT:
@@ -174,11 +183,11 @@ class StoppingServer(uvicorn.Server):
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop, once those who ask for readiness had a moment to see it."""
+        """Stop, after a moment in which /readyz is answered 503 and requests are still taken."""
         connection: Any
         for connection in self.server_state.connections:
             connection.drain()
-        # Whoever asks /readyz needs a moment to send new requests elsewhere.
+        # A load balancer needs a moment to see /readyz, and to send new requests elsewhere.
         await asyncio.sleep(self._drain_seconds)
         self._listener.turn_away()
         await asyncio.sleep(_HANDSHAKE_SECONDS)
@@ -186,11 +195,10 @@ class StoppingServer(uvicorn.Server):
         await super().shutdown(sockets)
 
     async def _close(self) -> None:
-        """Accept what has queued up and close: what still queues then is reset."""
+        """Accept what has queued up and close, which resets whatever queues after that."""
         queued = list(self._listener.accept_waiting())
         for server in self.servers:
             server.close()
-        # What it is given, its type does not know: see `serve`.
         protocol: Any = self.config.http_protocol_class
         connect = partial(
             protocol,
