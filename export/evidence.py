@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from export.data import DataSettings, Mnist, load_mnist
 from export.glyphs import NO_DIGIT, Glyphs
 from export.harvest import label_of, locate, open_locator
+from export.plan import CACHE
 from export.scenes import compose
 from export.sheets import Shape
 from server.model import Classifier, load_classifier
@@ -33,7 +34,7 @@ def main() -> None:
     """Print what is found for the models in the repository."""
     cv2.setNumThreads(1)
     settings = load_settings({})
-    mnist = load_mnist(DataSettings.from_environment(os.environ, REPOSITORY / ".cache" / "mnist"))
+    mnist = load_mnist(DataSettings.from_environment(os.environ, CACHE / "mnist"))
     classifier = load_classifier(REPOSITORY / settings.classifier)
     for name, shapes in SCENES.items():
         scores, chances, is_digit = _asked(REPOSITORY / settings.locator, classifier, mnist, shapes)

@@ -8,9 +8,9 @@ import os
 
 import cv2
 
-from export.__main__ import CACHE, FULL, MODELS, VERIFYING_SEED
 from export.data import DataSettings, load_test
 from export.glyphs import Glyphs
+from export.plan import CACHE, FULL, MODELS, VERIFYING_SEED
 from export.trial import SHAPES, scenes_of, try_out
 from export.verify import finds
 

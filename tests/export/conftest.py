@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import nn
 
-from export.__main__ import Plan, run
+from export.__main__ import run
 from export.crops import Strictness
 from export.data import Mnist, Split
 from export.locator import Locator
 from export.network import DigitNetwork
 from export.placer import Placer
+from export.plan import Plan
 from export.settle import settled_of
 from export.shrink import shrunk
 from export.to_onnx import digit_model, relabeled

@@ -7,8 +7,8 @@ from pathlib import Path
 import onnx
 import pytest
 
-from export.__main__ import DIGIT_CONTRACT
 from export.contract import Contract, FallsShort, breaches, check_contract, refuse
+from export.stages import DIGIT_CONTRACT
 from export.to_onnx import finish
 
 METADATA = dict.fromkeys(DIGIT_CONTRACT.metadata, "1")

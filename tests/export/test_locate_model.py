@@ -8,7 +8,6 @@ import onnx
 import onnxruntime
 import pytest
 
-from export.__main__ import LOCATE_CONTRACT, Plan, examples_of
 from export.contract import breaches
 from export.crops import Strictness
 from export.data import Mnist
@@ -16,6 +15,8 @@ from export.glyphs import Glyphs
 from export.harvest import locate, open_locator
 from export.locator import Locator
 from export.placer import SMALL, Placer
+from export.plan import Plan
+from export.stages import LOCATE_CONTRACT, examples_of
 from export.to_onnx import IR_VERSION, OPSET, locate_model, relabeled
 from export.trial import scenes_of
 from export.verify import apart, candidates_of, candidates_of_file

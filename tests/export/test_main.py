@@ -14,13 +14,16 @@ import pytest
 import torch
 
 from export import __main__ as command_line
-from export.__main__ import MODELS, REPOSITORY, CodeChanged, main, run
+from export.__main__ import CodeChanged, main, run
 from export.card import DIGIT_METADATA, LOCATE_METADATA
 from export.checkpoint import Checkpoint, State
 from export.contract import FallsShort
 from export.data import Mnist, Split
+from export.plan import MODELS
 from export.trial import Floors
+from export.versions import versions_of
 from server.model import load_classifier, load_models
+from server.settings import REPOSITORY
 from tests.export.conftest import COMMAND, Exported, kept
 
 # The locator, that settled, the placer, two harvests, two classifiers, what one learns from both.
@@ -94,8 +97,8 @@ def test_code_that_is_edited_meanwhile_trains_nothing(
     exported: Exported, mnist: Mnist, test_split: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The seeds' processes would load the new code, and keep its results under the old name."""
-    names = iter([command_line._versions(exported.plan, mnist), None])
-    monkeypatch.setattr(command_line, "_versions", lambda plan, mnist: next(names))
+    names = iter([versions_of(exported.plan, mnist), None])
+    monkeypatch.setattr(command_line, "versions_of", lambda plan, mnist: next(names))
     with pytest.raises(CodeChanged):
         run(exported.plan, mnist, lambda: test_split, COMMAND)
 

@@ -6,7 +6,6 @@ import onnx
 import pytest
 import torch
 
-from export.__main__ import DIGIT_CONTRACT, LOCATE_CONTRACT
 from export.contract import FallsShort
 from export.data import Mnist, Split
 from export.glyphs import Glyphs
@@ -15,6 +14,7 @@ from export.network import DigitNetwork
 from export.placer import Placer
 from export.scenes import Scene
 from export.shrink import shrunk
+from export.stages import DIGIT_CONTRACT, LOCATE_CONTRACT
 from export.to_onnx import finish, relabeled
 from export.trial import PLACED, scenes_of
 from export.verify import PARITY_TOLERANCE, verify_digit, verify_locator
