@@ -1,4 +1,4 @@
-"""What can go wrong with a request, one class for each answer that is not 200.
+"""What can go wrong with a request: one class for each kind of problem that is answered.
 
 Problem
 ├── ClientError            the request has to change before it can succeed
@@ -46,8 +46,8 @@ class Problem(Exception):
     def as_document(self) -> dict[str, str | int]:
         """Return the members of the problem document, `code` being ours beside RFC 9457's.
 
-        The type is about:blank, which says that the title is the status's phrase in RFC 9110.
-        (`http.HTTPStatus` has those phrases, but from Python 3.13 on only.)
+        The type about:blank means that the title is the status's phrase in RFC 9110; `http` has
+        these phrases only from Python 3.13 on.
         """
         return {
             "type": "about:blank",
@@ -63,7 +63,7 @@ class ClientError(Problem):
 
 
 class MalformedRequest(ClientError):
-    """What arrived is no HTTP request; the connection is closed."""
+    """What arrived is not an HTTP request; the connection is closed."""
 
     status = 400
     title = "Bad Request"
@@ -72,7 +72,7 @@ class MalformedRequest(ClientError):
 
 
 class MalformedForm(ClientError):
-    """The body says that it is a form and does not keep to the syntax of one."""
+    """The body is said to be a form, but does not have the syntax of one."""
 
     status = 400
     title = "Bad Request"
@@ -96,7 +96,7 @@ class MalformedBase64(ClientError):
 
 
 class MalformedTensors(ClientError):
-    """The body does not keep to the Open Inference Protocol, or the tensors fit no model."""
+    """The body does not follow the Open Inference Protocol, or the tensors do not fit the model."""
 
     status = 400
     title = "Bad Request"
@@ -112,7 +112,7 @@ class NoPicture(ClientError):
 
 
 class Unauthorized(ClientError):
-    """The service wants a key, and the request has none, or another."""
+    """The service needs a key, and the request has none or a wrong one."""
 
     status = 401
     title = "Unauthorized"
@@ -137,7 +137,7 @@ class MethodNotAllowed(ClientError):
 
 
 class TooSlow(ClientError):
-    """A request did not arrive in time; the connection is closed, as its rest may never come."""
+    """A request did not arrive in time; the connection is closed, as the rest may never come."""
 
     status = 408
     title = "Request Timeout"
@@ -146,7 +146,7 @@ class TooSlow(ClientError):
 
 
 class BodyTooLarge(ClientError):
-    """The body has more bytes than are taken."""
+    """The body has more bytes than are accepted."""
 
     status = 413
     title = "Content Too Large"
@@ -154,7 +154,7 @@ class BodyTooLarge(ClientError):
 
 
 class TooManyPictures(ClientError):
-    """The batch has more pictures than are taken."""
+    """The batch has more pictures than are accepted."""
 
     status = 413
     title = "Content Too Large"
@@ -162,7 +162,7 @@ class TooManyPictures(ClientError):
 
 
 class TooManyPixels(ClientError):
-    """Decoding the picture would need more memory or work than is granted."""
+    """Decoding the picture would take more memory or work than is allowed."""
 
     status = 413
     title = "Content Too Large"
@@ -178,7 +178,7 @@ class UnsupportedFormat(ClientError):
 
 
 class UnsupportedCoding(ClientError):
-    """The body is compressed, which pictures already are."""
+    """The body is compressed, though pictures are already."""
 
     status = 415
     title = "Unsupported Media Type"
@@ -195,7 +195,7 @@ class CorruptImage(ClientError):
 
 
 class HeaderTooLarge(ClientError):
-    """The request line and the headers have more bytes than are taken; the connection is closed."""
+    """The request line and headers have more bytes than are accepted; the connection is closed."""
 
     status = 431
     title = "Request Header Fields Too Large"
@@ -208,7 +208,7 @@ class ServerProblem(Problem):
 
 
 class InternalError(ServerProblem):
-    """A fault of the service itself, which it logs."""
+    """A fault of the service itself; it is logged."""
 
     status = 500
     title = "Internal Server Error"
@@ -216,7 +216,7 @@ class InternalError(ServerProblem):
 
 
 class Busy(ServerProblem):
-    """As many requests wait for their turn as may."""
+    """No more requests may wait for their turn."""
 
     status = 503
     title = "Service Unavailable"
@@ -234,7 +234,7 @@ class NotReady(ServerProblem):
 
 
 def all_problems() -> list[type[Problem]]:
-    """Return the classes of all problems that requests are answered, the client's first."""
+    """Return the classes of all problems with a request, the client's first."""
     classes = [*ClientError.__subclasses__(), *ServerProblem.__subclasses__()]
-    # Not what others add for themselves, such as a file that cannot be read.
+    # Without those of other modules, which HTTP never answers: a file that cannot be read, say.
     return [one for one in classes if one.__module__ == __name__]

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-# onnxruntime's Linux builds report to their makers unless this is set before the library is loaded.
-# It stands here because every way to onnxruntime leads through this module.
+# onnxruntime sends telemetry to its makers, on Linux too, unless this is set before it is loaded;
+# no other module loads it.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import onnxruntime
@@ -19,7 +19,7 @@ CROP_SIDE = 28
 LABELS = 11
 
 Pixels = NDArray[np.uint8]
-# Names, types and sizes, where a size is fixed, of what a session takes and gives.
+# The name, type and shape of each tensor that a session takes or gives; None is any size.
 Tensors = list[tuple[str, str, list[int | None]]]
 
 _LOCATOR_INPUTS: Tensors = [("pixels", "tensor(uint8)", [None, None, 1])]
@@ -33,7 +33,7 @@ _CLASSIFIER_OUTPUTS: Tensors = [("probabilities", "tensor(float)", [None, LABELS
 
 
 class UnusableModel(Exception):
-    """A model's file cannot be read, is no model, or is not the model that the server needs."""
+    """A file cannot be read, is no model, or has other inputs or outputs than the server needs."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class Locator:
             pixels: (height, width, 1), black 0, white 255, dark on light or light on dark.
 
         Returns:
-            boxes (M, 4), x, y, width, height in pixels; scores (M,), from 0 to 1; and crops
-            (M, 28, 28), ink bright on 0.
+            boxes (M, 4): x, y, width, height in pixels, the likeliest first; scores (M,): from 0
+            to 1; crops (M, 28, 28): ink bright on 0.
         """
         boxes, scores, crops = self._session.run(["boxes", "scores", "crops"], {"pixels": pixels})
         return boxes, scores, crops
@@ -68,7 +68,7 @@ class Classifier:
     Attributes:
         name: the file's name without its ending.
         sha256: of the file, in hexadecimal.
-        accuracy: on MNIST's test set, as its file says; empty where it does not.
+        accuracy: on MNIST's test set, as its metadata says; empty if it does not.
     """
 
     name: str
@@ -141,7 +141,7 @@ def load_classifier(path: Path) -> Classifier:
 
 
 def _accuracy(session: onnxruntime.InferenceSession) -> str:
-    """Return the accuracy that a file states of itself; another's may state none, or otherwise."""
+    """Return the accuracy in a file's metadata, of which other people's models may have none."""
     try:
         figures = json.loads(session.get_modelmeta().custom_metadata_map.get("figures", ""))
     except ValueError:
@@ -173,7 +173,7 @@ def _check(
         ("inputs", session.get_inputs(), inputs),
         ("outputs", session.get_outputs(), outputs),
     ):
-        # A size that may be any has a name, or none.
+        # A size that is not fixed has a name here, or is None.
         sizes = [[s if isinstance(s, int) else None for s in node.shape] for node in nodes]
         found = [(node.name, node.type, size) for node, size in zip(nodes, sizes, strict=True)]
         if found != expected:
@@ -190,7 +190,7 @@ def _described(tensors: Tensors) -> str:
 
 
 def _session_options() -> onnxruntime.SessionOptions:
-    """Return options for a small host: one thread, none that spins, no memory held for later."""
+    """Return options for a small host: one thread, no spinning, no memory kept for later."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1

@@ -12,10 +12,11 @@ from server.image import SMALL, Limits, Picture, data_uri, decode, encode_png, s
 from server.model import Models, load_models
 from server.settings import REPOSITORY, Settings
 
-# A number that is less sure is looked at again, from farther and from nearer; where there is none,
-# from ever nearer: digits of nine pixels are found at twice their size. What is found is then shown
-# to the classifier a little smaller and a little larger, too. Asking several views is of Krizhevsky
-# et al. 2012, ImageNet Classification with Deep Convolutional Neural Networks.
+# An answer less sure than this is checked in a smaller and a larger copy of the picture; where no
+# digit was found, larger copies are searched: digits of nine pixels are found at twice their size.
+# The classifier then also sees each crop a little smaller and a little larger. To average over
+# views is from Krizhevsky et al. 2012, ImageNet Classification with Deep Convolutional Neural
+# Networks.
 _SURE = 0.97
 _AGAIN = (0.8, 1.25)
 _NEARER = (1.25, 1.5, 2.0)
@@ -24,11 +25,11 @@ _ZOOMS = (0.93, 1.07)
 
 @dataclass(frozen=True)
 class _Look:
-    """What both networks make of one look at a picture.
+    """What both networks say of one copy of a picture.
 
     Attributes:
         boxes: (M, 4), x, y, width, height in pixels of the upright original.
-        scores: (M,), the locator's, of there being a digit.
+        scores: (M,), how likely each shows a digit, according to the locator.
         crops: (M, 28, 28), what was cut out.
         probabilities: (M, 11), the classifier's; the last is of "no digit".
         size: (width, height) of the upright original.
@@ -41,7 +42,7 @@ class _Look:
     size: tuple[int, int]
 
     def only(self, kept: NDArray[np.bool_]) -> "_Look":
-        """Return the look with some of its boxes (M,)."""
+        """Return the look with only those boxes that a mask (M,) keeps."""
         return _Look(
             self.boxes[kept],
             self.scores[kept],
@@ -66,7 +67,7 @@ class Recognizer:
         Args:
             data: a whole PNG, JPEG, WebP, GIF or BMP file.
             explain: add to each digit the crop that the network saw.
-            lap: called at the end of each stage with its name.
+            lap: called with the name of each stage when it ends, first that of the wait for a turn.
 
         Raises:
             ClientError: the picture cannot be read.
@@ -94,13 +95,13 @@ class Recognizer:
         self.recognize(encode_png(page))
 
     def _is_apt(self, picture: Picture, factor: float) -> bool:
-        """Return whether a picture can be searched as it is and at another size."""
+        """Return whether a scaled copy is worth a look: both are searched, neither is too large."""
         longest: int = max(picture.pixels.shape)
         sizes = sorted((longest, longest * factor))
         return sizes[0] > SMALL and sizes[1] <= self.models.locator.working_size
 
     def _look(self, picture: Picture, lap: Callable[[str], None]) -> _Look:
-        """Return what the networks make of a decoded picture."""
+        """Return what the networks say of a decoded picture."""
         boxes, scores, crops = self.models.locator.locate(picture.pixels)
         lap("locate")
         probabilities = self.models.classifier.classify(crops)
@@ -111,15 +112,15 @@ class Recognizer:
         return _Look(boxes * scale, scores, crops, probabilities, picture.size)
 
     def _zoomed(self, look: _Look) -> _Look:
-        """Return a look with the mean of what the classifier says of its crops at all zooms."""
+        """Return a look with probabilities that are means over all zooms of its crops."""
         classify = self.models.classifier.classify
         others = [classify(zoomed(look.crops, factor)) for factor in _ZOOMS]
         return replace(look, probabilities=np.mean([look.probabilities, *others], axis=0))
 
     def _readings(self, look: _Look, explain: bool) -> list[Reading]:
-        """Return what a look shows; where there are doubles, without them and with them.
+        """Return how a look can be read: without doubles and, where there are any, with them.
 
-        Of two boxes that overlap and show the same, one may be a double: or two 1s slant.
+        Two boxes that overlap and show the same digit may be twice the same, or two slanted 1s.
         """
         reading = self._read(look, explain)
         is_double = doubles(look.boxes, reading.probabilities.argmax(axis=1))
@@ -128,7 +129,7 @@ class Recognizer:
         return [self._read(look.only(~is_double), explain), reading]
 
     def _read(self, look: _Look, explain: bool) -> Reading:
-        """Return the digits that a look shows."""
+        """Return the digits that a look shows, all of its boxes counted."""
         probabilities = weighed(look.probabilities, look.scores)
         answer = Answer.from_probabilities(
             probabilities,
@@ -141,7 +142,7 @@ class Recognizer:
 
 
 def load_recognizer(settings: Settings) -> Recognizer:
-    """Return the recognizer that the settings ask for.
+    """Return a recognizer with the models and the limits of the settings.
 
     Raises:
         UnusableModel: with one line that says what is wrong with which file.
@@ -153,12 +154,12 @@ def load_recognizer(settings: Settings) -> Recognizer:
 def weighed(probabilities: NDArray[np.float32], scores: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return what both networks together say of each crop, by Bayes' rule.
 
-    The classifier sees a crop, the locator what is around it: two witnesses of whether there is a
-    digit at all.
+    The classifier sees the crop, the locator also what is around it: they count as independent
+    witnesses of whether there is a digit at all.
 
     Args:
         probabilities: (M, 11), the classifier's; the last is of "no digit".
-        scores: (M,), the locator's, of there being a digit.
+        scores: (M,), how likely each crop shows a digit, according to the locator.
 
     Returns:
         (M, 11): rows sum to 1.
