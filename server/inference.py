@@ -9,12 +9,10 @@ from numpy.typing import NDArray
 from server.answer import Answer
 from server.errors import MalformedTensors
 from server.header import sniff
+from server.model import CROP_SIDE, LABELS
 from server.state import State
 from server.tensors import BYTES, InferRequest, Tensor, classified
 from server.uploads import from_text, too_many_pictures
-
-SIDE: Final = 28
-LABELS: Final = (*map(str, range(10)), "no digit")
 
 # Crops that are classified in one job: other requests get their turn in between.
 _JOB: Final = 64
@@ -38,34 +36,37 @@ class Model:
     outputs: tuple[Declared, ...]
 
 
-_PICTURE_OUTPUTS: Final[tuple[Declared, ...]] = (
-    ("number", BYTES, (-1,)),
-    ("digit", "INT64", (-1,)),
-    ("confidence", "FP32", (-1,)),
-    ("probabilities", "FP32", (-1, len(LABELS))),
-)
 MODELS: Final = {
     # As Triton's samples want it: a channel, and one output.
     "digit": Model(
-        (("images", "UINT8", (-1, 1, SIDE, SIDE)),), (("probabilities", "FP32", (-1, len(LABELS))),)
+        (("images", "UINT8", (-1, 1, CROP_SIDE, CROP_SIDE)),),
+        (("probabilities", "FP32", (-1, len(LABELS))),),
     ),
     "locate": Model(
         (("pixels", "UINT8", (-1, -1, 1)),),
         (
             ("boxes", "FP32", (-1, 4)),
             ("scores", "FP32", (-1,)),
-            ("crops", "UINT8", (-1, SIDE, SIDE)),
+            ("crops", "UINT8", (-1, CROP_SIDE, CROP_SIDE)),
         ),
     ),
-    "recognize": Model((("images", BYTES, (-1,)),), _PICTURE_OUTPUTS),
+    "recognize": Model(
+        (("images", BYTES, (-1,)),),
+        (
+            ("number", BYTES, (-1,)),
+            ("digit", "INT64", (-1,)),
+            ("confidence", "FP32", (-1,)),
+            ("probabilities", "FP32", (-1, len(LABELS))),
+        ),
+    ),
 }
 
 
 def raw_tensor(body: bytes) -> Tensor:
     """Return the one tensor that a body without any JSON is: an encoded picture, or crops."""
-    if sniff(body) or not body or len(body) % SIDE**2:
+    if sniff(body) or not body or len(body) % CROP_SIDE**2:
         return Tensor("images", [body], (1,))
-    crops = np.frombuffer(body, np.uint8).reshape(-1, SIDE, SIDE)
+    crops = np.frombuffer(body, np.uint8).reshape(-1, CROP_SIDE, CROP_SIDE)
     return Tensor("images", crops, crops.shape)
 
 
@@ -159,9 +160,9 @@ def chosen(name: str, asked: InferRequest, outputs: list[Tensor]) -> list[Tensor
 def _crops(tensor: Tensor) -> NDArray[np.uint8]:
     """Return the crops (N, 28, 28) that a tensor holds, uint8."""
     count, *rest = tensor.shape or (0,)
-    if tuple(rest) not in {(SIDE, SIDE), (1, SIDE, SIDE), (SIDE**2,)}:
+    if tuple(rest) not in {(CROP_SIDE, CROP_SIDE), (1, CROP_SIDE, CROP_SIDE), (CROP_SIDE**2,)}:
         raise MalformedTensors(f"the shape of images has to be {_SHAPES}, not {tensor.shape}")
-    return _as_bytes(tensor).reshape(count, SIDE, SIDE)
+    return _as_bytes(tensor).reshape(count, CROP_SIDE, CROP_SIDE)
 
 
 def _pixels(tensor: Tensor, most: int) -> NDArray[np.uint8]:

@@ -16,7 +16,7 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import onnxruntime
 
 CROP_SIDE = 28
-LABELS = 11
+LABELS = (*"0123456789", "no digit")
 
 Pixels = NDArray[np.uint8]
 # The name, type and shape of each tensor that a session takes or gives; None is any size.
@@ -29,7 +29,7 @@ _LOCATOR_OUTPUTS: Tensors = [
     ("crops", "tensor(uint8)", [None, CROP_SIDE, CROP_SIDE]),
 ]
 _CLASSIFIER_INPUTS: Tensors = [("images", "tensor(uint8)", [None, CROP_SIDE, CROP_SIDE])]
-_CLASSIFIER_OUTPUTS: Tensors = [("probabilities", "tensor(float)", [None, LABELS])]
+_CLASSIFIER_OUTPUTS: Tensors = [("probabilities", "tensor(float)", [None, len(LABELS)])]
 
 
 class UnusableModel(Exception):
@@ -91,7 +91,7 @@ class Classifier:
             (M, 11): calibrated probabilities of the digits 0 to 9 and, last, of "no digit".
         """
         if not len(crops):
-            return np.empty((0, LABELS), np.float32)
+            return np.empty((0, len(LABELS)), np.float32)
         probabilities: NDArray[np.float32]
         (probabilities,) = self._session.run(["probabilities"], {"images": crops})
         return probabilities

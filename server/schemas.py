@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from server.errors import all_problems
-from server.inference import LABELS, MODELS
+from server.inference import MODELS
+from server.model import LABELS
 from server.tensors import DATATYPES
 
 Members = dict[str, Any]
