@@ -83,10 +83,8 @@ def describe(settings: Settings) -> Members:
 def _paths(settings: Settings) -> Members:
     locked: Problems = (Unauthorized,) if settings.api_keys else ()
     reading = (*_FORMS, *_READING, *locked)
-    model = {"name": "name", "in": "path", "required": True, "schema": {"enum": list(MODELS)}}
-    version = {"name": "version", "in": "path", "required": True, "schema": {"const": "1"}}
     status = status_schema()
-    paths: Members = {
+    return {
         "/recognize.json": {"post": _recognize(settings, reading)},
         "/": {
             "get": _get("The page to try it on.", "text/html", TEXT, is_open=True),
@@ -110,11 +108,7 @@ def _paths(settings: Settings) -> Members:
         "/healthz": {"get": _get("Whether the process lives.", _JSON, status, is_open=True)},
         "/readyz": {
             "get": _get(
-                "Whether requests should be sent here.",
-                _JSON,
-                status,
-                (NotReady,),
-                is_open=True,
+                "Whether requests should be sent here.", _JSON, status, (NotReady,), is_open=True
             )
         },
         "/metrics": {"get": _get("Prometheus' metrics.", EXPOSITION_TYPE, TEXT, locked)},
@@ -122,22 +116,21 @@ def _paths(settings: Settings) -> Members:
             "get": _get("This description.", _JSON, {"type": "object"}, is_open=True)
         },
         "/docs": {"get": _get("This description, for people.", "text/html", TEXT, is_open=True)},
+        **_v2_paths(locked),
+    }
+
+
+def _v2_paths(locked: Problems) -> Members:
+    """Return the paths of the Open Inference Protocol; `locked` answers those without a key."""
+    ready = {"type": "object", "properties": {"ready": {"type": "boolean"}}}
+    paths: Members = {
         "/v2": {"get": _get_v2("What the server is.", "ServerMetadata", locked)},
         "/v2/health/live": {"get": _get_v2("Whether the process lives.", "Live", is_open=True)},
         "/v2/health/ready": {"get": _ready_v2("Whether the server is ready.", "Ready", True)},
         "/v2/repository/index": {
             "post": {
                 "summary": "The models, or with `ready` only those that are.",
-                "requestBody": {
-                    "content": {
-                        _JSON: {
-                            "schema": {
-                                "type": "object",
-                                "properties": {"ready": {"type": "boolean"}},
-                            }
-                        }
-                    }
-                },
+                "requestBody": {"content": {_JSON: {"schema": ready}}},
                 "responses": {
                     **_responses("The models.", _JSON, ref("Index")),
                     **_errors((MalformedTensors, BodyTooLarge, Busy, *locked)),
@@ -145,21 +138,20 @@ def _paths(settings: Settings) -> Members:
             }
         },
     }
+    of_model: Problems = (NotFound, *locked)
+    operations = {
+        "": {"get": _get_v2("What a model takes and gives.", "Model", of_model)},
+        "/ready": {"get": _ready_v2("Whether a model is ready.", "ModelReady")},
+        "/config": {"get": _get_v2("The same as Triton tells it.", "Config", of_model)},
+        "/stats": {"get": _get_v2("How often it was asked.", "Statistics", of_model)},
+        "/infer": {"post": _infer((*_V2_READING, *locked))},
+    }
+    model = {"name": "name", "in": "path", "required": True, "schema": {"enum": list(MODELS)}}
+    version = {"name": "version", "in": "path", "required": True, "schema": {"const": "1"}}
     for prefix, parameters in (
         ("/v2/models/{name}", [model]),
         ("/v2/models/{name}/versions/{version}", [model, version]),
     ):
-        operations = {
-            "": {"get": _get_v2("What a model takes and gives.", "Model", (NotFound, *locked))},
-            "/ready": {"get": _ready_v2("Whether a model is ready.", "ModelReady")},
-            "/config": {
-                "get": _get_v2("The same as Triton tells it.", "Config", (NotFound, *locked))
-            },
-            "/stats": {
-                "get": _get_v2("How often it was asked.", "Statistics", (NotFound, *locked))
-            },
-            "/infer": {"post": _infer((*_V2_READING, *locked))},
-        }
         for ending, operation in operations.items():
             paths[prefix + ending] = {"parameters": parameters, **operation}
     return paths
