@@ -127,6 +127,15 @@ def lift(padded: UINT8["PH", "PW", 1]):  # noqa: F821
 
 
 @script(default_opset=op)
+def shared(low: FLOAT["M", 2], high: FLOAT["M", 2]):  # noqa: F821
+    """Return the areas (M, M) that boxes from `low` to `high` corners share with each other."""
+    from_low = op.Max(low, op.Unsqueeze(low, [1]))
+    to_high = op.Min(high, op.Unsqueeze(high, [1]))
+    areas = op.ReduceProd(op.Clip(to_high - from_low, 0.0), [2], keepdims=0)
+    return areas
+
+
+@script(default_opset=op)
 def select(
     width_height: FLOAT[1, 2],
     candidates: FLOAT["K", 6],  # noqa: F821
@@ -162,12 +171,8 @@ def select(
     # it like a broad one: of two boxes, one inside the other, the likelier stays. The likelier come
     # first, so only columns left of the diagonal count.
     from_low, to_high = op.Split(op.Gather(corners, likely), axis=1, num_outputs=2)
-    common = op.Clip(
-        op.Min(to_high, op.Unsqueeze(to_high, [1])) - op.Max(from_low, op.Unsqueeze(from_low, [1])),
-        0.0,
-    )
     area = op.ReduceProd(to_high - from_low, [1], keepdims=0)
-    part = op.ReduceProd(common, [2], keepdims=0) / op.Min(area, op.Unsqueeze(area, [1]))
+    part = shared(from_low, to_high) / op.Min(area, op.Unsqueeze(area, [1]))
     is_part = op.ReduceMax(op.Trilu(part, -1, upper=0), [1], keepdims=0) > inside
     length = op.ReduceMax(to_high - from_low, [1], keepdims=0)
     is_blemish = length < op.Slice(length, [0], [1]) * SMALLEST_SHARE
@@ -175,18 +180,9 @@ def select(
     # Two boxes side by side on one thin 1 have little in common; the squares around them do.
     middle = (from_low + to_high) / 2.0
     around = op.Unsqueeze(length, [1]) / 2.0
-    from_left, to_right = middle - around, middle + around
-    shared = op.ReduceProd(
-        op.Clip(
-            op.Min(to_right, op.Unsqueeze(to_right, [1]))
-            - op.Max(from_left, op.Unsqueeze(from_left, [1])),
-            0.0,
-        ),
-        [2],
-        keepdims=0,
-    )
+    both = shared(middle - around, middle + around)
     squared = length * length
-    alike = shared / (squared + op.Unsqueeze(squared, [1]) - shared)
+    alike = both / (squared + op.Unsqueeze(squared, [1]) - both)
     is_double = op.ReduceMax(op.Trilu(alike, -1, upper=0), [1], keepdims=0) > nearest
     chosen = op.Compress(likely, op.Not(op.Or(op.Or(is_part, is_double), is_blemish)), axis=0)
     return chosen
