@@ -20,66 +20,67 @@ MOST: Final = 96
 """Digits in a picture, at most."""
 
 OVERLAP: Final = 0.5
-"""Of two boxes whose intersection is more than this share of their union one is dropped."""
+"""Of two boxes that share more than this part of their union, the less likely is dropped."""
 
 SMALLEST_SHARE: Final = 0.28
-"""A box shorter than this share of the likeliest one's length is a blemish of the paper."""
+"""A box of less than this share of the likeliest one's length is a blemish of the paper."""
 
 BEST_SHARE: Final = 0.4
-"""Where none is likely, one is taken from this share of the likeliest one's score on, ..."""
+"""The threshold is lowered to this share of the best score where that is less."""
 
 FAINTEST: Final = 0.06
-"""... but from no lower score than this."""
+"""No candidate with a lower score is ever taken."""
 
 ALIKE: Final = 0.6
-"""Digits that stand beside each other have lengths whose quotient is more than this, ..."""
+"""Two boxes are neighbors if the shorter has more than this share of the longer one's length."""
 
 OFFSET: Final = 0.5
-"""... middles that are less than this many of the shorter's lengths apart in height, ..."""
+"""Neighbors' middles are less than this apart vertically, in lengths of the shorter."""
 
 REACH: Final = 2.0
-"""... and less than this many of the longer's lengths apart in breadth, ..."""
+"""Neighbors' middles are less than this apart horizontally, in lengths of the longer."""
 
 GAP: Final = 0.35
-"""... but more than this share of both widths: two boxes on one digit are no company."""
+"""Neighbors' middles are more than this apart horizontally, in sums of both widths: two boxes on
+one digit are no neighbors."""
 
 DIM: Final = 0.35
-"""What is left of the ink beside a box: enough to see that a stroke goes on, or whose it is."""
+"""Share of the ink beside a box that is kept: it shows that a stroke goes on, or whose it is."""
 
 MARGIN: Final = 28 / 20
 """Side of a crop over the longer side of the box in it, as in MNIST."""
 
 LARGER: Final = 0.15
-"""A small picture is its own crop where the square around its sign is larger or smaller by less
-than this share of it, ..."""
+"""A small picture is its own crop if the side of the square around its sign differs from the
+picture's by less than this share of it."""
 
 SHIFTED: Final = 0.08
-"""... and its middle lies less than this share from the picture's."""
+"""The same for the distance of their middles."""
 
 LARGEST: Final = 4.0 * SMALL
-"""Side of the largest square that is cut out of a small picture, in pixels, so that however large a
-network takes its sign for, few samples are enough."""
+"""Side of the largest square that is cut out of a small picture, in pixels: a bound on the samples
+that it takes, however large the placer makes the sign."""
 
 ONE: Final = onnx.helper.make_tensor("one", onnx.TensorProto.FLOAT, [1], [1.0])
 
 
 class Strictness(NamedTuple):
-    """What can be set in a file without making it anew.
+    """What can be changed in a written file.
 
     Attributes:
-        threshold: score from which a candidate is taken for a digit, whatever else there is.
-        nearest: share of their union that two crops may have in common; 1 lets any two be.
-        inside: share of the smaller that two boxes may have in common. A part of a digit has more
-            than 0.55 with the whole, and so have two digits that slant: with 0.75 who reads has to
-            decide, and without a choice 0.55 is the best.
-        evidence: what a score's logit is multiplied by before the classifier's is added to it, ...
-        evidence_if_small: ... and in a small picture, where the placer sees no more than the
+        threshold: the score from which on a candidate is always taken for a digit.
+        nearest: the share of their union that two crops may have in common; 1 allows any two.
+        inside: the share of the smaller that two boxes may have in common. A part of a digit shares
+            more than 0.55 with the whole, and so do two slanted digits: with 0.75 both stay, and
+            the reader has to choose. For a reader that does not, 0.55 is best.
+        evidence: the factor of a score's logit, to which the reader adds the classifier's.
+        evidence_if_small: the same for a small picture, in which the placer sees no more than the
             classifier does; `python -m export.evidence` finds both.
-        company: what it adds that a sure digit stands beside: most numbers have several. With 3
-            more of the cheques of models/SCORES.md were read than with 1.7.
-        doubt: what is taken off: people's pictures hold more that is no digit than composed scenes.
-            With 1.1, one in thirteen of the pictures without digits of models/SCORES.md is read as
-            a number.
+        company: what is added to a logit for a sure digit beside it, as most numbers have several.
+            With 3 more of the cheques of models/SCORES.md were read than with 1.7.
+        doubt: what is subtracted from it, as people's pictures hold more that is no digit than
+            composed scenes do. With 1.1, one in thirteen of the pictures without digits of
+            models/SCORES.md is read as a number.
     """
 
     threshold: float
@@ -167,7 +168,7 @@ def select(
     )
     likely = op.Gather(apart, 2, axis=1)
 
-    # The loop of a 9 looks like a digit of its own to a finer level, and a 1 with the paper around
+    # To a finer level the loop of a 9 looks like a digit of its own, and a 1 with the paper around
     # it like a broad one: of two boxes, one inside the other, the likelier stays. The likelier come
     # first, so only columns left of the diagonal count.
     from_low, to_high = op.Split(op.Gather(corners, likely), axis=1, num_outputs=2)
@@ -198,7 +199,7 @@ def take(
 ):
     """Return corners (1, 4), scores (1,), squares (1, 4) and middles (1, 2) of a small picture.
 
-    There was nothing to be found in it, only to be placed: its one candidate is taken.
+    Nothing is searched for in it: its one candidate is always taken.
 
     Args:
         width_height: see `measure`.
@@ -283,7 +284,7 @@ def arrange(
     bright = bright + op.ReduceSum(beside, [1], keepdims=1)
     squares = op.Concat(size, length * MARGIN, bright, axis=1)
 
-    # What a score is worth to who also asks the classifier, and what a neighbor's is.
+    # What a score is worth beside the classifier's answer, and what a neighbor's score adds.
     chances = op.Transpose(op.Sigmoid(logit), perm=[1, 0])
     surest = op.ReduceMax(op.Where(is_beside, chances, 0.0), [1], keepdims=1)
     scores = op.Squeeze(op.Sigmoid(logit * evidence + surest * company - doubt), [1])

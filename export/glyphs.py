@@ -33,18 +33,17 @@ HAIRLINE: Final = 0.02
 """Width of the thinnest line that a font has, in heights."""
 
 LETTERS: Final = "ACEFHJKLMNPRTUVWXYacdefhkmnprtuvwxy$%&#?+=*@"
-"""What fonts give that is no digit, without what looks like one."""
+"""Signs of fonts that are no digits and do not look like one."""
 
 FOREIGN: Final = "ΓΔΞΠΣΨΩαεκμνξπχψωЖИЙЛФЦШЩЫЮЯ"
-"""The same in other alphabets (some people's 1 is a lambda), ..."""
+"""The same in other alphabets, without lambda, which is some people's 1."""
 
 FOREIGN_FONTS: Final = tuple(
     index
     for index, name in enumerate(FONTS)
     if name.startswith(("font_manrope/", "font_source_")) and "-It." not in name
 )
-"""... and the fonts that have them."""
-
+"""The fonts that have FOREIGN, as indices into FONTS."""
 
 _ALL_FONTS: Final = tuple(range(len(FONTS)))
 

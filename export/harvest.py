@@ -1,7 +1,7 @@
 """Crops for the classifier, cut from composed scenes by `locate.onnx` itself.
 
 So the classifier learns from what it will be given, the locator's mistakes included: boxes a little
-off, a neighbor's stroke, a sign or a stain taken for a digit, ink taken for paper.
+off, a neighbor's stroke, another sign or a stain taken for a digit, ink taken for paper.
 """
 
 from collections.abc import Iterable
@@ -26,25 +26,25 @@ from export.sheets import ONE_SIGN, Shape
 from server.progress import Progress
 
 HIT, MISS = 0.55, 0.45
-"""Overlap from which a crop shows a digit, and under which it shows none; else it is left out."""
+"""Overlap from which a crop shows a digit, and below which none; between, it is left out."""
 
 PART: Final = 0.5
-"""A box with more than this share of it in one sign, and not all of the sign, is left out too."""
+"""A box with more than this share of it in one sign, of which it holds only a part, is left out."""
 
 SLIM: Final = 0.22
-"""A bar's deviation across over the one along it, at most, ..."""
+"""The most that a bar's deviation across may be, over the one along it."""
 
 BROAD: Final = 0.65
-"""... if it is full of ink: ..."""
+"""The same for a bar that is solid with ink."""
 
 SOLID: Final = 0.85
-"""... that is, has more than this share of the ink of a rectangle with its deviations."""
+"""Ink of a solid bar, at least, over that of a rectangle with the same deviations."""
 
 MISTAKES: Final = 2
-"""Crops without a digit that one scene may give."""
+"""The most crops without a digit that are kept of a scene."""
 
 LOOSE: Final = Strictness(threshold=0.1, nearest=1.0)
-"""What is harvested: more than is read in use, for what is hard to tell from digits."""
+"""Looser than in use, so that the harvest has more of what is hard to tell from digits."""
 
 SHAPES: Final[dict[Shape, float]] = {
     (192, 192): 0.18,
@@ -56,7 +56,7 @@ SHAPES: Final[dict[Shape, float]] = {
     (28, 28): 0.17,
     (16, 16): 0.08,
 }
-"""Heights and widths of the scenes, and the share that has them: small ones give one crop each."""
+"""Shares of the scenes by height and width; a small scene gives one crop."""
 
 BATCH: Final = 25
 """Scenes that are composed and cut at once."""
@@ -161,7 +161,7 @@ def label_of(box: NDArray[np.float32], scene: Scene) -> int | None:
     best = float(overlaps.max(initial=0.0))
     if best >= HIT:
         return int(scene.labels[overlaps.argmax()])
-    # The stem of a 4, cut out, is a 1: were it called none, so would every plain 1.
+    # The stem of a 4 looks like a 1: labeled as no digit, it would teach that 1s are none.
     is_part = bool((_common(box, scene.boxes) > PART * np.prod(box[2:])).any())
     return NO_DIGIT if best < MISS and not is_part else None
 
@@ -169,15 +169,15 @@ def label_of(box: NDArray[np.float32], scene: Scene) -> int | None:
 def is_bar(crop: NDArray[np.uint8]) -> bool:
     """Return whether a crop (28, 28) shows an upright bar, by its ink's second moments.
 
-    Rules, folds and edges of the paper give as many as ones are, and some people's ones are broad
-    enough for a stain. To whoever sees no more than the crop they are ones: only the locator can
-    know better, and a classifier that was told they are no digits refuses people's ones.
+    Rules, folds and edges of the paper look like 1s, and some people's 1s are as broad as a stain.
+    In a crop they cannot be told apart, so only the locator can know better: a classifier that
+    learns that such bars are no digits refuses people's 1s.
     """
     moments = cv2.moments((crop > 127).astype(np.uint8), binaryImage=True)
     if not moments["m00"]:
         return False
     level, tilt, upright = (moments[name] / moments["m00"] for name in ("mu20", "mu11", "mu02"))
-    # A pixel is as wide as it is, and so is a line of single ones.
+    # A pixel is not a point: its own variance, 1 / 12, is added each way.
     across, along = np.linalg.eigvalsh([[level, tilt], [tilt, upright]]) + 1 / 12
     # A rectangle's area is 12 times the product of its deviations.
     is_solid = moments["m00"] > SOLID * 12 * np.sqrt(across * along)

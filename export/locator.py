@@ -3,9 +3,9 @@
 One small network looks at every level of an image pyramid, so that a digit of 400 pixels and one of
 12 look the same to it. Each cell of its output, 2 x 2 pixels of a level, says whether a digit's
 center lies there, where the digit's edges are, and whether its ink is bright: the center points of
-Zhou et al. 2019, Objects as Points. Cells are that small because the 1s of 111 are four pixels
-apart. Contrast is normalized locally before the network looks: shade and faint ink are the camera's
-business, not a digit's.
+Zhou et al. 2019, Objects as Points. Cells are that small because the 1s of 111 may be only four
+pixels apart. Contrast is normalized locally before the network looks, so that it need not learn
+what shade and faint ink do to digits.
 """
 
 from typing import Final
@@ -20,37 +20,37 @@ LEVELS: Final = 5
 """Each level of the pyramid is half the size of the one before."""
 
 STRIDE: Final = 2
-"""Pixels of a level from one cell of the output to the next."""
+"""Side of a cell of the output, in pixels of its level."""
 
 PATCH: Final = 4
-"""Pixels of a level, each way, whose cells the network answers for in one go."""
+"""Side of a patch in pixels of its level: one position of the last layer answers for its cells."""
 
 SPLIT: Final = PATCH // STRIDE
-"""Cells of a patch, each way, ..."""
+"""Cells along each side of a patch."""
 
 CELLS: Final = SPLIT**2
-"""... and all of them."""
+"""Cells of a patch."""
 
 GRAIN: Final = 2 ** (LEVELS - 1) * PATCH
-"""Pixels of the picture under one patch of the coarsest level."""
+"""Side of a patch of the coarsest level, in pixels of the picture."""
 
 UNIT: Final = 20.0
-"""Pixels of a level: the size of box that the network's outputs are relative to."""
+"""The size of box, in pixels of a level, that the network's outputs are relative to."""
 
 CHANNELS: Final = 6
 """Outputs for each cell: digit, its center's x and y, log width and height, bright ink."""
 
 MOST_CANDIDATES: Final = 256
-"""Cells that are looked at more closely. A picture of 64 x 64 has 1,364 cells on all levels."""
+"""Cells that boxes are made of: the likeliest. A picture of 64 x 64 has 1,364 on all levels."""
 
 _BLOCK, _WINDOW = 4, 8
 """Local contrast is taken over 8 x 8 blocks of 4 x 4 pixels, at every second block."""
 
 _FAINTEST = 0.025
-"""Contrast, of 1, below which grain is not amplified into ink."""
+"""Contrast, on a scale of 0 to 1, below which grain is not amplified into ink."""
 
 _FAINTEST_SHARE = 0.1
-"""The same, of the greatest contrast in the picture: beside a pen's ink, paper is only paper."""
+"""The same as a share of the picture's greatest contrast: beside a pen's ink, paper is paper."""
 
 
 def normalize(pixels: Tensor) -> Tensor:
@@ -138,9 +138,9 @@ class Patches(nn.Module):
     def forward(self, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return outputs (CHANNELS * CELLS, n), peaks (CELLS * n,) and the next level.
 
-        A patch's outputs are of one channel for all of its cells, then of the next. A peak is the
-        logit of a digit's center in a cell, and very low where a neighbor's is higher; cells are in
-        rows across the level.
+        A patch's outputs are those of one channel for all of its cells, then of the next. A peak
+        is the logit of a digit's center in a cell, made very low where a neighbor's is higher;
+        cells are listed row by row across the level.
 
         Args:
             level: (1, 1, H, W) from 0 to 1, H and W multiples of PATCH; n is H * W / PATCH ** 2.
@@ -152,9 +152,9 @@ class Patches(nn.Module):
 
 
 class Likeliest(nn.Module):
-    """The cells of all levels as a fixed number of candidates, the likeliest first.
+    """The likeliest cells of all levels as a fixed number of candidates, the likeliest first.
 
-    Only these are made boxes of: of a large picture's cells they are one in a thousand.
+    No other cells are made into boxes: of a large picture's, these are one in a thousand.
     """
 
     def forward(self, outputs: Tensor, peaks: Tensor, size: Tensor) -> Tensor:
@@ -173,8 +173,8 @@ class Likeliest(nn.Module):
         ends = (rows * columns).cumsum(0)
         level = (cells[:, None] >= ends).sum(1)
         begin = (ends - rows * columns)[level]
-        # Where in its patch a cell lies: to put six outputs of all cells in their places, and not
-        # these alone, takes a twentieth of the time that a picture takes.
+        # Only the chosen cells are looked up in their patches: to shuffle the six outputs of all
+        # cells into place would take a twentieth of the time that a picture takes.
         row = (cells - begin) // columns[level]
         column = (cells - begin) % columns[level]
         patch = begin // CELLS + row // SPLIT * (columns[level] // SPLIT) + column // SPLIT

@@ -18,9 +18,9 @@ from server.settings import REPOSITORY
 MODELS = REPOSITORY / "models"
 CACHE = REPOSITORY / ".cache"
 
-# What is cut out; the classifier still may find that it is no digit.
+# Of what is cut out; the classifier may still find that it is no digit.
 STRICTNESS = Strictness(threshold=0.15, nearest=0.85)
-# Of the locator, and of the scenes for each purpose.
+# Seeds, of the locator and of the scenes for each purpose.
 LOCATOR_SEED, TRAINING_SEED, HELD_OUT_SEED, VERIFYING_SEED, EXAMPLE_SEED = 0, 1, 2, 3, 4
 DISTILL_SEED, SETTLE_SEED = 5, 8
 EXAMPLE_SHAPE = (192, 192)
@@ -32,16 +32,16 @@ class Plan:
 
     Attributes:
         locator: how the locator is trained.
-        settle: how it goes on as it answers.
+        settle: how its training goes on in the form in which it answers.
         placer: how the placer is trained.
         digit: how each classifier is trained.
         seeds: one classifier for each; several show the spread.
         distill: how the first of them learns from all.
-        examples: how many pictures each file's integers are scaled by.
+        examples: how many pictures set the scale of each file's integers.
         processes: how many classifiers learn side by side.
         pictures: how many of each split are used; None for all.
-        scenes: how many are composed for the classifier's crops to be cut from, ...
-        held_out_scenes: ... and how many, with other digits, for choices and calibration.
+        scenes: how many are composed to cut the classifier's crops from.
+        held_out_scenes: how many are composed of other digits, for choices and calibration.
         verifying: how many scenes, numbers and pictures without digits the files are tried on.
         floors: what the written file must reach.
         out: where the verified file goes, and its card.
@@ -82,7 +82,7 @@ FULL = Plan(
     out=MODELS,
     work=CACHE / "export",
 )
-# Through everything in a few minutes: enough to see that all fits together, worth nothing else.
+# A few minutes: enough to see that all stages fit together, and good for nothing else.
 QUICK = replace(
     FULL,
     locator=replace(FULL.locator, steps=200, batch=4, average_decay=0.95),

@@ -26,13 +26,11 @@ SHAPES: Final[dict[Shape, float]] = {
     (64, 64): 0.1,
     (40, 40): 0.11,
 }
-"""Heights and widths of the scenes, and the share of the batches that have them."""
+"""Shares of the batches by height and width of their scenes."""
 
 LARGEST: Final = 192 * 192
-"""Pixels of the largest scenes; of smaller ones a batch has more, ..."""
-
+"""Pixels of the largest scenes. A batch has more of smaller ones, up to MOST times as many."""
 MOST: Final = 2
-"""... but at most this many times as many."""
 
 LOCATOR_RECIPE: Final = Recipe(
     steps=10_000, batch=24, peak_rate=4e-3, weight_decay=0.01, average_decay=0.998, smoothing=0.0

@@ -25,7 +25,7 @@ SHAPES: Final[dict[Shape, float]] = {
     (22, 32): 0.03,
     (18, 14): 0.03,
 }
-"""Heights and widths of the scenes, and the share of the batches that have them."""
+"""Shares of the batches by height and width of their scenes."""
 
 PLACER_RECIPE: Final = Recipe(
     steps=4_000, batch=192, peak_rate=4e-3, weight_decay=0.01, average_decay=0.998, smoothing=0.0

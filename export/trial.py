@@ -27,10 +27,10 @@ Labeled = Sequence[tuple[bytes, str]]
 """Encoded pictures, each with the number that is on it."""
 
 SHAPES: Final[tuple[Shape, ...]] = ((192, 192), (64, 192), (150, 111), (67, 317))
-"""Heights and widths of pictures that are searched, ..."""
+"""Heights and widths of pictures that the locator searches."""
 
 PLACED: Final[tuple[Shape, ...]] = ((28, 28), (16, 16), (32, 32), (32, 22))
-"""... and of those in which the placer says where the sign is."""
+"""Heights and widths of small pictures, which the placer answers for."""
 
 
 @dataclass(frozen=True)
