@@ -7,20 +7,20 @@ from typing import Final
 from server.errors import Busy
 from server.metrics import Metrics
 
-TINY: Final = 8
-"""Tiny pictures that are read in no more time than another request takes, and share its place."""
+TINY_IN_A_PLACE: Final = 8
+"""How many tiny pictures share the place of one other request: they take no longer to read."""
 
 
 class Admission:
-    """Keeps count of what a process holds, so that its memory has a bound.
+    """Counts what a process holds, so that its memory has a bound.
 
-    Not of connections: most of them wait for nothing, and a slow client would take a good one's
-    place.
+    It does not count connections: most are idle, and slow clients would take the place of good
+    ones.
     """
 
     def __init__(self, max_waiting: int, max_bytes: int, metrics: Metrics) -> None:
         """Let in `max_waiting` requests, and as many bytes of bodies, at a time."""
-        self._room = max_waiting * TINY
+        self._room = max_waiting * TINY_IN_A_PLACE
         self._bytes = max_bytes
         self._metrics = metrics
 
@@ -29,12 +29,12 @@ class Admission:
         """Hold one of the places in the queue, as long as a request needs it.
 
         Args:
-            is_tiny: it brings one tiny picture, and takes little of a place.
+            is_tiny: it brings one tiny picture, and takes only a part of a place.
 
         Raises:
             Busy: all are taken.
         """
-        room = 1 if is_tiny else TINY
+        room = 1 if is_tiny else TINY_IN_A_PLACE
         if self._room < room:
             raise Busy("As many requests as may wait are waiting; try again in a moment.")
         self._room -= room
@@ -47,10 +47,10 @@ class Admission:
 
     @contextmanager
     def body(self) -> Iterator[Callable[[int], None]]:
-        """Give a function that takes a count of bytes as they arrive, and hold them to the end.
+        """Yield a function that holds so many more bytes until the context ends, or raises Busy.
 
-        As they arrive, not as they are announced: whoever announces much and sends nothing would
-        keep others out. The function raises Busy when there is no room for them.
+        It is called with the bytes that arrive, not with those that are announced: a client that
+        announced many and sent none would keep others out.
         """
         held = 0
 

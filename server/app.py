@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from server.admission import Admission
 from server.connection import while_connected
 from server.errors import ClientError, NotReady, Problem, all_problems
-from server.image import is_quick
+from server.image import is_tiny
 from server.inference import MODELS
 from server.memory import give_back
 from server.metrics import EXPOSITION_TYPE, Metrics
@@ -33,7 +33,7 @@ from server.uploads import Upload, read_upload
 from server.v2 import v2_routes
 from server.worker import Worker
 
-# What is answered beside problems: a page that a browser has already, a path with a slash too many.
+# Statuses that are no problem: 304 for a page that a browser has, 307 for a path with a slash more.
 _OTHER_STATUSES = (200, 304, 307)
 
 
@@ -43,13 +43,13 @@ def create_app(
     """Return the application around a recognizer.
 
     Args:
-        recognizer: loaded before, so that a bad model ends the start, and workers can share it.
+        recognizer: loaded already, so that a bad model stops the start, and workers share it.
         settings: the limits of a request.
-        readiness: shared with whoever stops the server.
-        processes: how many will share its metrics.
+        readiness: shared with what stops the server.
+        processes: how many share the metrics.
 
     Raises:
-        InvalidSettings: faults cannot be reported as the settings ask.
+        InvalidSettings: faults cannot be reported to SENTRY_DSN.
     """
     report = fault_reporter(settings.sentry_dsn)
     routes = [
@@ -67,7 +67,7 @@ def create_app(
         metrics.claim()
         worker = Worker()
         await worker.run(recognizer.warm_up)
-        give_back()  # what the networks were read from
+        give_back()  # the memory that loading the networks took
         readiness.is_warm = True
         yield State(
             recognizer=recognizer,
@@ -76,7 +76,7 @@ def create_app(
             settings=settings,
             readiness=readiness,
             metrics=metrics,
-            record=Record(),  # a request gets one of its own
+            record=Record(),  # replaced by Telemetry with one for each request
         )
         worker.close()
 
@@ -95,12 +95,12 @@ def create_app(
         },
         lifespan=lifespan,
     )
-    # Around everything, so that it sees the answer to a fault too.
+    # Around all of it, so that it also sees the answers to faults.
     return Telemetry(app, metrics)
 
 
 def _middleware(settings: Settings) -> list[Middleware]:
-    """Return what a request passes on its way to a route, outermost first."""
+    """Return the middleware, outermost first."""
     middleware = [Middleware(SecurityHeaders)]
     if settings.allowed_origins:
         middleware.append(
@@ -118,7 +118,7 @@ def _middleware(settings: Settings) -> list[Middleware]:
 
 
 def _metrics(recognizer: Recognizer, routes: Iterable[Route], processes: int) -> Metrics:
-    """Return what is counted of a service with these routes."""
+    """Return the metrics of a service with these routes."""
     problems = all_problems()
     classifier = recognizer.models.classifier
     info = {"name": classifier.name, "sha256": classifier.sha256, "accuracy": classifier.accuracy}
@@ -140,37 +140,37 @@ async def recognize(request: Request[State]) -> Response:
             answers = await while_connected(request, _read_all(upload, explain, state))
             return JSONResponse({"answers": answers})
         reading = _read(upload.pictures[0], explain, state)
-        if not _is_tiny(upload):  # else it takes less time than to look after its client
+        if not _is_one_tiny(upload):  # a tiny one takes less time than the watching
             reading = while_connected(request, reading)
         return JSONResponse(await reading)
 
 
 @asynccontextmanager
 async def _admitted(request: Request[State]) -> AsyncIterator[Upload]:
-    """Hold what a request brings, and its place in the queue, until it is answered."""
+    """Read a request's upload; hold its bytes and a place in the queue until it is answered."""
     admission = request.state["admission"]
     lap = request.state["record"].stopwatch()
     with admission.body() as hold:
         upload = await read_upload(request, request.state["settings"], hold)
         lap("read")
-        with admission.place(_is_tiny(upload)):
+        with admission.place(_is_one_tiny(upload)):
             yield upload
 
 
-def _is_tiny(upload: Upload) -> bool:
-    """Return whether an upload is one picture that is read in no time."""
+def _is_one_tiny(upload: Upload) -> bool:
+    """Return whether an upload is one picture that the event loop reads itself."""
     picture = upload.pictures[0]
-    return not upload.is_batch and isinstance(picture, bytes) and is_quick(picture)
+    return not upload.is_batch and isinstance(picture, bytes) and is_tiny(picture)
 
 
 async def _answers_for_page(request: Request[State]) -> list[dict[str, Any]]:
-    """Return what the page shows where no script runs: all that the network saw."""
+    """Return the answers for the page without scripts, with the crops that the network saw."""
     async with _admitted(request) as upload:
         return await while_connected(request, _read_all(upload, True, request.state))
 
 
 async def _read_all(upload: Upload, explain: bool, state: State) -> list[dict[str, Any]]:
-    # One job a picture: a batch takes turns with the requests that come after it.
+    # One job for each picture, so that other requests get their turn between those of a batch.
     answers = []
     for picture in upload.pictures:
         answers.append(await _read_if_possible(picture, explain, state))
@@ -183,7 +183,7 @@ async def _read(picture: bytes | ClientError, explain: bool, state: State) -> di
         raise picture
     record, recognizer = state["record"], state["recognizer"]
     lap = record.stopwatch()
-    if is_quick(picture):
+    if is_tiny(picture):
         await state["worker"].turn()
         answer = recognizer.recognize(picture, explain, lap)
     else:

@@ -66,9 +66,9 @@ _LONGEST_SIDE = 2**16 - 1
 SMALL: Final = 32
 """Pixels each way up to which a picture is one crop: in it nothing is searched."""
 
-# A small PNG of so few bytes is read in less time than another thread would take to begin: whatever
-# is packed into them costs less than ten milliseconds.
-_QUICK_BYTES = 4096
+# A small PNG of so few bytes is read before another thread would have begun; the worst that can be
+# packed into them takes less than ten milliseconds.
+_TINY_BYTES = 4096
 
 # Characters of a PNG's texts, four bytes each at worst; Pillow's own limit is 64 million.
 PngImagePlugin.MAX_TEXT_MEMORY = 2**21
@@ -155,11 +155,11 @@ for _marker, (_name, _meaning, _handler) in list(MARKER.items()):
         MARKER[_marker] = (_name, _meaning, _only_frame)  # type: ignore[assignment]
 
 
-def is_quick(data: bytes) -> bool:
-    """Return whether a picture is so small that reading it holds up nobody."""
-    if len(data) > _QUICK_BYTES or sniff(data) is not Format.PNG:
+def is_tiny(data: bytes) -> bool:
+    """Return whether a picture is so small that reading it holds nobody up."""
+    if len(data) > _TINY_BYTES or sniff(data) is not Format.PNG:
         return False
-    # Where a first part is another, or there is a second header, Pillow goes by that.
+    # If its first chunk is another, or it has two headers, Pillow may find another size.
     is_plain = data[12:16] == b"IHDR" and data.count(b"IHDR") == 1
     return is_plain and max(png_size(data)) <= SMALL
 

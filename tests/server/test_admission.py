@@ -4,7 +4,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from server.admission import TINY, Admission
+from server.admission import TINY_IN_A_PLACE, Admission
 from server.errors import Busy
 from server.metrics import GAUGE, Metrics, Series
 
@@ -33,9 +33,9 @@ def test_tiny_pictures_share_a_place() -> None:
     admission, metrics = admission_of(1, 0)
 
     with ExitStack() as held:
-        for _ in range(TINY):
+        for _ in range(TINY_IN_A_PLACE):
             held.enter_context(admission.place(is_tiny=True))
-        assert metrics.total("digit_waiting") == [TINY]
+        assert metrics.total("digit_waiting") == [TINY_IN_A_PLACE]
         with pytest.raises(Busy), admission.place(is_tiny=True):
             pass
 

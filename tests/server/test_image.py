@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from server.errors import ClientError, CorruptImage, TooManyPixels, UnsupportedFormat
-from server.image import Limits, data_uri, decode, encode_png, is_quick, scaled, zoomed
+from server.image import Limits, data_uri, decode, encode_png, is_tiny, scaled, zoomed
 from tests.conftest import DATA
 from tests.drawings import encode, ramp, seven
 from tests.server.lossless import lossless
@@ -417,7 +417,7 @@ TWO_HEADERS = TWO_HEADERS[:33] + encode(Image.new("1", (3000, 3000)), "PNG")[8:]
 
 
 @pytest.mark.parametrize(
-    ("picture", "quick"),
+    ("picture", "tiny"),
     [
         (encode(Image.new("L", (28, 28)), "PNG"), True),
         (encode(Image.new("L", (1, 33)), "PNG"), False),
@@ -429,9 +429,9 @@ TWO_HEADERS = TWO_HEADERS[:33] + encode(Image.new("1", (3000, 3000)), "PNG")[8:]
     ],
     ids=["MNIST's", "narrow", "padded", "larger", "GIF", "two headers", "nothing"],
 )
-def test_is_quick(picture: bytes, quick: bool) -> None:
+def test_is_tiny(picture: bytes, tiny: bool) -> None:
     """Few pixels in few bytes of the simplest format; what is searched, as a narrow one, is not."""
-    assert is_quick(picture) == quick
+    assert is_tiny(picture) == tiny
 
 
 def test_png_and_data_uri() -> None:
