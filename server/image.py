@@ -22,8 +22,8 @@ from server.errors import ClientError, CorruptImage, TooManyPixels, UnsupportedF
 from server.header import Format, jpeg_scans, png_size, sniff
 from server.webp import first_frame, webp_size
 
-# The plugins are called by name: `Image.open` would try all that it knows, and refuse or warn by
-# its own idea of too many pixels.
+# Pillow's plugins are called directly: `Image.open` would try every format that it knows, and has a
+# limit of pixels of its own.
 _OPENERS: dict[Format, Callable[[io.BytesIO], ImageFile]] = {
     Format.PNG: PngImageFile,
     Format.JPEG: JpegImageFile,
@@ -32,7 +32,7 @@ _OPENERS: dict[Format, Callable[[io.BytesIO], ImageFile]] = {
     Format.BMP: BmpImageFile,
 }
 
-# Bytes per pixel that a mode takes here: as Pillow stores it, plus the copies `_on_paper` makes.
+# Bytes per pixel by Pillow's mode: what Pillow stores, and the copies that `_on_paper` makes.
 _MODE_BYTES = {"1": 7, "L": 7, "P": 8, "I;16": 7, "LA": 7, "RGB": 11, "RGBA": 7, "CMYK": 5}
 _OPAQUE_MODE_BYTES = {"1": 2, "L": 2, "P": 2, "RGB": 5}
 # Two canvases of the animation decoder, the frame handed over as bytes, and Pillow's own.
@@ -41,30 +41,30 @@ _WEBP_BYTES = 16
 # these are there, Pillow's copies are not yet.
 _WEBP_GROUP_BYTES = 21_000
 _WEBP_BYTES_BESIDE_GROUPS = 12
-# libjpeg keeps every coefficient, as 16 bits, until the last scan, where a scan has not all of it.
+# libjpeg keeps all coefficients, 16 bits each, until the last scan, unless each scan is complete.
 _COEFFICIENT_BYTES = 2
 
-# How often Pillow may read in a file, in Python: two to four times for each segment, chunk or
-# block, and once for each byte that is none. What it copies for a segment of a JPEG may grow with
-# their number; a BMP in run lengths is read run by run, and has a limit of its own.
+# How often Pillow may read from a file. It reads in Python, two to four times for each segment,
+# chunk or block, and once for each stray byte. JPEG has a lower limit, as what Pillow copies for a
+# segment may grow with their number; BMP a higher one, as run lengths are read one by one.
 _MOST_READS = 100_000
 _MOST_READS_OF = {Format.JPEG: 4_000, Format.BMP: 2**22}
 
-# Pillow decodes run lengths in Python, a pixel in a sixth of a microsecond.
+# Pillow decodes run lengths in Python, which takes a sixth of a microsecond for each pixel.
 _RUN_LENGTHS = "bmp_rle"
 _MOST_IN_RUNS = 2**20
 
-# A scan costs a millisecond a megapixel, so this is a quarter of a second; a 20-megapixel photo
-# in the usual ten scans has 200 million. Small pictures count as 256 x 256, as scans cost by
-# themselves, too.
+# A scan takes a millisecond for each megapixel, so this is a quarter of a second; a photo of 20
+# megapixels in the usual ten scans has 200 million. Small pictures count as 256 x 256, as each scan
+# also takes a time of its own.
 _MAX_SCANNED_PIXELS = 2**28
 _MIN_SCAN_PIXELS = 2**16
 
-# What JPEG and GIF can have at most. A PNG may have a row of any length, which is kept twice.
+# The longest that JPEG and GIF can have. A PNG's rows may be of any length, and two are kept.
 _LONGEST_SIDE = 2**16 - 1
 
 SMALL: Final = 32
-"""Pixels each way up to which a picture is one crop: in it nothing is searched."""
+"""A picture of at most this many pixels each way is one crop: nothing is searched for in it."""
 
 # A small PNG of so few bytes is read before another thread would have begun; the worst that can be
 # packed into them takes less than ten milliseconds.
@@ -73,7 +73,7 @@ _TINY_BYTES = 4096
 # Characters of a PNG's texts, four bytes each at worst; Pillow's own limit is 64 million.
 PngImagePlugin.MAX_TEXT_MEMORY = 2**21
 
-# Pillow warns of flaws that it reads past, such as odd EXIF; nobody would see it here.
+# Pillow warns of flaws that it tolerates, such as odd EXIF; nobody would see it here.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 _EXIF_ORIENTATION = 0x0112
@@ -90,13 +90,13 @@ _UPRIGHT = {
 _QUARTER_TURNED = frozenset({5, 6, 7, 8})
 
 _WHITE = 255
-# A drawing whose darkest spot on white paper is lighter than this was made for dark paper.
+# A transparent drawing that is lighter than this all over, laid on white, was made for dark paper.
 _FAINTEST_INK = 250
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What decoding one picture may take, and the longest side that it returns."""
+    """The memory that decoding one picture may take, and the longest side that is returned."""
 
     decode_budget_bytes: int
     working_size: int
@@ -108,7 +108,7 @@ class Picture:
 
     Attributes:
         pixels: (height, width, 1) uint8, black 0, white 255, at most the working size.
-        size: (width, height) before it was reduced.
+        size: (width, height) of the picture before it was reduced.
     """
 
     pixels: NDArray[np.uint8]
@@ -116,9 +116,9 @@ class Picture:
 
 
 class _Counted(io.BytesIO):
-    """A file that Pillow may read only so often: whatever its parts are, each costs it a read.
+    """A file that Pillow may read from only so often, which bounds the number of its parts.
 
-    To count the parts before would take a parser that errs exactly as Pillow's own does.
+    To count the parts beforehand would take a parser that makes exactly Pillow's own mistakes.
     """
 
     def __init__(self, data: bytes, image_format: Format) -> None:
@@ -137,9 +137,9 @@ class _Counted(io.BytesIO):
 
 
 def _only_frame(image: JpegImageFile, marker: int) -> None:
-    """Take a JPEG's frame header as Pillow does: one, and as long as it says it is.
+    """Take a JPEG's frame header as Pillow does, but only one, and only of the length it needs.
 
-    Pillow keeps an object for every three bytes of each, and there is room for millions.
+    Pillow makes an object of every three bytes of each, and a file has room for millions.
     """
     file = image.fp
     assert file is not None
@@ -183,11 +183,11 @@ def decode(data: bytes, limits: Limits) -> Picture:
         return _decode(data, image_format, limits)
     except ClientError:
         raise
-    # A GIF's first frame may reach beyond the size in its header; Pillow looks at it on opening.
+    # A GIF's first frame may reach beyond the size in its header; Pillow checks that on opening.
     except Image.DecompressionBombError as error:
         raise TooManyPixels(f"The {image_format} picture has too many pixels.") from error
-    # Whatever a decoder meets in hostile bytes is a flaw of the picture: SyntaxError, struct.error,
-    # zlib.error, MemoryError, IndexError and EOFError have all been seen to leave Pillow.
+    # Hostile bytes may raise anything: SyntaxError, struct.error, zlib.error, MemoryError,
+    # IndexError and EOFError have all been seen to leave Pillow.
     except Exception as error:
         raise CorruptImage(f"The {image_format} picture is damaged or incomplete.") from error
 
@@ -203,18 +203,18 @@ def _decode(data: bytes, image_format: Format, limits: Limits) -> Picture:
     if isinstance(image, JpegImageFile):
         scans = _check_scans(full_size, jpeg_scans(data))
         _check_budget(full_size, _coefficient_bytes(image, scans), limits)
-        # Only the brightness is decoded, and at an eighth, a quarter or half where that is enough.
+        # Only brightness is decoded, at an eighth, a quarter or half of the size if that is enough.
         image.draft("L", _reduced(full_size, limits.working_size))
     _check_budget(image.size, _bytes_per_pixel(image), limits)
     if any(tile.codec_name == _RUN_LENGTHS for tile in image.tile):
         _check_runs(full_size, len(data))
     image.load()
-    # Wherever a format keeps its orientation, Pillow has it from `info`.
+    # Wherever a format keeps its orientation, Pillow finds it through `info`.
     orientation = image.getexif().get(_EXIF_ORIENTATION) if image.info else None
     gray = _on_paper(image)
     if max(gray.size) > limits.working_size:
-        # reducing_gap: a large picture is first averaged by whole factors, which is cheaper and,
-        # from twice the final size on, can hardly be told apart.
+        # reducing_gap: a large picture is first averaged down by a whole factor, to at least twice
+        # the final size, which is cheaper and can hardly be told apart.
         gray = gray.resize(
             _reduced(gray.size, limits.working_size), Image.Resampling.BILINEAR, reducing_gap=2.0
         )
@@ -226,14 +226,14 @@ def _decode(data: bytes, image_format: Format, limits: Limits) -> Picture:
 
 
 def scaled(picture: Picture, factor: float) -> Picture:
-    """Return a decoded picture larger or smaller, of the same original."""
+    """Return a decoded picture resized by a factor; it is still of the same original."""
     gray = Image.fromarray(picture.pixels[:, :, 0])
     gray = gray.resize(_times(gray.size, factor), Image.Resampling.BILINEAR)
     return Picture(np.asarray(gray)[:, :, np.newaxis], picture.size)
 
 
 def zoomed(crops: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
-    """Return crops (M, S, S) with what is in their middles larger or smaller; beyond them is 0."""
+    """Return crops (M, S, S), ink on 0, magnified about their middles by a factor."""
     side = crops.shape[-1]
     shift = side / 2 * (1 - 1 / factor)
     matrix = (1 / factor, 0.0, shift, 0.0, 1 / factor, shift)
@@ -277,7 +277,7 @@ def _check_groups(size: tuple[int, int], groups: int, limits: Limits) -> None:
 
 
 def _check_scans(size: tuple[int, int], scans: Iterator[int]) -> list[int]:
-    """Return how many components each scan has."""
+    """Return how many components each scan has; raise TooManyPixels if there are too many."""
     most = _MAX_SCANNED_PIXELS // max(size[0] * size[1], _MIN_SCAN_PIXELS)
     counts = list(islice(scans, most + 1))
     if len(counts) > most:
@@ -289,7 +289,7 @@ def _check_scans(size: tuple[int, int], scans: Iterator[int]) -> list[int]:
 
 
 def _check_runs(size: tuple[int, int], length: int) -> None:
-    # Two bytes are a run, of which some have no pixel.
+    # Each two bytes may be a run, and some runs have no pixel.
     if max(size[0] * size[1], length // 2) > _MOST_IN_RUNS:
         raise TooManyPixels(
             f"The BMP picture is too large for one in run lengths; {_MOST_IN_RUNS} pixels are read."
@@ -297,7 +297,7 @@ def _check_runs(size: tuple[int, int], length: int) -> None:
 
 
 def _coefficient_bytes(image: JpegImageFile, scans: Sequence[int]) -> float:
-    """Return the bytes per pixel of a JPEG's coefficients that libjpeg has to keep."""
+    """Return how many bytes per pixel libjpeg keeps of a JPEG's coefficients."""
     if "progressive" not in image.info and min(scans, default=0) == len(image.layer):
         return 0
     across = [component[1] for component in image.layer]
@@ -315,7 +315,7 @@ def _bytes_per_pixel(image: ImageFile) -> int:
 
 
 def _on_paper(image: Image.Image) -> Image.Image:
-    """Return a picture of any mode in grayscale (mode L), transparent parts laid on white."""
+    """Return a picture of any mode in grayscale (mode L), laid on white where it is transparent."""
     if image.mode == "I;16":
         return _eight_bits(image)
     if not image.has_transparency_data:
@@ -325,7 +325,7 @@ def _on_paper(image: Image.Image) -> Image.Image:
     paper = Image.new("L", image.size, _WHITE)
     paper.paste(gray, mask=alpha)
     if np.asarray(paper).min() > _FAINTEST_INK:
-        # White strokes on nothing, as drawing programs with a dark page export them.
+        # White strokes on nothing, as drawing programs with a dark canvas export them.
         paper = Image.new("L", image.size, 0)
         paper.paste(gray, mask=alpha)
     return paper
