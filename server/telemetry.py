@@ -1,7 +1,4 @@
-"""What is known of each request when it is over: one line in the log, and the metrics.
-
-Neither ever holds anything of a picture.
-"""
+"""What is noted of each request, in a line of the log and in the metrics; nothing of a picture."""
 
 import json
 import logging
@@ -21,13 +18,13 @@ from server.problems import NO_RESPONSE
 log = logging.getLogger("server.requests")
 
 STAGES: Final = ("read", "wait", "decode", "locate", "classify", "encode")
-"""What the time of a request goes to, in order: its body, its turn, the networks, its answer."""
+"""The stages of a request whose time is taken, in their order."""
 
 NO_ROUTE: Final = "none"
-"""In place of a route: of what nothing answers, so that no client can make up labels."""
+"""Stands for the route of any path that has none, so that no client can make up labels."""
 
 OTHER: Final = "other"
-"""In place of a status that was not foreseen."""
+"""Stands for any status that was not foreseen."""
 
 _SANE_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _TRACE: Final = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -39,12 +36,18 @@ class Record:
     """What is noted of a request while it is answered.
 
     Attributes:
+        id: its own, or a new one.
+        status: of the answer.
+        sent: bytes of the answer's body.
         stages: seconds of each stage, over all pictures of the request.
-        confidences: of each picture that was read.
-        digits: that were read.
+        confidences: those of the pictures that were read.
+        digits: how many were read.
         refusals: codes of the problems that were answered, in a batch one for each picture.
     """
 
+    id: str = ""
+    status: int = NO_RESPONSE
+    sent: int = 0
     stages: dict[str, float] = field(default_factory=dict)
     confidences: list[float] = field(default_factory=list)
     digits: int = 0
@@ -72,7 +75,8 @@ def series_of(
     answers += [(path, OTHER) for path in paths]
     return [
         Series("digit_requests", "Requests answered.", COUNTER, ("route", "status"), answers),
-        # Without labels it is there from the start: to Prometheus, what begins at 1 has not grown.
+        # Without labels, so that it is there from the start: Prometheus sees no growth in a counter
+        # that begins at 1.
         Series("digit_faults", "Requests answered 500.", COUNTER),
         Series(
             "digit_request_seconds",
@@ -131,37 +135,35 @@ class Telemetry:
             await self._app(scope, receive, send)
             return
         start = time.perf_counter()
-        record = scope["state"]["record"] = Record()
         headers = dict(scope["headers"])
         name = headers.get(b"x-request-id", b"")
         if not _SANE_ID.fullmatch(name):
             name = new_id().encode()
-        status, sent = NO_RESPONSE, 0
+        record = scope["state"]["record"] = Record(name.decode())
 
-        async def send_and_count(message: Message) -> None:
-            nonlocal status, sent
+        async def send_and_note(message: Message) -> None:
             if message["type"] == "http.response.start":
-                status = message["status"]
+                record.status = message["status"]
                 message["headers"] = [*message["headers"], (b"x-request-id", name)]
             else:
-                sent += len(message.get("body", b""))
+                record.sent += len(message.get("body", b""))
             await send(message)
 
         try:
-            await self._app(scope, receive, send_and_count)
+            await self._app(scope, receive, send_and_note)
         finally:
             seconds = time.perf_counter() - start
-            self._count(scope, record, status, seconds)
-            _write(scope, record, name.decode(), headers, (status, sent, seconds))
+            self._count(scope, record, seconds)
+            _write(scope, headers, record, seconds)
 
-    def _count(self, scope: Scope, record: Record, status: int, seconds: float) -> None:
+    def _count(self, scope: Scope, record: Record, seconds: float) -> None:
         metrics = self._metrics
         path = getattr(scope.get("route"), "path", NO_ROUTE)
-        answered = (path, str(status))
+        answered = (path, str(record.status))
         if not metrics.has("digit_requests", answered):
             answered = (path, OTHER)
         metrics.add("digit_requests", values=answered)
-        if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        if record.status == HTTPStatus.INTERNAL_SERVER_ERROR:
             metrics.add("digit_faults")
         metrics.observe("digit_request_seconds", seconds, (path,))
         for stage, spent in record.stages.items():
@@ -175,25 +177,18 @@ class Telemetry:
             metrics.add("digit_refusals", values=(code,))
 
 
-def _write(
-    scope: Scope,
-    record: Record,
-    name: str,
-    headers: dict[bytes, bytes],
-    end: tuple[int, int, float],
-) -> None:
-    """Log one line; `end` is the status, the bytes of the answer and the seconds it took."""
+def _write(scope: Scope, headers: dict[bytes, bytes], record: Record, seconds: float) -> None:
+    """Log a request's line."""
     if not log.isEnabledFor(logging.INFO):
         return
-    status, sent, seconds = end
     members: dict[str, Any] = {
         "method": scope["method"],
         "path": scope["path"],
-        "status": status,
+        "status": record.status,
         "ms": round(seconds * 1e3, 2),
-        "id": name,
+        "id": record.id,
         "received": int(headers.get(b"content-length", 0)),
-        "sent": sent,
+        "sent": record.sent,
     }
     if trace := _TRACE.fullmatch(headers.get(b"traceparent", b"")):
         members["trace"] = trace[1].decode()
@@ -207,10 +202,10 @@ def _write(
 
 
 class Line(dict[str, Any]):
-    """The members of a line in the log; as text, a path is quoted, as anyone may write into it."""
+    """The members of a line in the log; as text, with the path quoted, which may hold anything."""
 
     def __str__(self) -> str:
-        """Return the line as text: what was asked and answered, then names and values."""
+        """Return the line as text: method, path and status, then names and values."""
         told = dict(self)
         first = f"{told.pop('method')} {json.dumps(told.pop('path'))} {told.pop('status')}"
         return " ".join([first, *(f"{name}={value}" for name, value in told.items())])
@@ -221,7 +216,7 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return a record as one line of JSON."""
-        # A mapping that is the only argument is what logging keeps as the arguments.
+        # If the only argument is a mapping, logging keeps it itself as the arguments.
         members = record.args if isinstance(record.args, Line) else {"message": record.getMessage()}
         document = {
             "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
