@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Format(StrEnum):
-    """The formats that are read. SVG, PDF, TIFF and the rest are a larger surface than use."""
+    """The formats that are read. Others, such as SVG, PDF and TIFF, are more risk than use."""
 
     PNG = "PNG"
     JPEG = "JPEG"
@@ -20,7 +20,7 @@ _MAGIC = (
     (Format.JPEG, re.compile(rb"\xff\xd8\xff")),
     (Format.WEBP, re.compile(rb"RIFF.{4}WEBPVP8[ LX]", re.DOTALL)),
     (Format.GIF, re.compile(rb"GIF8[79]a")),
-    # The two reserved words that follow the size are zero: "BM" alone begins many a text.
+    # "BM" alone begins many a text; the two reserved words after the size are zero.
     (Format.BMP, re.compile(rb"BM.{4}\0{4}", re.DOTALL)),
 )
 
@@ -40,41 +40,33 @@ def png_size(data: bytes) -> tuple[int, int]:
 
 _JPEG_SCAN = 0xDA
 _JPEG_END = 0xD9
-# In a scan's data a marker is 0xff followed by neither a stuffed 0, a restart marker, nor fill.
+# In a scan's data, 0xff also stands before a stuffed 0, a restart marker or fill: no markers here.
 _JPEG_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])", re.DOTALL)
 # From one scan to the next there are a few tables, and perhaps a comment.
 _MOST_BETWEEN_SCANS = 100
 _MOST_BEFORE_SCANS = 2_000
 
 
-def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
-    """Yield each part of a JPEG: its marker, and where its length stands."""
-    position = 2
-    while match := _JPEG_MARKER.search(data, position):
-        marker = match[1][0]
-        yield marker, match.end()
-        if marker == _JPEG_END:
-            return
-        # A segment's length counts itself; what lies inside it is no marker.
-        length = int.from_bytes(data[match.end() : match.end() + 2], "big")
-        position = match.end() + length
-
-
 def jpeg_scans(data: bytes) -> Iterator[int]:
-    """Yield for each scan of a JPEG how many components it has; there can be thousands.
+    """Yield how many components each scan of a JPEG has; there can be thousands of scans.
 
     Source: ITU-T T.81, annex B.
 
     Raises:
-        ValueError: there are so many segments between two scans that nobody but an attacker put
-            them there.
+        ValueError: there are more segments before or between scans than any encoder writes.
     """
     # Before the first there may be hundreds: a color profile in pieces, a camera's notes.
     left = _MOST_BEFORE_SCANS
-    for marker, position in _jpeg_segments(data):
+    position = 2
+    while match := _JPEG_MARKER.search(data, position):
+        marker, position = match[1][0], match.end()
         left -= 1
         if marker == _JPEG_SCAN:
             yield int.from_bytes(data[position + 2 : position + 3], "big")
             left = _MOST_BETWEEN_SCANS
         elif not left:
             raise ValueError
+        if marker == _JPEG_END:
+            return
+        # A segment's length counts itself; what lies inside it is no marker.
+        position += int.from_bytes(data[position : position + 2], "big")
