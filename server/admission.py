@@ -1,4 +1,4 @@
-"""What is let in at a time: requests by their number, bodies by their bytes."""
+"""How much is let in at a time: so many requests, and so many bytes of bodies."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Work for a client, as long as there is one."""
+"""Work that ends when the client that asked for it hangs up."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -10,16 +10,16 @@ Result = TypeVar("Result")
 
 
 async def while_connected(request: Request[Any], work: Coroutine[Any, Any, Result]) -> Result:
-    """Return what some work returns, which ends with the connection that asked for it.
+    """Return the result of some work, or cancel it when its client hangs up.
 
     Args:
-        request: its body has been read.
-        work: what is done for it.
+        request: whose client waits for it; its body has been read.
+        work: what to do.
 
     Raises:
         ClientDisconnect: the client has hung up.
     """
-    # After a body, all that a connection has to say is that it is gone.
+    # After the body, the only message left to receive is that the client is gone.
     tasks = asyncio.ensure_future(work), asyncio.ensure_future(request.receive())
     working, _gone = tasks
     try:

@@ -1,10 +1,10 @@
-"""Memory that was used once and that nobody needs any more, and how the system has it back.
+"""Giving memory back to the system that was used once and is not needed any more.
 
-The C library keeps, of a photo, tens of megabytes: glibc gives each thread a heap of its own, and
-holds what is freed in them for what may come. There are variables for that (MALLOC_ARENA_MAX,
-MALLOC_TRIM_THRESHOLD_), but they are read before Python begins, and with them memory that every
-photo needs would be fetched anew for each. The system leaves in place what a process has seen of
-its libraries: most of that is for their start alone.
+After a photo the C library keeps tens of megabytes: glibc gives each thread a heap of its own, and
+keeps what is freed there for later use. It has variables for that (MALLOC_ARENA_MAX,
+MALLOC_TRIM_THRESHOLD_), but they are read before Python starts, and would have the memory that each
+photo needs fetched anew. A process also keeps all that it has read of its libraries, most of which
+only their start needs.
 
 Source: mallopt(3), malloc_trim(3), madvise(2), proc_pid_smaps(5).
 """
@@ -19,32 +19,32 @@ _M_ARENA_MAX: Final = -8
 
 _MAPPINGS: Final = Path("/proc/self/smaps")
 
-# A file that can only be read, and to no page of which anything was written either.
+# A mapping of a file that is read only, and in which no page was ever written to.
 _UNTOUCHED: Final = re.compile(
     r"^([0-9a-f]+)-([0-9a-f]+) r-.p \S+ \S+ \S+ +/.*\n(?:\w+:.*\n)*?Anonymous: +0 kB$", re.MULTILINE
 )
 
 _LIBRARY = ctypes.CDLL(None)
-# Other C libraries have neither, and less to give back; `int` does nothing with what it is given.
+# Other C libraries have neither, and less to give back; `int` is called in place of malloc_trim.
 _set_option = getattr(_LIBRARY, "mallopt", lambda _option, _value: 1)
 _trim = getattr(_LIBRARY, "malloc_trim", int)
 
 
 def share_one_heap() -> None:
-    """Have threads that start from here on use the heap that there is."""
+    """Have threads that start later use the heap that there is."""
     _set_option(_M_ARENA_MAX, 1)
 
 
 def give_back() -> None:
-    """Return to the system what nobody uses; takes a millisecond or two after a photo."""
+    """Give freed memory back to the system; after a photo this takes a millisecond or two."""
     _trim(0)
 
 
 def forget_libraries() -> None:
-    """Take what was read of programs and libraries out of this process, 20 MB after a start.
+    """Drop what was read of programs and libraries from this process, 20 MB after a start.
 
     What is used again comes back by itself, from the system's copy of the file. Pages into which
-    the loader wrote addresses would come back without them, so their files' parts are left alone.
+    the loader wrote addresses would come back without them, so mappings with such are left alone.
     """
     try:
         mappings = _MAPPINGS.read_text()

@@ -1,4 +1,4 @@
-"""The description of the service for programs: OpenAPI 3.1, made of what the code knows anyway."""
+"""The service described for programs, in OpenAPI 3.1, from what the code knows already."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -36,7 +36,7 @@ _JSON: Final = "application/json"
 _PROBLEM: Final = "application/problem+json"
 _PICTURES: Final = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp")
 
-# What any request may be answered.
+# The problems that any request may meet.
 _ANYWHERE: Final[Problems] = (MalformedRequest, TooSlow, HeaderTooLarge, InternalError)
 _READING: Final[Problems] = (
     BodyTooLarge,

@@ -1,7 +1,7 @@
-"""Problems as responses: RFC 9457's documents, or below /v2 what that protocol wants.
+"""Problems as responses: RFC 9457's documents or, below /v2, what that protocol wants.
 
-The handlers are asynchronous, as Starlette has others run in a pool of forty threads: a crowd that
-is refused would make them all, each with a stack of its own.
+The handlers are coroutines, as Starlette runs plain functions in a pool of forty threads: many
+refusals at once would start them all, each with a stack of its own.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from server.errors import InternalError, MethodNotAllowed, NotFound, Problem
 
 NO_RESPONSE: Final = 499
-"""Stands in the log for a client that was gone before its answer; nginx has it so."""
+"""Stands in the log for the status of a client that left before its answer, as in nginx."""
 
 
 def problem_response(

@@ -1,4 +1,4 @@
-"""Faults to Sentry, where that is asked for: unexpected exceptions, and nothing of any request."""
+"""Unexpected exceptions to Sentry, if SENTRY_DSN asks for it, without anything of a request."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -9,13 +9,13 @@ Report = Callable[[Exception], object]
 
 
 def fault_reporter(dsn: str) -> Report:
-    """Return what is to be called with an unexpected exception.
+    """Return a function that reports an unexpected exception.
 
     Args:
-        dsn: where Sentry listens; empty for nowhere, and then its library is not even loaded.
+        dsn: where Sentry listens; if empty, nothing is reported and its library is not loaded.
 
     Raises:
-        InvalidSettings: the library is not installed, or the DSN is none.
+        InvalidSettings: the library is not installed, or this is not a DSN.
     """
     if not dsn:
         return lambda error: None
@@ -28,7 +28,7 @@ def fault_reporter(dsn: str) -> Report:
     try:
         sentry.init(
             dsn,
-            # What integrations collect, and the variables of a traceback, would hold pictures.
+            # Integrations and the variables of a traceback would hold pictures.
             default_integrations=False,
             auto_enabling_integrations=False,
             include_local_variables=False,

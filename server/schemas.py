@@ -1,4 +1,4 @@
-"""What goes in and out, as JSON Schemas: the parts that `server.openapi` refers to by name."""
+"""JSON Schemas of what goes in and out, to which `server.openapi` refers by name."""
 
 from collections.abc import Iterable
 from typing import Any, Final
@@ -164,12 +164,12 @@ def ref(name: str) -> Members:
 
 
 def status_schema() -> Members:
-    """Return the schema of what health answers."""
+    """Return the schema of the answers of /healthz and /readyz."""
     return object_with({"status": {"enum": ["alive", "ready"]}})
 
 
 def object_with(properties: Members, optional: Iterable[str] = ()) -> Members:
-    """Return the schema of an object that has these members, but for the optional ones surely."""
+    """Return the schema of an object with these members, all required but the optional ones."""
     left_out = set(optional)
     return {
         "type": "object",

@@ -1,4 +1,4 @@
-"""What keeps browsers from doing with our answers what they are not for, and strangers out."""
+"""Middleware: headers that tell browsers what they may do with an answer, and API keys."""
 
 from collections.abc import Sequence
 from hmac import compare_digest
@@ -32,7 +32,7 @@ _RAW_HEADERS = [(name.lower().encode(), value.encode()) for name, value in _HEAD
 
 
 class SecurityHeaders:
-    """ASGI middleware that adds the headers to every answer that does not have its own."""
+    """ASGI middleware that adds these headers to every answer that does not set them itself."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -51,7 +51,7 @@ class SecurityHeaders:
 
 
 class ApiKeys:
-    """ASGI middleware that lets in who has a key; health, the page and documents are for all."""
+    """ASGI middleware that asks for a key, except for health, the page and the documents."""
 
     def __init__(self, app: ASGIApp, keys: Sequence[str]) -> None:
         self._app = app
@@ -71,13 +71,13 @@ class ApiKeys:
         headers = Headers(scope=scope)
         scheme, _, token = headers.get("authorization", "").partition(" ")
         given = headers.get("x-api-key") or (token if scheme.lower() == "bearer" else "")
-        # All are compared, each in constant time: how long it takes tells nothing of any.
+        # All are compared, each in constant time, so that the time tells nothing of any.
         matches = [compare_digest(given.encode("latin-1"), key) for key in self._keys]
         return any(matches)
 
 
 def _is_open(scope: Scope) -> bool:
-    """Say whether a request reads no picture and tells nothing of others' use."""
+    """Return whether a request needs no key: it reads no picture and tells nothing of others."""
     path: str = scope["path"]
     is_health = path in {"/healthz", "/readyz"} or path.startswith("/v2/health/")
     is_page = path in {"/", "/docs", "/openapi.json"} or path.startswith("/page/")

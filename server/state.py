@@ -1,4 +1,4 @@
-"""What the endpoints share, and what they note of each request."""
+"""What the endpoints share, as `request.state` gives it to them."""
 
 from dataclasses import dataclass
 from typing import TypedDict
@@ -20,12 +20,12 @@ class Readiness:
 
     @property
     def is_ready(self) -> bool:
-        """Whether it is both."""
+        """Whether it is warm and not draining."""
         return self.is_warm and not self.is_draining
 
 
 class State(TypedDict):
-    """What the lifespan hands to the endpoints, and, for each request, its record."""
+    """What the lifespan gives to the endpoints; the record is each request's own."""
 
     recognizer: Recognizer
     worker: Worker

@@ -1,4 +1,4 @@
-"""Whose turn it is to be read: on a thread of its own, or if it is tiny on the event loop."""
+"""Turns to read a picture: on a thread of its own or, if it is tiny, on the event loop."""
 
 import asyncio
 import sys
@@ -10,15 +10,16 @@ from typing import ParamSpec, TypeVar
 
 from server.memory import give_back
 
-# Who sends photos one after the other has the next one there by then.
+# After so long without work, memory is given back; a client that sends photo after photo has sent
+# the next one by then.
 _IDLE_SECONDS = 1.0
 
-# How many compute on the loop in one turn of it. After each turn the loop asks the kernel for news:
-# for one alone that would be a twentieth of the time.
+# How many requests compute in one turn of the event loop. After each turn the loop polls the
+# kernel: after each request, that would be a twentieth of the time.
 _TOGETHER = 2
 
-# How long the thread may keep the interpreter while the loop waits for it. Python's own 5 ms would
-# be due three times a health check, whose p99 under overload is a third less than with that.
+# How long the thread may keep the interpreter while the loop waits for it. A health check waits
+# three times: with this its p99 under overload is a third less than with Python's own 5 ms.
 _SWITCH_SECONDS = 0.0005
 
 Arguments = ParamSpec("Arguments")
@@ -29,8 +30,8 @@ class Worker:
     """Runs functions one at a time, off the event loop, so that health checks never wait.
 
     One thread is enough, as the work is bound by the processor, and it bounds memory: only one
-    picture is decoded at any time. What is done sooner than a thread takes it up may stay on the
-    loop, few in each of its turns.
+    picture is decoded at a time. Work that takes less time than to hand it to a thread may stay on
+    the loop, a little in each turn of it.
     """
 
     def __init__(self) -> None:
@@ -47,10 +48,10 @@ class Worker:
         *args: Arguments.args,
         **kwargs: Arguments.kwargs,
     ) -> Result:
-        """Return what a function returns, or raise what it raises, once its turn has come."""
+        """Return what a function returns, or raise what it raises, when its turn has come."""
         loop = asyncio.get_running_loop()
         self._rest_no_more()
-        # The executor keeps what is cancelled until its turn comes: it gets no more than a box.
+        # The executor keeps cancelled work until its turn: it keeps a box, which is then empty.
         box = [partial(function, *args, **kwargs)]
         try:
             return await loop.run_in_executor(self._executor, lambda: box.pop()())
@@ -60,10 +61,10 @@ class Worker:
             self._rest = loop.call_later(_IDLE_SECONDS, give_back)
 
     async def turn(self) -> None:
-        """Wait until few others have this turn of the event loop, first come, first served.
+        """Wait for a turn of the event loop in which few others compute, first come, first served.
 
-        Whoever then computes on the loop does not hold it up together with all others who are
-        ready to: new connections are accepted and health checks answered in between.
+        So requests that compute on the loop do not do so all in one turn of it: in between, new
+        connections are accepted and health checks answered.
         """
         loop = asyncio.get_running_loop()
         if self._in_turn == _TOGETHER:
@@ -76,7 +77,7 @@ class Worker:
         self._in_turn += 1
 
     def _pass_on(self) -> None:
-        """Give the next turn of the loop to those who have waited longest."""
+        """Give the next turn of the loop to those that have waited longest."""
         self._in_turn = 0
         while self._waiting and self._in_turn < _TOGETHER:
             turn = self._waiting.popleft()
@@ -87,7 +88,7 @@ class Worker:
             asyncio.get_running_loop().call_soon(self._pass_on)
 
     def close(self) -> None:
-        """End the thread after the function that it is running; none that wait are run."""
+        """End the thread after the function that it is running; those that wait are dropped."""
         self._rest_no_more()
         self._executor.shutdown(cancel_futures=True)
 
