@@ -1,4 +1,4 @@
-"""The socket on which all processes wait for connections, and how its end loses none of them."""
+"""The socket on which all processes wait for connections, and how it is closed and none is lost."""
 
 import os
 import socket
@@ -7,12 +7,12 @@ from array import array
 from collections.abc import Iterator
 from contextlib import suppress
 
-# Connections that wait to be accepted; the kernel allows no more by itself.
+# Connections that may wait to be accepted: the kernel's own limit.
 _BACKLOG = 4096
 # Linux's; Python has no name for it.
 _SO_ATTACH_FILTER = 26
-# For the kernel's packet filter: drop what has the flag SYN, in byte 13 of a TCP header; pass on
-# all else.
+# A program for the kernel's packet filter: drop packets with the flag SYN, which is in byte 13 of a
+# TCP header; pass on all others.
 _DROP_SYN = (
     (0x30, 0, 0, 13),  # load the byte
     (0x45, 0, 1, 2),  # is the bit 2 set? then the next instruction, else the one after
@@ -22,30 +22,30 @@ _DROP_SYN = (
 
 
 class Listener(socket.socket):
-    """A socket on which many may wait, though a process takes one at a time from it.
+    """A socket on which many may wait, but from which a process takes one connection at a time.
 
-    asyncio has one number for both, and who takes all that wait leaves none to the other processes:
-    connections stay, and with them all of their requests.
+    asyncio has one number for both. A process that took all that wait would leave none to the
+    others, and it would have to answer all later requests on these connections, too.
     """
 
     def __init__(self, family: int) -> None:
-        # asyncio sends small answers at once (TCP_NODELAY) only where the protocol was named;
-        # answers to requests that follow each other would take 40 ms.
+        # asyncio sets TCP_NODELAY only if the protocol is named; without it, every answer after the
+        # first on a connection would take 40 ms.
         super().__init__(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self._owner = os.getpid()
 
     def listen(self, backlog: int = _BACKLOG) -> None:
-        """Let so many wait, whatever asyncio says."""
+        """Let many wait, however few asyncio asks for."""
         super().listen(_BACKLOG)
 
     def turn_away(self) -> None:
-        """Let no connection begin any more; those that have begun still arrive.
+        """Let no new connection begin; those that have begun still arrive.
 
-        What is connected and not accepted is reset when the socket is closed, and between the last
-        look for such and the close there is always a moment. Who comes from here on asks again
-        after a second, to be refused then, or served by what has taken this place.
+        When the socket is closed, connections that nobody has accepted are reset, and between the
+        last look for such and the close there is always a moment. A client that comes after this
+        tries again after a second, and is then refused, or served by what listens here next.
 
-        In a process that was forked it does nothing: others go on with the socket.
+        In a forked process this does nothing: others go on using the socket.
         """
         if os.getpid() != self._owner:
             return
@@ -53,12 +53,12 @@ class Listener(socket.socket):
         memory = array("B", program)
         address, _ = memory.buffer_info()
         described = struct.pack("HP", len(_DROP_SYN), address)
-        # Elsewhere than on Linux the moment remains.
+        # Other systems have no such filter, so there the moment remains.
         with suppress(OSError):
             self.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, described)
 
     def accept_waiting(self) -> Iterator[socket.socket]:
-        """Yield the connections that wait, of a socket that does not block."""
+        """Yield the connections that wait; the socket must not block."""
         with suppress(BlockingIOError):
             while True:
                 link, _ = self.accept()
@@ -67,10 +67,10 @@ class Listener(socket.socket):
 
 
 def listen(host: str, port: int) -> Listener:
-    """Return the socket on which all processes wait; before they do, clients queue up on it.
+    """Return the socket on which all processes wait; clients queue on it from here on.
 
     Raises:
-        OSError: the address cannot be had.
+        OSError: the address cannot be listened on.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = Listener(family)

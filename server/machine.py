@@ -1,7 +1,7 @@
-"""What this process is granted: memory, processors, by which platform; and how many workers fit.
+"""The memory and processors that this process may use, on which platform, and how many workers fit.
 
-A container sees its host's memory and processors and is killed, or held back, at its own: those of
-its control group (cgroup), in version 1 or 2 of the kernel's interface.
+A container sees all of its host's memory and processors, but is killed or slowed down at the limits
+of its control group (cgroup); the kernel has two versions of that interface.
 """
 
 import math
@@ -14,20 +14,20 @@ from server.settings import Settings
 
 MIB = 2**20
 
-# Bounds, with room above what /proc/PID/smaps_rollup shows: the master with both networks loaded
-# and warm (Rss, 68 MiB); and what a worker, forked from it, dirties of it and adds while it reads
-# small pictures (Private_Dirty, 11 MiB). What large bodies and decoding a large picture take comes
-# on top, and each is bounded by its own setting.
+# Bounds, with room above what /proc/PID/smaps_rollup shows: for the master, with both networks
+# loaded and warm, 68 MiB (Rss); for a worker that reads small pictures, beside what it shares with
+# the master, 11 MiB (Private_Dirty). Large bodies and large pictures come on top, each with a bound
+# of its own.
 MASTER_BYTES = 84 * MIB
 WORKER_BYTES = 20 * MIB
 
-# Of the processors of a large machine that nobody divided: more is for its owner to say.
+# The most workers that start unless WEB_CONCURRENCY asks for more.
 _MOST_UNASKED = 8
 
-# cgroup v1 writes "no limit" as the largest number of pages; no machine has a pebibyte.
+# cgroup v1 writes "no limit" as the largest possible number; no machine has a pebibyte.
 _UNLIMITED_BYTES = 2**50
 
-# A variable that is there on one platform only.
+# Variables that only one platform sets.
 _PLATFORMS = {
     "DYNO": "Heroku",
     "RENDER": "Render",
@@ -40,12 +40,12 @@ _PLATFORMS = {
 
 @dataclass(frozen=True)
 class Machine:
-    """What this process is granted.
+    """What this process may use.
 
     Attributes:
         memory_bytes: it is killed for using more.
-        is_memory_limited: that is less than the whole machine's.
-        cpus: processor seconds a second, fractions included.
+        is_memory_limited: whether that is less than the whole machine's.
+        cpus: seconds of processor time per second, fractions included.
     """
 
     memory_bytes: int
@@ -62,7 +62,7 @@ class Plan:
 
 
 def read_machine(root: Path = Path("/")) -> Machine:
-    """Return what the kernel grants this process, where it has cgroups, and the whole machine else.
+    """Return what this process may use: what its cgroup is granted, or else the whole machine.
 
     Args:
         root: the folder in which proc and sys are.
@@ -79,15 +79,15 @@ def platform_of(environ: Mapping[str, str]) -> str | None:
 
 
 def plan_workers(machine: Machine, settings: Settings, environ: Mapping[str, str]) -> Plan:
-    """Return how many workers to start: what its user says, or what the machine carries.
+    """Return how many workers to start: as many as the user asks for, or as the machine carries.
 
-    A number that a platform fills in when its user said nothing, Heroku's for one, was made for
-    servers that share no memory, and is told by WEB_CONCURRENCY_SET_BY.
+    A platform such as Heroku may set WEB_CONCURRENCY itself, for servers that share no memory. It
+    then also sets WEB_CONCURRENCY_SET_BY, and the number is not followed.
 
     Args:
         machine: as read from the kernel.
-        settings: with what bodies and decoding may take, and the workers that were asked for.
-        environ: which says who asked.
+        settings: the number that is asked for, and what bodies and decoding may take.
+        environ: says who asks for that number.
     """
     if settings.workers and "WEB_CONCURRENCY_SET_BY" not in environ:
         return Plan(settings.workers, "set by WEB_CONCURRENCY")
@@ -107,7 +107,7 @@ def _memory_limits(root: Path) -> Iterator[int]:
 
 def _cpu_quotas(root: Path) -> Iterator[float]:
     for folder in _cgroup_folders(root, "cpu"):
-        # "100000 50000": microseconds of processor time, and in how many; "max 50000": no quota.
+        # "100000 50000": microseconds of processor time, and per how many; "max 50000": no quota.
         version_2 = _numbers(folder / "cpu.max")
         version_1 = [
             *_numbers(folder / "cpu.cfs_quota_us"),
@@ -119,9 +119,9 @@ def _cpu_quotas(root: Path) -> Iterator[float]:
 
 
 def _cgroup_folders(root: Path, controller: str) -> Iterator[Path]:
-    """Yield the folders of this process's cgroup and of those around it, whose limits hold too.
+    """Yield the folders of this process's cgroup and of those around it, whose limits hold, too.
 
-    In a container the path may be the host's, of which only the end, or nothing, is to be seen.
+    In a container the path may be the host's, of which only the end, or nothing, is visible.
     """
     for line in _text(root / "proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
@@ -142,7 +142,7 @@ def _allowed_processors(root: Path) -> Iterator[float]:
 
 
 def _numbers(path: Path) -> list[int]:
-    """Return the whole numbers in a file; none where it is not there, or says "max"."""
+    """Return the whole numbers in a file; none if it is missing, or says "max"."""
     return [int(word) for word in _text(path).split() if word.lstrip("-").isdecimal()]
 
 

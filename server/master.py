@@ -1,8 +1,7 @@
-"""Several processes that answer on one socket, and the one that keeps them alive.
+"""The master process: it forks the workers that answer on one socket, and replaces those that end.
 
-They are forked from a process that has loaded the networks, so they share that memory. The master
-answers nothing itself: it waits for signals, which stay blocked until it asks for the next one, so
-none interrupts it and none is lost.
+It has loaded the networks, so the workers share that memory. It answers no requests. Its signals
+stay blocked until it waits for the next one, so that none interrupts it and none is lost.
 """
 
 import ctypes
@@ -20,20 +19,20 @@ from typing import NoReturn
 log = logging.getLogger("server")
 
 Work = Callable[[Callable[[], None]], int]
-"""What a process does until SIGTERM: calls the function it is given when it is ready, and returns
-its exit status."""
+"""What a worker does until SIGTERM: it calls its argument when it is ready, and returns its exit
+status."""
 
 _SIGNALS = frozenset({signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 
-# prctl(2); other systems than Linux have no such function.
+# PR_SET_PDEATHSIG of prctl(2), which only Linux has.
 _WHEN_PARENT_ENDS = 1
 _process_control = getattr(ctypes.CDLL(None), "prctl", lambda _option, _value: -1)
 
-# A worker needs a quarter of a second; one that takes this long will not be ready at all.
+# A worker needs a quarter of a second; one that takes this long will never be ready.
 _READY_SECONDS = 10.0
-# A worker stops within 7 seconds; after 10 platforms kill.
+# A worker stops within 7 seconds; platforms kill after 10.
 _STOP_SECONDS = 8.0
-# After a start that failed: the next one may fail as well.
+# How long to wait after a start that failed, as the next one may fail, too.
 _PAUSE_SECONDS = 1.0
 
 
@@ -44,8 +43,8 @@ class Master:
     Attributes:
         count: how many.
         work: what each does.
-        drain_seconds: how long the processes still accept connections when the end has begun.
-        let_go: called after that: turns away whoever still waits on the socket, and closes it.
+        drain_seconds: how long they still accept connections when the stop has begun.
+        let_go: called after that, to turn new connections away and close the socket.
     """
 
     count: int
@@ -54,7 +53,7 @@ class Master:
     let_go: Callable[[], None] = lambda: None
     _working: set[int] = field(default_factory=set)
     _leaving: set[int] = field(default_factory=set)
-    """Processes that were told to end."""
+    """Processes that were told to end and have not yet."""
 
     def run(self, on_ready: Callable[[], None]) -> int:
         """Work until SIGTERM or SIGINT; SIGHUP renews the processes one by one.
@@ -65,7 +64,7 @@ class Master:
         Returns:
             The exit status.
         """
-        # What is there is there for good: a collection would write to pages that all share.
+        # What exists now stays: to collect it would write to pages that the workers share.
         gc.collect()
         gc.freeze()
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
@@ -81,7 +80,7 @@ class Master:
         return 0
 
     def _await_signal(self) -> int:
-        """Return the next signal, or SIGCHLD when it is time to replace a process once more."""
+        """Return the next signal, or SIGCHLD when it is time to try a start again."""
         if len(self._working) == self.count:
             return signal.sigwait(_SIGNALS)
         arrived = signal.sigtimedwait(_SIGNALS, _PAUSE_SECONDS)
@@ -99,7 +98,7 @@ class Master:
                 return False
             finally:
                 os.close(writing)
-            # It becomes readable when the worker writes to it, or ends and thereby closes it.
+            # The pipe becomes readable when the worker writes to it, or ends, which closes it.
             is_ready = bool(select.select([pipe], [], [], _READY_SECONDS)[0] and pipe.read(1))
         if is_ready:
             self._working.add(pid)
@@ -109,8 +108,8 @@ class Master:
         return is_ready
 
     def _become_worker(self, writing: int, master: int) -> NoReturn:
-        """Work, and end without a way back into the master's code."""
-        # Whoever is killed may be the master: nobody would renew or replace what it leaves.
+        """Work and end, without ever returning to the master's code."""
+        # If the master is killed, the workers end, too: nobody would replace or renew them.
         _process_control(_WHEN_PARENT_ENDS, signal.SIGTERM)
         if os.getppid() != master:  # it has ended already
             os._exit(1)
@@ -138,7 +137,7 @@ class Master:
         while len(self._working) < self.count:
             if not self._start():
                 time.sleep(_PAUSE_SECONDS)
-                return  # to be tried again after the next signal, or none
+                return  # `run` tries again
 
     def _renew(self) -> None:
         """Start a new process for each old one, and end that when the new one is ready."""
@@ -149,7 +148,7 @@ class Master:
                 self._leaving.add(pid)
 
     def _reap(self) -> set[int]:
-        """Return which processes have ended since this was asked last."""
+        """Return the processes that have ended since the last call."""
         ended = set()
         # There is no child left, or none that has ended.
         with suppress(ChildProcessError):
@@ -159,7 +158,7 @@ class Master:
         return ended
 
     def _stop(self, drain_seconds: float) -> None:
-        """End all processes: as they like at first, then at once."""
+        """End all processes: by SIGTERM, then by SIGKILL."""
         for pid in self._working - self._reap():
             os.kill(pid, signal.SIGTERM)
             self._leaving.add(pid)
@@ -171,7 +170,7 @@ class Master:
             os.kill(pid, signal.SIGKILL)
 
     def _await_ends(self, seconds: float) -> bool:
-        """Wait for the processes to end, so long; return False where SIGINT cut that short."""
+        """Wait so long for the processes to end; return False if SIGINT cut that short."""
         deadline = time.monotonic() + seconds
         while self._leaving and (left := deadline - time.monotonic()) > 0:
             arrived = signal.sigtimedwait(_SIGNALS, left)
