@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-SIDE = 28
+from export.network import SIDE
 
 Change = Callable[[Tensor, Generator], Tensor]
 """What happens to all of a batch."""

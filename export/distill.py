@@ -1,8 +1,8 @@
-"""What several classifiers say together, taught to one of them.
+"""Teaching one classifier what several say together.
 
-Classifiers that began apart err on different pictures, so their mean is better than each. One that
-goes on learning, now from that mean as well as from what the pictures show, comes close to it, and
-takes no longer to answer than it did.
+Classifiers of different seeds err on different pictures, so their mean is better than each. One of
+them that is trained on, from that mean as well as from the labels, comes close to it, and takes no
+longer to answer.
 
 Source: Hinton et al. 2015, Distilling the Knowledge in a Neural Network.
 """
@@ -20,10 +20,10 @@ from export.network import CLASSES, DigitNetwork
 from export.train import Recipe, fit, step_seed
 from export.train_digit import DIGIT_RECIPE, Lessons, answers_of, classifier_of, on_device
 
-# How much of what is learned is the teachers' answer; the rest is the label.
+# The teachers' share of what is learned from; the rest is the label's.
 TAUGHT: Final = 0.5
 
-# It has learned already: fewer steps, and smaller ones.
+# The classifier has learned already, so steps are fewer and smaller.
 DISTILL_RECIPE = replace(DIGIT_RECIPE, steps=6_000, peak_rate=1.5e-3)
 
 
@@ -34,13 +34,13 @@ def distill(
     seed: int,
     checkpoint: Checkpoint,
 ) -> State:
-    """Return the weights of a classifier that began as the first teacher and learned from all.
+    """Return the weights of a classifier that begins as the first teacher and learns from all.
 
     Args:
-        lessons: what all learn from.
+        lessons: what all are trained on.
         recipe: how it is trained.
-        teachers: trained classifiers' weights.
-        seed: what each batch holds.
+        teachers: the weights of trained classifiers.
+        seed: of what each batch holds.
         checkpoint: where its state is kept.
     """
     ensemble = [on_device(classifier_of(teacher)) for teacher in teachers]

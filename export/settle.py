@@ -1,10 +1,10 @@
-"""The locator's last lessons: as it answers, normalization folded.
+"""The locator's last training: in the form in which it answers, with normalization folded.
 
-While it learns, each level of the pyramid is normalized by statistics of its own, in use all are by
-the same (Wu and Johnson 2021, Rethinking "Batch" in BatchNorm): what `export.targets.difference`
-had brought down to 1.25 was 1.80 in use, and after these lessons 1.20. What is served is the mean
-of before and after: it reads composed scenes as well as the one and other pictures as well as the
-other (Wortsman et al. 2022, Robust Fine-Tuning of Zero-Shot Models).
+Before, each level of the pyramid is normalized by its own statistics; in use, all levels are by the
+same (Wu and Johnson 2021, Rethinking "Batch" in BatchNorm). That made a loss of 1.25, as
+`export.targets.difference` measures it, 1.80 in use; this training makes it 1.20. What is served is
+the mean of the weights before and after: it reads composed scenes as well as those after, and other
+pictures as well as those before (Wortsman et al. 2022, Robust Fine-Tuning of Zero-Shot Models).
 """
 
 from dataclasses import replace
@@ -20,22 +20,22 @@ from export.train import Recipe
 from export.train_locator import LOCATOR_RECIPE, teach
 
 AFTER: Final = 0.35
-"""The share of what came after in the mean."""
+"""The share of the weights after in the mean."""
 
-# It has learned already: fewer steps, and smaller ones.
+# The locator has learned already, so steps are fewer and smaller.
 SETTLE_RECIPE: Final = replace(LOCATOR_RECIPE, steps=4_000, peak_rate=1e-3)
 
 
 def settle(
     glyphs: Glyphs, recipe: Recipe, weights: State, seed: int, checkpoint: Checkpoint
 ) -> State:
-    """Return the weights of a locator as it answers, which went on from those of a trained one.
+    """Return the weights of a locator that is trained on in the form in which it answers.
 
     Args:
         glyphs: what is put into the scenes.
         recipe: how it is trained.
-        weights: the trained locator's.
-        seed: what each scene holds.
+        weights: those of the trained locator that it begins with.
+        seed: of what each scene holds.
         checkpoint: where its state is kept.
     """
     locator = Locator()
@@ -51,5 +51,5 @@ def settled_of(weights: State) -> Locator:
     """Return the locator with settled weights, on the CPU, set to answer."""
     folded = shrunk(Locator())
     folded.load_state_dict(weights)
-    # Once more: the mean of two rounded weights is not a rounded one.
+    # Rounds once more: the mean of two rounded weights is not rounded.
     return shrunk(folded)

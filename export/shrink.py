@@ -1,7 +1,7 @@
-"""A trained network as its file holds it: half the layers, and half the bytes for each weight.
+"""A trained network in the form of its file: half the layers, and half the bytes for each weight.
 
-What is measured is this network, not the one that learned: all that a file differs from it by is
-what its integers round off.
+This network is the one that is measured: the file differs from it only by what its integers round
+off.
 """
 
 import copy
@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 SMALLEST: Final = 256
-"""Numbers in a tensor from which on it is kept in half precision."""
+"""A tensor of at least this many numbers is kept in half precision."""
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -22,8 +22,8 @@ Network = TypeVar("Network", bound=nn.Module)
 def shrunk(network: Network) -> Network:
     """Return a copy that answers alike: normalization folded, large weights rounded to float16.
 
-    Weights are float32 again when they are used; eleven bits of each are enough. The exporter would
-    fold normalizations too, but once for every level of a pyramid: five times the weights.
+    The weights are still of type float32, of which eleven bits are enough. Torch's exporter would
+    fold normalization, too, but once for every level of a pyramid, into five times the weights.
     """
     network = copy.deepcopy(network).eval()
     for module in network.modules():
@@ -39,9 +39,9 @@ def shrunk(network: Network) -> Network:
 
 
 def halve(graph: onnx.GraphProto) -> None:
-    """Keep a graph's large weights in half precision, each with a node that makes it float32.
+    """Keep a graph's large weights in half precision, each with a node that casts it to float32.
 
-    A runtime does that once, when it loads the file. Nothing is lost of what `shrunk` rounded.
+    A runtime casts once, when it loads the file. As `shrunk` has rounded them, nothing is lost.
     """
     casts = []
     for weight in graph.initializer:

@@ -1,8 +1,8 @@
 """The loop that trains any of the networks.
 
-All that is random in a step is drawn from generators seeded with the run's seed and the step's
-number. So a step is a function of the weights before it, a resumed training needs no generator's
-state, and it ends in the same bytes as one that was not interrupted.
+All that is random in a step comes from generators seeded with the run's seed and the step's number.
+So a step depends only on the weights before it, a training resumes without any generator's state,
+and one that was interrupted ends in the same bytes as one that was not.
 """
 
 from collections.abc import Callable
@@ -17,11 +17,11 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from export.checkpoint import Checkpoint, State
 from server.progress import Progress
 
-# Norm at which a step's gradient is cut off: a scene without any digit can give a steep one.
+# Norm to which a step's gradient is clipped: a scene without any digit can give a steep one.
 STEEPEST = 5.0
 
 Loss = Callable[[nn.Module, int], Tensor]
-"""The loss of a network in a step, given by number: makes the step's batch and asks the network."""
+"""Makes the batch of a step, given by its number, and returns the loss of a network on it."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class Recipe:
         batch: pictures in each; of the locator's scenes, if they are of the largest size.
         peak_rate: the learning rate at its highest, 30 % into the training.
         weight_decay: AdamW's.
-        average_decay: how much of the averaged weights a step leaves as it is.
-        smoothing: the share of an answer's certainty that is spread over all answers.
-        threads: of the processor. Two are 1.5 times as fast as one on two cores that nobody shares,
-            and slower on shared ones. Each number sums up in an order of its own: other last bits.
+        average_decay: the share of the averaged weights that a step keeps.
+        smoothing: label smoothing, the share of the target that is spread over all labels.
+        threads: of the processor. Two are 1.5 times as fast as one on two idle cores, and slower on
+            shared ones. Each number of threads sums up in its own order, which shows in last bits.
     """
 
     steps: int = 6_000
@@ -54,10 +54,10 @@ def device() -> torch.device:
 
 
 def precision(at: torch.device) -> torch.dtype:
-    """Return in what numbers a device learns fastest: bfloat16 where it multiplies them itself.
+    """Return in which precision a device learns fastest: bfloat16 if it has instructions for it.
 
-    A processor that has to imitate them takes three times as long as for float32; with AVX-512's
-    own it takes 0.6 times as long.
+    A processor without them takes three times as long as for float32; with AVX-512's it takes 0.6
+    times as long.
     """
     is_built_in = at.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
     return torch.bfloat16 if is_built_in else torch.float32
@@ -99,7 +99,7 @@ def fit(network: nn.Module, loss: Loss, recipe: Recipe, seed: int, checkpoint: C
     network.train()
     with Progress(f"train {type(network).__name__}, seed {seed}", recipe.steps, done=done) as bar:
         for step in range(done, recipe.steps):
-            # For what the network itself draws, as dropout does.
+            # For what the network itself draws, such as dropout.
             torch.manual_seed(step_seed(seed, step))
             missed = loss(network, step)
             optimizer.zero_grad()
@@ -116,5 +116,5 @@ def fit(network: nn.Module, loss: Loss, recipe: Recipe, seed: int, checkpoint: C
 
 
 def step_seed(seed: int, step: int) -> int:
-    """Return a number of its own for each step of each seed; a hash, so that none are alike."""
+    """Return a number for a step of a seed: a hash, so that no two steps have the same."""
     return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> 1)
