@@ -1,4 +1,4 @@
-"""What a model file has to look like, held against the file on disk."""
+"""The form that a model file must have, and the check of a file on disk against it."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ import onnx
 
 from export.to_onnx import OPSET, graphs_of
 
-# What tells of the machine, or of other files, and has no place in a file for everyone.
+# Signs of the machine that made a file, or of other files; a file for everyone must have none.
 TELLTALES: Final = (b"site-packages", b'File "', b".py", b":\\", str(Path.home()).encode() + b"/")
 
 
 class FallsShort(Exception):
-    """A written file is not good enough to be used; one line for each thing that is wrong."""
+    """A written file is not good enough; the message has one line for each thing that is wrong."""
 
 
 @dataclass(frozen=True)
 class Contract:
-    """What a model file has to look like.
+    """The form that a model file must have.
 
     Attributes:
         inputs: each input's type and shape by name, such as `"uint8 (N, 28, 28)"`.
@@ -35,7 +35,7 @@ class Contract:
 
 
 def refuse(findings: Mapping[str, bool]) -> None:
-    """Raise FallsShort with a line for each finding that is true, if any is."""
+    """Raise FallsShort with a line for each finding that is true, if there is one."""
     if true := [finding for finding, is_true in findings.items() if is_true]:
         raise FallsShort("\n".join(true))
 
@@ -57,7 +57,7 @@ def breaches(path: Path, contract: Contract) -> list[str]:
     metadata = {entry.key for entry in model.metadata_props}
     weights = [weight for graph in graphs_of(model.graph) for weight in graph.initializer]
     keeps_weights_elsewhere = any(weight.external_data for weight in weights)
-    # Among half a million bytes of weights, any three are met by chance.
+    # Half a million bytes of weights contain any three of them by chance.
     for weight in weights:
         weight.ClearField("raw_data")
     text = model.SerializeToString()

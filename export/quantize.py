@@ -3,7 +3,7 @@
 On a core with an instruction for dot products of integers (VNNI), a classifier of eight
 convolutions took 87 us a crop instead of 205, and the locator 11 ms for 384 x 512 pixels instead of
 17. Activations have eight bits, weights seven: without VNNI two products are added in 16 bits,
-which eight would overflow.
+which would overflow with weights of eight.
 
 Sources: Jacob et al. 2018, Quantization and Training of Neural Networks for Efficient
 Integer-Arithmetic-Only Inference; Krishnamoorthi 2018, Quantizing Deep Convolutional Networks for
@@ -31,28 +31,28 @@ Example = Mapping[str, NDArray[Any]]
 """A network's inputs by name."""
 
 _KINDS = ["Conv", "Relu", "Add", "Resize"]
-"""Operators that have a kernel for integers; any between them would be float32 there and back."""
+"""Operators with a kernel for integers; others would convert to float32 and back."""
 
 
 def quantized(network: onnx.ModelProto, examples: Sequence[Example]) -> onnx.ModelProto:
     """Return a network that computes in integers from its second convolution to its last of 3 x 3.
 
-    The first has one channel to sum over and would take longer; what comes after the last are the
-    answers, in which small differences matter.
+    The first has only one input channel and would take longer; after the last come the answers, in
+    which small differences matter.
 
     Args:
         network: traced, batch normalization folded.
-        examples: inputs as they will be, all of one shape: from them the range of each layer's
-            activations is taken, less the one in 100,000 that is farthest out.
+        examples: typical inputs, all of one shape, which set the range of each layer's activations:
+            all but the one in 100,000 that is farthest out.
     """
     convolutions = [node for node in network.graph.node if node.op_type == "Conv"]
     first = convolutions[0]
     last = [node for node in convolutions if _kernel(node) == (3, 3)][-1]
     nodes = list(network.graph.node)
-    # Each with the rectification that follows it, as kernels do both at once.
+    # Each convolution with the rectification after it, as kernels do both at once.
     inside = nodes[nodes.index(first) + 2 : nodes.index(last) + 2]
     with TemporaryDirectory() as folder, _quiet():
-        # By way of files, as it changes a network that it is given.
+        # By way of files, as quantize_static would change the network itself.
         before, after = (Path(folder) / f"{name}.onnx" for name in ("before", "after"))
         onnx.save(network, before)
         quantize_static(
@@ -75,7 +75,7 @@ def _kernel(convolution: onnx.NodeProto) -> tuple[int, ...]:
     return tuple(shape)
 
 
-class _Reader(CalibrationDataReader):  # type: ignore[misc] # it has no type hints
+class _Reader(CalibrationDataReader):  # type: ignore[misc] # no type hints
     """Gives examples one by one, and None after the last, as onnxruntime asks for them."""
 
     def __init__(self, examples: Sequence[Example]) -> None:
@@ -87,7 +87,7 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc] # it has no type hin
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep to itself what onnxruntime prints of its histograms and its advice to optimize first."""
+    """Silence what onnxruntime prints of histograms, and its advice to optimize first."""
     logger = logging.getLogger()
     handlers = logger.handlers
     logger.handlers = [logging.NullHandler()]

@@ -1,7 +1,7 @@
 """A trained network to the bytes of an ONNX file that says what it is and nothing about its maker.
 
-Opset 18 and IR version 8 are what onnxruntime reads from 1.14 on, on every platform and in the
-browser. A newer opset has nothing that these graphs use, and torch's exporter writes no older one.
+onnxruntime reads opset 18 and IR version 8 from 1.14 on, on every platform and in the browser. A
+newer opset has nothing that these graphs need, and torch's exporter writes no older one.
 """
 
 import logging
@@ -35,9 +35,9 @@ Pixels = NDArray[np.uint8]
 FLOAT, BOOL = onnx.TensorProto.FLOAT, onnx.TensorProto.BOOL
 
 Values = Mapping[str, tuple[int, Sequence[str | int]]]
-"""Names of what flows between graphs, with types and shapes."""
+"""Values that flow between graphs, by name: their types and shapes."""
 
-# From either way through a picture to what cleans its crops, and says where they lie.
+# What both branches of the If, for small pictures and for others, pass on to `clean` and `bound`.
 _FOUND: Values = {
     "corners": (FLOAT, ["M", 4]),
     "scores": (FLOAT, ["M"]),
@@ -70,8 +70,8 @@ def digit_model(
 ) -> bytes:
     """Return `digit.onnx`: uint8 `images` (N, 28, 28) to float32 `probabilities` (N, 11).
 
-    Folding the division by 255 or by the temperature into the weights, or another pooling operator,
-    gains less than 2 %; left alone they can be read in the graph.
+    To fold the division by 255, or by the temperature, into the weights would gain less than 2 %;
+    as they are, they can be read in the graph.
 
     Args:
         network: takes uint8 images, returns logits (N, 11); on the CPU, as `export.shrink.shrunk`
@@ -96,16 +96,16 @@ def locate_model(
 ) -> bytes:
     """Return `locate.onnx`: uint8 `pixels` (H, W, 1) to `boxes`, `scores` and `crops`.
 
-    A small picture goes through the placer, any other through the locator, and each through what
-    `export.crops` has for it (an If of two graphs). The strictness is in tensors of their names in
-    the file, so that whoever wants to find more, or less, can change them there.
+    A small picture goes through the placer, any other through the locator, and each through its
+    own part of `export.crops` (an If with two branches). The strictness is in tensors named as its
+    fields, so that whoever wants more found, or less, can change them in the file.
 
     Args:
         locator: a trained one, on the CPU, as `export.shrink.shrunk` returns it.
         placer: one, likewise.
         strictness: what is taken for a digit.
         examples: pictures (H, W) of one size, sides multiples of PATCH, see `export.quantize`. Only
-            the locator computes in integers: the placer takes no time to speak of.
+            the locator computes in integers: the placer takes hardly any time.
         metadata: what the file says about itself.
     """
     before, bound, clean = (_part(name) for name in ("measure", "bound", "clean"))
@@ -133,7 +133,7 @@ def locate_model(
 
 
 def _finding(locator: Locator, examples: Sequence[Pixels]) -> onnx.GraphProto:
-    """Return the graph from a picture to its candidates, and what is cut out of it."""
+    """Return the branch for pictures that are searched, with the outputs in _FOUND."""
     parts = [
         _part("pad"),
         _pyramid(locator, examples),
@@ -146,9 +146,9 @@ def _finding(locator: Locator, examples: Sequence[Pixels]) -> onnx.GraphProto:
 
 
 def _pyramid(locator: Locator, examples: Sequence[Pixels]) -> onnx.GraphProto:
-    """Return `export.locator.Peaks` as a graph: the nodes of one level for each, the same weights.
+    """Return `export.locator.Peaks` as a graph: one level's nodes, repeated with the same weights.
 
-    Traced all at once, it would take torch's exporter five times as long: minutes on two cores.
+    To trace all levels would take torch's exporter five times as long: minutes on two cores.
     """
     level = torch.zeros(1, 1, 2 * GRAIN, 3 * GRAIN)
     network = trace(
@@ -189,7 +189,7 @@ def _pyramid(locator: Locator, examples: Sequence[Pixels]) -> onnx.GraphProto:
 
 
 def _copied(nodes: Iterable[onnx.NodeProto], names: Mapping[str, str]) -> Iterator[onnx.NodeProto]:
-    """Yield copies of nodes with other names for what flows between them; weights keep theirs."""
+    """Yield copies of nodes, their values renamed; weights keep their names."""
     for node in nodes:
         copy = onnx.NodeProto()
         copy.CopyFrom(node)
@@ -199,7 +199,7 @@ def _copied(nodes: Iterable[onnx.NodeProto], names: Mapping[str, str]) -> Iterat
 
 
 def _placing(placer: Placer) -> onnx.GraphProto:
-    """Return the graph from a small picture to its one candidate, and what is cut out of it."""
+    """Return the branch for small pictures, of one candidate, with the outputs in _FOUND."""
     layer = torch.zeros(1, 1, SMALL - 2, SMALL - 1)
     network = trace(
         Placed(placer),
@@ -256,7 +256,7 @@ def _sampling() -> onnx.GraphProto:
 
 
 def relabeled(content: bytes, strictness: Strictness, metadata: Mapping[str, str]) -> bytes:
-    """Return a `locate.onnx` of another strictness and metadata, as if made with them."""
+    """Return a `locate.onnx` with another strictness and metadata, as if made with them."""
     model = onnx.load_from_string(content)
     tensors = _tensors(strictness)
     for weight in model.graph.initializer:
@@ -273,23 +273,23 @@ def _tensors(strictness: Strictness) -> dict[str, onnx.TensorProto]:
 
 
 def _part(name: str) -> onnx.GraphProto:
-    """Return one of `export.crops.SCRIPTS` as a graph that can stand beside the others."""
+    """Return one of `export.crops.SCRIPTS` as a graph whose names clash with no other's."""
     return _prefixed(crops.model_of(name), f"{name}.")
 
 
 def _prefixed(model: onnx.ModelProto, prefix: str) -> onnx.GraphProto:
     """Return a script's graph, with a prefix to all names but those of its inputs and outputs."""
-    # onnxscript casts every constant to the type beside it when the graph runs; onnxruntime has no
-    # kernel for that and says so at each start.
+    # onnxscript has each constant cast to its neighbor's type when the graph runs. onnxruntime has
+    # no kernel for that, and says so at each start; the optimizer folds it.
     model = onnxscript.optimizer.optimize(model)
     return onnx.compose.add_prefix(model, prefix, rename_inputs=False, rename_outputs=False).graph
 
 
 def _shorten_names(graph: onnx.GraphProto) -> None:
-    """Number what flows between the nodes of a graph; 600 nodes' names are a tenth of a file.
+    """Rename the values of a graph to numbers: the names of 600 nodes are a tenth of a file.
 
-    Inputs, outputs, the strictness and the candidates keep theirs. Numbers go by the order of the
-    nodes, so that the same graph gets the same names, whatever torch counted before.
+    Inputs, outputs, the strictness and the candidates keep their names. Numbers follow the order of
+    the nodes, so that the same graph gets the same names, whatever torch has traced before.
     """
     kept = {value.name for value in (*graph.input, *graph.output)}
     kept |= {"", CANDIDATES, *Strictness._fields}
@@ -303,9 +303,9 @@ def _number(
 
     Args:
         graph: changed in place.
-        outside: old and new names of what it takes from the graphs around it.
+        outside: new names, by old ones, of values that it takes from the graphs around it.
         kept: names that stay.
-        numbers: those that are free.
+        numbers: those that are still free.
     """
     names = {**outside, **{name: name for name in kept}}
     for value in (*(part.name for part in (*graph.input, *graph.initializer)), *_made(graph)):
@@ -337,11 +337,11 @@ def trace(
 
     Args:
         module: as it should answer; it is switched to evaluation.
-        inputs: by name, in order: an example of each, and its axes whose size may be any, with the
-            name of that size. All other sizes stay in the graph. Those of the example must be at
-            least 2, because torch takes sizes of 0 and 1 for constants.
+        inputs: by name, in order: an example of each, and its axes of any size, with a name for
+            that size. All other sizes are fixed in the graph. An example's own sizes along these
+            axes must be at least 2, because torch takes sizes of 0 and 1 for constants.
         outputs: names of what it returns.
-        multiple: the sizes that may be any are multiples of this.
+        multiple: all sizes along these axes are multiples of this.
     """
     names = sorted({name for _, axes in inputs.values() for name in axes.values()})
     sizes = {name: torch.export.Dim(name) for name in names}
@@ -367,10 +367,10 @@ def trace(
 def finish(model: onnx.ModelProto, metadata: Mapping[str, str]) -> bytes:
     """Return a model as the bytes to be written: checked, stripped, labeled.
 
-    The same model and metadata give the same bytes. torch leaves in each node where in whose home
-    folder the line stands that it came from; all of that goes, and so do the shapes of what flows
-    between nodes, which every runtime derives for itself. Functions, as onnxscript makes them, are
-    written out where they are called: not every runtime knows them.
+    The same model and metadata give the same bytes. In each node torch leaves the path of the
+    source line that it came from; that is removed, and so are the shapes of values between nodes,
+    which every runtime derives for itself. Functions, as onnxscript makes them, are inlined, as not
+    every runtime knows them.
 
     Args:
         model: any graph, torch's or one put together by hand; it may be changed.
@@ -386,7 +386,7 @@ def finish(model: onnx.ModelProto, metadata: Mapping[str, str]) -> bytes:
     model.producer_version = model.producer_version.partition("+")[0]
     model.doc_string = ""
     graphs = list(graphs_of(model.graph))
-    for graph in reversed(graphs):  # the inner ones first: what holds them gets other nodes
+    for graph in reversed(graphs):  # inner ones first, as `halve` copies the nodes that hold them
         halve(graph)
         _strip(graph)
     used = {node.domain for graph in graphs for node in graph.node}
@@ -426,7 +426,7 @@ def _strip(graph: onnx.GraphProto) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter's remarks on torchvision and on its own deprecated calls to itself."""
+    """Silence the exporter's remarks on torchvision and on its own deprecated calls."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

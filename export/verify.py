@@ -1,7 +1,7 @@
-"""The files that were written, held against their contracts and the networks they were made of.
+"""Checks of the written files against their contracts and the networks they were made from.
 
-What is opened here are the files on disk, because those will answer: a network that was good before
-it was written proves nothing about them.
+The files on disk are opened, because they are what will answer: that a network was good before it
+was written proves nothing about its file.
 """
 
 import hashlib
@@ -33,24 +33,26 @@ from server.model import Classifier, load_classifier, load_locator
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
-# The files round to integers what the networks do not. Seen with trained ones: 0.014 and 2 answers
-# of 5,000; a wrong constant, or a layer left out, makes most of them differ.
+# The largest difference of probabilities, and the largest share of answers that may differ, as the
+# files round to integers. Trained networks had 0.014 and 2 answers of 5,000; with a wrong constant,
+# or a layer left out, most differ.
 PARITY_TOLERANCE: Final = 0.05
 DIFFERING: Final = 0.003
-# Pixels of a box's edges, or units of a logit. Seen with a trained network: 0.55.
+# The largest difference of candidates, in pixels of a box's edges or units of a logit. A trained
+# locator had 0.55.
 CANDIDATE_TOLERANCE: Final = 2.0
-# The same of the placer, which is no integers in the file either. Seen with a trained one: 0.00001.
+# The same for the placer, which does not compute in integers. A trained one had 0.00001.
 PLACER_TOLERANCE: Final = 0.01
-# Column of the logit in a candidate, and from where on it is compared: a score of a tenth. Below,
-# on an empty sheet, all cells are alike, and rounding decides which are listed.
+# The column of the logit in a candidate, and the least that is compared: a score of a tenth. Below
+# that, as on an empty sheet, all cells are alike, and rounding decides which are listed.
 LOGIT, LIKELY = 4, -2.2
-# Share of the pictures, and of the candidates, for which that holds: rounding decides which of two
-# equal neighbors is a peak, and which is none, and moves the edges of a large box by more.
+# The share of the pictures, and of the candidates, that these tolerances hold for: rounding decides
+# which of two equal neighbors is a peak, and moves the edges of a large box further.
 ALIKE: Final = 0.99
 ALIKE_CANDIDATES: Final = 0.9
-# From this overlap of box and digit on the digit is found; under it the box is a false one.
+# A digit is found by a box that overlaps it at least this much; with less, the box is false.
 FOUND: Final = 0.5
-# Asked for at once, after a first one alone: a runtime picks other kernels for a batch.
+# Pictures that are asked about at once, after one alone: a runtime has other kernels for many.
 BATCH: Final = 500
 TIMED_CROPS: Final = 300
 TIMED_PICTURE: Final = (384, 512)
@@ -63,8 +65,8 @@ class Verification:
 
     Attributes:
         calibration_error: of the file's probabilities.
-        parity: the largest difference between the file's probabilities and the network's, of 99 in
-            100 pictures.
+        parity: the largest difference between the file's probabilities and the network's, without
+            the worst of 100 pictures.
         differing: how many pictures the file and the network give different answers to.
         microseconds: what one crop takes on one core, the median of many.
         sha256: of the file.
@@ -86,8 +88,8 @@ class LocatorVerification:
     Attributes:
         found: the share of the digits of composed scenes that a box covers.
         false: boxes that cover no digit, for each digit.
-        parity: the largest difference between a candidate of the file and of the network, of nine
-            in ten.
+        parity: the largest difference between a candidate of the file and of the network, without
+            the worst tenth.
         milliseconds: what a picture of 384 x 512 takes on one core, the median of many.
         sha256: of the file.
         size: of the file, in bytes.
@@ -145,7 +147,7 @@ def verify_digit(
 
 def in_batches(classifier: Classifier, images: Pixels) -> Floats:
     """Return the file's probabilities (N, 11), asked for in batches of unequal sizes."""
-    # One picture first: a file that has the size of a batch built in fails here.
+    # One picture first: a file with a built-in batch size fails here.
     parts = [images[:1], *(images[k : k + BATCH] for k in range(1, len(images), BATCH))]
     return np.concatenate([classifier.classify(part) for part in parts])
 
@@ -164,7 +166,7 @@ def verify_locator(
         contract: its form.
         networks: what it was made from.
         scenes: of several sizes.
-        small: such as the placer is asked about.
+        small: scenes that the placer answers for.
 
     Raises:
         FallsShort: it is not what it was made from; the message has everything that is wrong.
@@ -193,7 +195,7 @@ def verify_locator(
 
 
 def parity_of(content: bytes, networks: tuple[Locator, Placer], scenes: Sequence[Scene]) -> float:
-    """Return by how much nine in ten candidates of a file differ from its networks', at most."""
+    """Return the largest difference of a file's candidates from its networks', but for a tenth."""
     pairs = zip(
         candidates_of_file(content, [scene.pixels for scene in scenes]),
         candidates_of(networks, scenes),
@@ -231,9 +233,9 @@ def candidates_of_file(content: bytes, pictures: Sequence[Pixels]) -> list[Float
 
 
 def apart(theirs: Floats, ours: Floats) -> Floats:
-    """Return how far each of the likelier half of some candidates is from the nearest of others.
+    """Return how far each of the likelier half of candidates is from the nearest of the others.
 
-    Half, and none that is hardly likely: rounding decides which are the last to be listed.
+    Only half, and none that is unlikely: rounding decides which candidates are listed last.
     """
     half = theirs[: MOST_CANDIDATES // 2]
     likelier = half[half[:, LOGIT] > LIKELY]
@@ -242,7 +244,7 @@ def apart(theirs: Floats, ours: Floats) -> Floats:
 
 
 def finds(content: bytes, scenes: Sequence[Scene]) -> tuple[float, float]:
-    """Return the share of all digits that a `locate.onnx` finds, and its false boxes for each."""
+    """Return the share of all digits that a `locate.onnx` finds, and its false boxes per digit."""
     session = open_locator(content)
     digits = found = false = 0
     for scene in scenes:
@@ -258,7 +260,7 @@ def finds(content: bytes, scenes: Sequence[Scene]) -> tuple[float, float]:
 
 
 def median_seconds(function: Callable[[Pixels], object], inputs: Sequence[Pixels]) -> float:
-    """Return the median time that a function takes for one of some inputs."""
+    """Return the median time in seconds that a function takes for an input."""
     times = []
     for each in inputs:
         start = time.perf_counter()
