@@ -22,7 +22,7 @@ from server.recognize import load_recognizer
 from server.settings import InvalidSettings, Settings, load_settings
 
 _LOOPBACK = ("127.", "localhost", "::1")
-# Where a proxy stands on the same machine, so that the loopback address is just right.
+# Platforms with a proxy on the same machine, for which the loopback address is right.
 _OWN_MACHINE = (None, "systemd")
 
 
@@ -140,7 +140,7 @@ def _try_address(settings: Settings, platform: str | None) -> Iterator[Finding]:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(where)
     except OSError as error:
-        # The server itself may be what listens there, where this runs beside it.
+        # It may be the server itself that listens there.
         is_taken = error.errno == errno.EADDRINUSE
         grade = Grade.UNWISE if is_taken else Grade.FATAL
         yield Finding(grade, f"{address} cannot be listened on: {error.strerror}")

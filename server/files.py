@@ -4,7 +4,7 @@ import glob
 import os
 from collections.abc import Iterable, Iterator
 
-# In a folder other files are passed over; a file that is named is tried whatever it is called.
+# In a folder, other files are skipped; a file that is named itself is tried whatever its ending.
 _ENDINGS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp")
 
 
@@ -12,8 +12,8 @@ def expand(arguments: Iterable[str]) -> list[str]:
     """Return the paths of the pictures that arguments name, each once, in the arguments' order.
 
     A folder stands for the pictures in it and below, sorted by name; a pattern ("scans/**/*.png",
-    quoted, as a million names do not fit on a command line) for the files that match. An argument
-    that names no picture stays as it is, for whoever opens it to say so.
+    quoted, as a command line has no room for a million names) for the files that match. An argument
+    that matches nothing is returned as it is, so that opening it tells what is wrong.
     """
     return list(dict.fromkeys(path for argument in arguments for path in _expand(argument)))
 
@@ -24,7 +24,7 @@ def name_of(path: str) -> str:
 
 
 def is_picture(name: str) -> bool:
-    """Return whether a file is called as pictures are."""
+    """Return whether a file's name has the ending of a picture's."""
     return name.lower().endswith(_ENDINGS)
 
 

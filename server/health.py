@@ -1,7 +1,7 @@
 """Whether a server on this machine is ready: `python -m server health`, for a container's check.
 
-`python -m server.health` is the same check without what serving loads: 17 MB and a third of the
-time, which counts where it runs every few seconds beside a server in 128 MB.
+`python -m server.health` is the same check without loading what serving needs: with 17 MB, and in a
+third of the time. That matters if it runs every few seconds beside a server in 128 MB.
 """
 
 import http.client
@@ -13,7 +13,7 @@ from http import HTTPStatus
 from server.settings import InvalidSettings, load_settings
 
 _TIMEOUT_SECONDS = 3
-# Listening on all addresses is written as one that cannot be called.
+# The addresses that mean "all" when listened on cannot be connected to.
 _ALL_ADDRESSES = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 

@@ -1,8 +1,8 @@
 """What Prometheus asks for, counted in memory that all processes of a service share.
 
-prometheus-client's own way for several processes is files, and this service writes none. So each
-process counts in a row of its own, which nobody else writes to, and whichever is asked adds the
-rows up. prometheus-client writes the answer.
+For several processes prometheus-client uses files, but this service writes none. So each process
+counts in a row of its own, to which no other writes, and the one that is asked adds up the rows.
+prometheus-client formats the answer.
 """
 
 import errno
@@ -42,10 +42,10 @@ Labels = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Series:
-    """One metric: its name, and all that its labels may be, known from the start.
+    """One metric, with all values that its labels may have, known from the start.
 
     Attributes:
-        name: without the ending that Prometheus wants for a counter.
+        name: without the ending `_total` that Prometheus wants for a counter.
         help: what it counts, in words.
         kind: COUNTER, GAUGE, or the upper bounds of a histogram's buckets.
         labels: the labels' names.
@@ -60,7 +60,7 @@ class Series:
 
     @property
     def width(self) -> int:
-        """Numbers for each combination: a histogram has its buckets, one above all, and a sum."""
+        """Numbers per combination: 1, or a histogram's buckets, one for all above, and the sum."""
         return 1 if isinstance(self.kind, str) else len(self.kind) + 2
 
 
@@ -85,7 +85,7 @@ class Metrics(Collector):
                 self._place[one.name, values] = columns
                 columns += one.width
         self._columns = columns
-        # Processes that take over from others are there while those still end.
+        # During a renewal, new processes count while old ones are still ending.
         self._rows = 4 * processes + 4
         self._numbers = memoryview(mmap.mmap(-1, 8 * columns * self._rows)).cast("d")
         self._begin = 0
@@ -93,7 +93,7 @@ class Metrics(Collector):
         self._registry.register(self)
 
     def claim(self) -> None:
-        """Count in a row that no living process has, going on from what a dead one counted."""
+        """Count in a row that no living process has; what a dead one counted there stays."""
         free = (row for row in self._row_starts() if not _is_alive(int(self._numbers[row])))
         self._begin = next(free, self._row_starts()[-1])
         self._numbers[self._begin] = os.getpid()
@@ -135,7 +135,7 @@ class Metrics(Collector):
         return generate_latest(self._registry)
 
     def describe(self) -> Iterator[Metric]:
-        """Name nothing beforehand: a registry that asked would have this collect."""
+        """Describe nothing when registered: without this, the registry would call `collect`."""
         return iter(())
 
     def collect(self) -> Iterator[Metric]:
@@ -151,7 +151,7 @@ class Metrics(Collector):
             family = kind(one.name, one.help, labels=one.labels)
             for values in one.values:
                 (number,) = self.total(one.name, values)
-                # Of what never happened there are too many combinations.
+                # Most combinations never happen, and are left out.
                 if number or len(one.values) == 1:
                     family.add_metric(values, number)
             return family
@@ -180,7 +180,8 @@ class Metrics(Collector):
             with suppress(OSError):
                 ticks = (place / "stat").read_text().rpartition(")")[2].split()[11:13]
                 pages = (place / "statm").read_text().split()[1]
-                # Before any of it counts: of a stranger with a dead one's number this is forbidden.
+                # Read before anything is added: a dead process's number may be another user's now,
+                # whose descriptors may not be read.
                 opened = len(list((place / "fd").iterdir()))
                 memory.add_metric([str(row)], int(pages) * _PAGE_BYTES)
                 seconds.add_metric([str(row)], sum(map(int, ticks)) / _TICKS_PER_SECOND)
@@ -192,10 +193,10 @@ class Metrics(Collector):
 
 
 def _is_alive(pid: int) -> bool:
-    """Say whether a process may still count; 0 is nobody."""
+    """Return whether a process may still count; 0 is none."""
     try:
         os.kill(pid, 0)
     except OSError as error:
-        # It may not be signalled: the number of one that died is another user's process by now.
+        # EPERM: there is such a process, but another user's: a dead one's number was used again.
         return error.errno == errno.EPERM
     return pid != 0

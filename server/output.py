@@ -1,4 +1,4 @@
-"""Where the answers to many pictures go: lines of JSON, CSV, or Parquet; and going on with those.
+"""Outputs for the answers to many pictures: JSON Lines, CSV or Parquet, which can also be resumed.
 
 A row is what `read` says of one picture: {"file", ...the answer's members} or {"file", "problem"}.
 """
@@ -15,11 +15,11 @@ from typing import Any, BinaryIO, Protocol, TextIO
 Row = Mapping[str, Any]
 
 FORMATS = ("jsonl", "csv", "parquet")
-# The columns of the tables: a number, how surely, where each digit of it is, or what was wrong.
+# The columns of CSV and Parquet; `boxes` are those of the digits, `error` is a problem's code.
 COLUMNS = ("file", "number", "confidence", "boxes", "error")
-# Rows a file of a Parquet table; no more of them are lost when the power goes.
+# Rows in each file of a Parquet table; no more than these are lost at a power failure.
 _PART_ROWS = 10_000
-# Longer than any row: where the last whole row ends is looked for in so much of a file's end.
+# The end of the last whole row is looked for in this much of a file's end; no row is longer.
 _TAIL_BYTES = 2**22
 
 
@@ -28,25 +28,25 @@ class CannotWrite(Exception):
 
 
 class Output(Protocol):
-    """What takes the rows."""
+    """Takes rows."""
 
     def finished(self) -> Iterator[tuple[str, bool]]:
-        """Yield of each row that is there from before its file, and whether that could be read."""
+        """Yield for each row of an earlier run its file, and whether that could be read."""
 
     def write(self, row: Row) -> None:
-        """Add a row; tables may keep it until there are more."""
+        """Add a row; a table may keep it until there are more."""
 
     def close(self) -> None:
-        """Write what was kept."""
+        """Write what is still kept."""
 
 
 def open_output(path: Path | None, form: str | None, is_resumed: bool) -> Output:
     """Return what writes rows to a file.
 
     Args:
-        path: the file, or for Parquet the folder; standard output where there is none.
-        form: one of `FORMATS`; if none, the path's ending says it, and JSON Lines are the default.
-        is_resumed: go on with a file that is there, instead of refusing to overwrite it.
+        path: the file, or for Parquet the folder; None is standard output.
+        form: one of `FORMATS`; None takes the path's ending, or JSON Lines without a path.
+        is_resumed: go on with a file that exists, instead of refusing to overwrite it.
 
     Raises:
         CannotWrite: with the reason.
@@ -63,7 +63,7 @@ def open_output(path: Path | None, form: str | None, is_resumed: bool) -> Output
 
 
 def flat(row: Row) -> dict[str, Any]:
-    """Return a row as tables have it: a value for each of `COLUMNS`, or None."""
+    """Return a row as a table has it: a value or None for each of `COLUMNS`."""
     digits = row.get("digits")
     return {
         "file": row["file"],
@@ -88,18 +88,18 @@ def schema_of(arrow: Any) -> Any:
 
 
 class JsonLines:
-    """A JSON object a line, with all that is known of the picture."""
+    """A JSON object on each line, with all that is known of the picture."""
 
-    # How a file begins, and what ends a row and is nowhere inside one.
+    # How a file begins, and what ends a row and is never inside one.
     opening = '{"file": '
     terminator = "\n"
 
     def __init__(self, stream: TextIO) -> None:
-        """Write to a stream after what is in it."""
+        """Append to a stream."""
         self._stream = stream
 
     def finished(self) -> Iterator[tuple[str, bool]]:
-        """Yield of each row that is there from before its file, and whether that could be read."""
+        """Yield for each row of an earlier run its file, and whether that could be read."""
         self._stream.seek(0)
         for number, line in enumerate(self._stream, 1):
             try:
@@ -110,12 +110,12 @@ class JsonLines:
                 raise CannotWrite(f"{name}: line {number} is no row of an output") from error
 
     def write(self, row: Row) -> None:
-        """Write a row, for whoever reads the other end of a pipe at once."""
+        """Write a row at once, as standard output may be a pipe."""
         self._stream.write(json.dumps(row) + self.terminator)
         self._stream.flush()
 
     def close(self) -> None:
-        """Close a file; standard output is not ours to close."""
+        """Close the file, but not standard output."""
         if self._stream is not sys.stdout:
             self._stream.close()
 
@@ -124,24 +124,24 @@ class Csv:
     """A table as spreadsheets open it; boxes are JSON in their column."""
 
     opening = ",".join(COLUMNS)
-    # The rows of a number are parted by a newline alone.
+    # The rows of a number are separated by a newline alone.
     terminator = "\r\n"
 
     def __init__(self, stream: TextIO) -> None:
-        """Write to a stream after what is in it, or first the names of the columns."""
+        """Append to a stream; the names of the columns come first."""
         self._stream = stream
         self._writer = csv.DictWriter(stream, COLUMNS, lineterminator=self.terminator)
         self._is_begun = False
 
     def finished(self) -> Iterator[tuple[str, bool]]:
-        """Yield of each row that is there from before its file, and whether that could be read."""
+        """Yield for each row of an earlier run its file, and whether that could be read."""
         self._stream.seek(0)
         reader = csv.DictReader(self._stream)
         yield from ((row["file"], not row["error"]) for row in reader)
         self._is_begun = bool(reader.fieldnames)
 
     def write(self, row: Row) -> None:
-        """Write a row, for whoever reads the other end of a pipe at once."""
+        """Write a row at once, as standard output may be a pipe."""
         if not self._is_begun:
             self._writer.writeheader()
             self._is_begun = True
@@ -152,23 +152,23 @@ class Csv:
         self._stream.flush()
 
     def close(self) -> None:
-        """Close a file; standard output is not ours to close."""
+        """Close the file, but not standard output."""
         if self._stream is not sys.stdout:
             self._stream.close()
 
 
 class Table:
-    """A folder of Parquet files, as tables are kept that no single file should hold."""
+    """A folder of Parquet files, in the way that large tables are kept."""
 
     def __init__(self, folder: Path, arrow: Any) -> None:
-        """Write to a folder, beside the files that are in it."""
+        """Add files to a folder."""
         self._folder = folder
         self._arrow = arrow
         self._schema = schema_of(arrow)
         self._rows: list[dict[str, Any]] = []
 
     def finished(self) -> Iterator[tuple[str, bool]]:
-        """Yield of each row that is there from before its file, and whether that could be read."""
+        """Yield for each row of an earlier run its file, and whether that could be read."""
         for part in self._parts():
             rows = self._arrow.parquet.read_table(part, columns=["file", "error"]).to_pylist()
             yield from ((row["file"], row["error"] is None) for row in rows)
@@ -198,7 +198,7 @@ def _open_table(folder: Path | None) -> Table:
     if not folder:
         raise CannotWrite("Parquet cannot go to standard output; give --output")
     try:
-        # Too large to be part of what is deployed, and needed here only.
+        # pyarrow is too large to be deployed with the server, and needed only here.
         arrow = importlib.import_module("pyarrow")
         importlib.import_module("pyarrow.parquet")
     except ImportError as error:
@@ -213,7 +213,7 @@ def _open_table(folder: Path | None) -> Table:
 
 
 def _open_text(path: Path, kind: type[JsonLines | Csv]) -> TextIO:
-    """Return a file opened to be read and added to, without the torn row at its end, if any."""
+    """Return a file opened to read and append, without the torn row that it may end with."""
     try:
         with path.open("a+b") as file:
             file.seek(0)
@@ -226,7 +226,7 @@ def _open_text(path: Path, kind: type[JsonLines | Csv]) -> TextIO:
 
 
 def _end_of_rows(file: BinaryIO, terminator: bytes) -> int:
-    """Return where the last whole row ends; what is behind was cut off while it was written."""
+    """Return where the last whole row ends; the rest was cut off while it was written."""
     size = file.seek(0, os.SEEK_END)
     start = file.seek(max(0, size - _TAIL_BYTES))
     rows, found, _ = file.read().rpartition(terminator)

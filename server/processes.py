@@ -1,4 +1,4 @@
-"""A function over many items in several processes, any of which may die without stopping it."""
+"""Mapping a function over many items in several processes, any of which may die."""
 
 import multiprocessing
 import signal
@@ -11,8 +11,8 @@ from typing import TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# Items go to a process by a few, as each message costs; and to the pool by some thousands, so that
-# of a million items no million messages lie in memory.
+# A process gets a few items at once, as each message costs; the pool some thousands, so that a
+# million items do not make as many messages in memory.
 _CHUNK = 8
 _SLICE = 4096
 
@@ -25,14 +25,14 @@ def map_in_processes(
 ) -> Iterator[Result]:
     """Yield the result of each item, in order.
 
-    When a process dies, killed for memory or by a fault in a decoder, the items that were under way
-    are tried again one by one.
+    If a process dies, killed for memory or by a fault in a decoder, the items that it may have died
+    of are tried again one by one.
 
     Args:
         function: one that can be pickled; an exception of it ends the iteration.
         items: what it is applied to.
         processes: how many run at a time.
-        died: returns what stands for the result of an item that its process died of.
+        died: returns the result for an item of which its process died.
     """
     done = 0
     while done < len(items):
@@ -70,7 +70,7 @@ def _one_by_one(
 
 @contextmanager
 def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
-    # Spawned: a fork would take over locks of whatever threads this process has.
+    # Spawned: a fork would inherit the locks of whatever threads this process has.
     pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"))
     try:
         yield pool
@@ -80,9 +80,9 @@ def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
 
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Hold Ctrl+C back while processes are started, which inherit that it is not for them.
+    """Block Ctrl+C while processes are started, which inherit that.
 
-    A terminal sends it to them too; it is for the process that started them to end them.
+    A terminal sends it to them, too, but the process that started them is to end them.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

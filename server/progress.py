@@ -1,4 +1,4 @@
-"""A progress line on standard error: what is done, how much is left, and until when."""
+"""A progress line on standard error: how much is done, and how long the rest will take."""
 
 import sys
 import time
@@ -32,8 +32,9 @@ class Progress:
         Args:
             label: what is going on.
             total: how many units are to be done.
-            done: how many were done before, as when a training resumes; no part of the forecast.
-            stream: where to write; standard error, so that output can still be piped.
+            done: how many were done earlier, as when a training resumes; the forecast leaves them
+                out.
+            stream: where to write; standard error by default, so that output can be piped.
             clock: seconds that only go up.
         """
         self._label = label
@@ -57,7 +58,7 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Leave the last state readable, also where the work was interrupted."""
+        """Leave the last state readable, also if the work was interrupted."""
         self._draw()
         if self._in_place:
             self._stream.write("\n")

@@ -20,14 +20,14 @@ from server.progress import Progress
 from server.recognize import Recognizer, load_recognizer
 from server.settings import Settings
 
-# A progress line for fewer files would be gone before it is seen.
+# With fewer files, a progress line would be gone before anyone saw it.
 _MANY_FILES = 10
-# It takes a process about as long to start as to read so many small pictures.
+# A process takes about as long to start as to read this many small pictures.
 _FILES_A_PROCESS = 250
 
 
 class UnreadableFile(ClientError):
-    """A file that was named cannot be read; only here, as HTTP knows no files."""
+    """A named file cannot be read; not in `errors`, as HTTP has no files."""
 
     status = 404
     title = "Not Found"
@@ -36,10 +36,10 @@ class UnreadableFile(ClientError):
 
 
 class Readable(Protocol):
-    """What is read from: a file, near or far."""
+    """A file to read from, near or far."""
 
     def read(self, size: int, /) -> bytes:
-        """Return so many bytes at most."""
+        """Return at most so many bytes."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,10 +66,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def positive(text: str) -> int:
-    """Return the number that an argument is.
+    """Return the number that an argument holds.
 
     Raises:
-        ArgumentTypeError: it is none above 0.
+        ArgumentTypeError: it is not a whole number above 0.
     """
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError("must be a whole number above 0")
@@ -79,11 +79,11 @@ def positive(text: str) -> int:
 def read(arguments: argparse.Namespace, settings: Settings) -> int:
     """Write a row for each picture that the arguments name; return the exit status.
 
-    It is 1 if any picture could not be read, which stops nothing.
+    It is 1 if any picture could not be read; the others are read nevertheless.
 
     Raises:
         UnusableModel: the networks cannot be loaded.
-        CannotWrite: there is nowhere to write to, or no room.
+        CannotWrite: the output cannot be opened, or there is no room.
     """
     _recognizer(settings)
     failures = 0
@@ -105,17 +105,17 @@ def read(arguments: argparse.Namespace, settings: Settings) -> int:
 
 @contextmanager
 def _can_write(path: Path | None) -> Iterator[None]:
-    """Have what goes wrong with an output, a file or standard output, end in a line for the user.
+    """Turn an OSError of the output, a file or standard output, into a line for the user.
 
-    Of pictures' files nothing gets here: what is wrong with those is in their rows.
+    Pictures' files raise none here: what is wrong with those is in their rows.
     """
     try:
         yield
     except OSError as error:
         if not path:
-            # Python would try once more at its end; see its manual, signal, "Note on SIGPIPE".
+            # Python would try to flush again when it exits; see "Note on SIGPIPE" in its manual.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        # `| head` has had enough, and that is all right.
+        # `| head` has seen enough, which is no failure.
         if not isinstance(error, BrokenPipeError):
             raise CannotWrite(f"{path or 'standard output'}: {error.strerror}") from error
 
@@ -147,14 +147,14 @@ def row_of(name: str, fetch: Callable[[], bytes], settings: Settings) -> Row:
         return row | _recognizer(settings).recognize(fetch()).as_json()
     except ClientError as problem:
         return row | {"problem": problem.as_document()}
-    # A fault of ours must not end a run over a million files, and shows in its row.
+    # A fault of ours shows in the picture's row, and does not end a run over a million files.
     except Exception as error:  # noqa: BLE001
         fault = InternalError(f"The reader failed: {type(error).__name__}.")
         return row | {"problem": fault.as_document()}
 
 
 def row_of_killer(name: str) -> Row:
-    """Return the row of a picture that killed the process that was to read it."""
+    """Return the row of a picture whose process was killed while it read it."""
     problem = InternalError("The process that read it was killed, for memory perhaps.")
     return {"file": name, "problem": problem.as_document()}
 
@@ -163,8 +163,8 @@ def bytes_of(path: str, settings: Settings) -> bytes:
     """Return what is in a file.
 
     Raises:
-        UnreadableFile: it is not there, is none, or may not be read.
-        BodyTooLarge: there is more in it than a request may bring.
+        UnreadableFile: it does not exist, is a folder, or may not be read.
+        BodyTooLarge: it has more bytes than a request may have.
     """
     try:
         with open(path, "rb") as file:
@@ -179,7 +179,7 @@ def at_most(file: Readable, settings: Settings) -> bytes:
     """Return what is in an open file.
 
     Raises:
-        BodyTooLarge: there is more in it than a request may bring.
+        BodyTooLarge: it has more bytes than a request may have.
     """
     data = file.read(settings.max_body_bytes + 1)
     if len(data) > settings.max_body_bytes:
@@ -191,7 +191,7 @@ def at_most(file: Readable, settings: Settings) -> bytes:
 
 @functools.cache
 def _recognizer(settings: Settings) -> Recognizer:
-    """Return the recognizer of this process, of which there may be several."""
+    """Return this process's recognizer, which it loads only once."""
     return load_recognizer(settings)
 
 
