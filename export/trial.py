@@ -52,7 +52,11 @@ class Floors:
 
 @dataclass(frozen=True)
 class Trial:
-    """What the server reads with the two files: see `Floors`; `count` of the last two kinds."""
+    """What the server reads with the two files: see `Floors`.
+
+    Attributes:
+        count: how many numbers, and how many pictures without digits, it was tried on.
+    """
 
     accuracy: float
     strings: float

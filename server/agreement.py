@@ -1,4 +1,4 @@
-"""Several readings of one picture to one answer: the number that all together make likeliest."""
+"""Several readings of one picture to one answer: the number that is likeliest by all of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ class Reading:
 
     Attributes:
         answer: the digits, if every crop shows what it most likely does.
-        probabilities: (M, 11) of each crop, also of those that show none; the last is of that.
+        probabilities: (M, 11), of all crops, the last column of "no digit".
         boxes: (M, 4), x, y, width, height in pixels of the upright picture.
     """
 
@@ -28,27 +28,27 @@ class Reading:
     def chance_of(self, number: str) -> float:
         """Return how likely a number is, whichever of the crops show its digits.
 
-        The sum over all ways to read crop after crop as the next digit or as none, by the forward
-        recursion of hidden Markov models (Rabiner 1989, A Tutorial on Hidden Markov Models).
+        This is the sum over all ways to read crop after crop as the number's next digit or as no
+        digit, by the forward recursion of hidden Markov models (Rabiner 1989, A Tutorial on Hidden
+        Markov Models).
 
         Args:
             number: as in an answer, rows parted by newlines.
         """
         digits = [int(digit) for digit in number if digit != "\n"]
         begins = np.array([k == 0 for row in number.split("\n") for k in range(len(row))], bool)
-        # Chances that of the number's digits exactly the first 0, 1, ... were read so far: in rows
-        # above this one, ...
+        # The chance that exactly the first k digits of the number were read in the rows above.
         above = np.zeros(len(digits) + 1)
         above[0] = 1.0
         for row in self._rows:
-            # ... and, at least one of them, in this one.
+            # The same of the rows above and this one, with at least one of the digits in this one.
             within = np.zeros(len(digits) + 1)
             for chances in row:
                 read = chances[digits] * np.where(begins, above[:-1], within[:-1])
                 above, within = above * chances[-1], within * chances[-1]
                 within[1:] += read
             above = above + within
-        # The rows of all crops may be others than those of the digits alone.
+        # All crops together may be divided into other rows than the digits alone.
         is_own = number == self.answer.number
         return max(float(above[-1]), self.answer.confidence if is_own else 0.0)
 
@@ -64,7 +64,7 @@ def agreed(looks: Sequence[Sequence[Reading]]) -> Answer:
     Its confidence is its mean chance: where readings differ, none was as sure as it seemed.
 
     Args:
-        looks: what each look at the picture can be read as; each counts as much as another.
+        looks: the ways to read each look at the picture; all looks have the same weight.
     """
     answers = [reading.answer for look in looks for reading in look]
     chances = {

@@ -10,15 +10,18 @@ from numpy.typing import NDArray
 
 _NO_DIGIT = 10
 
-# Boxes overlap if this share of the smaller, or of the union of the squares around them, is common.
+# Two boxes overlap if they share this part of the smaller one, or if the squares around them share
+# this part of their union.
 _INSIDE = 0.55
 _ALIKE = 0.5
 
-# Lines of writing slant by no more than this; steeper, "1 / 2" below each other would be one row.
+# Rows slant by no more than this; if steeper ones were allowed, a 1 above a 2 could be one row.
 _MAX_SLANT_DEGREES = 15
-# Digits whose middles are this part of a digit's height apart, or more, are not in one row.
+# Of one row, middles that follow each other from the top are no further apart than this, in heights
+# of a digit.
 _ROW_GAP = 0.6
-# What a further row costs, in digit heights of distance to the row: two digits of a row lie closer.
+# What a further row costs, beside the distances of all middles from their rows, in heights of a
+# digit: the cheapest layout is taken, and two digits of one row lie closer than this.
 _ROW_COST = 1.0
 
 
@@ -85,7 +88,7 @@ class Answer:
             model: what names the network.
             crops: M data: URIs to go with the digits.
         """
-        # Plain numbers: for a few rows, arrays take longer to be asked than to be read.
+        # Lists: for a few rows, to index arrays takes longer than to convert them.
         chances, places = probabilities.tolist(), boxes.tolist()
         surest = [max(row) for row in chances]
         labels = [row.index(most) for row, most in zip(chances, surest, strict=True)]
@@ -134,9 +137,9 @@ def _rounded(chance: float) -> float:
 
 
 def doubles(boxes: NDArray[np.float32], labels: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """Return which boxes (M,) show the same as a likelier one that they overlap.
+    """Return which boxes (M,) show the same digit as a likelier box that they overlap.
 
-    Two boxes on one thin 1 have little in common; the squares around them do.
+    Two boxes on one thin 1 share little; the squares around them share much.
 
     Args:
         boxes: (M, 4), x, y, width, height, the likeliest first.
@@ -173,8 +176,8 @@ def _common(middles: NDArray[np.floating], sizes: NDArray[np.floating]) -> NDArr
 def reading_order(boxes: NDArray[np.float32]) -> list[list[int]]:
     """Return the indices of boxes row by row from the top, each row from left to right.
 
-    Handwriting climbs or falls, so the boxes are looked at under every slant of up to 15 degrees,
-    and under the one that they fit best the gaps between their middles part the rows.
+    Handwriting climbs or falls, so every slant of up to 15 degrees is tried, and rows are divided
+    where there are gaps between the boxes' middles; the slant is taken whose rows fit best.
 
     Args:
         boxes: (M, 4), x, y, width, height, at least a pixel each way.
@@ -193,7 +196,7 @@ def reading_order(boxes: NDArray[np.float32]) -> list[list[int]]:
 def _rows_under(
     slant: int, x: NDArray[np.floating], y: NDArray[np.floating], height: float
 ) -> tuple[float, list[NDArray[np.intp]]]:
-    """Return how badly the middles of boxes fit rows of a slant, and those rows."""
+    """Return how badly the middles of boxes fit into rows of a slant, and these rows."""
     level = y - x * math.tan(math.radians(slant))
     order = np.argsort(level, kind="stable")
     gaps = np.flatnonzero(np.diff(level[order]) > _ROW_GAP * height)
