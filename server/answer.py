@@ -118,14 +118,19 @@ class Answer:
         """The digits in reading order, rows parted by a newline; empty where there is none."""
         return "\n".join("".join(str(digit.digit) for digit in row) for row in self.rows)
 
+    @property
+    def digit(self) -> int | None:
+        """The digit, if there is exactly one."""
+        digits = self.digits
+        return digits[0].digit if len(digits) == 1 else None
+
     def as_json(self) -> dict[str, Any]:
         """Return the members of the answer's JSON object."""
-        digits = self.digits
         return {
             "number": self.number,
             "confidence": _rounded(self.confidence),
-            "digit": digits[0].digit if len(digits) == 1 else None,
-            "digits": [digit.as_json() for digit in digits],
+            "digit": self.digit,
+            "digits": [digit.as_json() for digit in self.digits],
             "image": {"width": self.size[0], "height": self.size[1]},
             "model": dict(self.model),
         }

@@ -112,8 +112,9 @@ async def _read_pictures(elements: list[bytes], state: State) -> list[Tensor]:
     record.confidences += [answer.confidence for answer in answers]
     record.digits += sum(len(answer.digits) for answer in answers)
     count = len(answers)
-    # -1 where there is not exactly one digit.
-    digits = np.array([_only_digit(answer) for answer in answers], np.int64)
+    digits = np.array(
+        [-1 if answer.digit is None else answer.digit for answer in answers], np.int64
+    )
     confidences = np.array([answer.confidence for answer in answers], np.float32)
     probabilities = np.array([_chances(answer) for answer in answers], np.float32)
     return [
@@ -124,13 +125,9 @@ async def _read_pictures(elements: list[bytes], state: State) -> list[Tensor]:
     ]
 
 
-def _only_digit(answer: Answer) -> int:
-    return answer.digits[0].digit if len(answer.digits) == 1 else -1
-
-
 def _chances(answer: Answer) -> list[float]:
-    """Return the probabilities of the one digit: all of "no digit" for none, 0 for several."""
-    if len(answer.digits) != 1:
+    """Return the one digit's probabilities; of none, 1 for "no digit"; of several, only zeros."""
+    if answer.digit is None:
         return [0.0] * 10 + [float(not answer.digits)]
     chances = answer.digits[0].probabilities
     return [*chances, max(0.0, 1 - sum(chances))]
