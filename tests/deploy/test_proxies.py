@@ -10,10 +10,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email.message import Message
 from pathlib import Path
 
 import pytest
 
+from server.errors import Busy
 from server.settings import REPOSITORY
 from tests.deploy.tools import judge, tool
 from tests.page.pace import PACE_MS
@@ -44,6 +46,9 @@ FADING_SECONDS = 10
 
 DRAWER = "127.0.0.3"
 """An address that asks nothing else, so that what it asked before is known."""
+
+HASTY = "127.0.0.4"
+"""One that is held off."""
 
 DRAWING_SECONDS = 4
 """As long as HAProxy's table looks back."""
@@ -284,3 +289,27 @@ def test_rate(proxy: Proxy) -> None:
     while ask(proxy.port, "GET", "/healthz")[0] == 429:
         assert time.monotonic() < until
         time.sleep(5 * RATE_SECONDS)
+
+
+def test_refusal(proxy: Proxy) -> None:
+    """Who is held off reads what a busy service says: a problem document, and when to come back."""
+    headers, body = held_off(proxy.port)
+
+    problem = json.loads(body)
+    assert headers.get_content_type() == "application/problem+json"
+    assert (problem["status"], problem["code"]) == (http.client.TOO_MANY_REQUESTS, Busy.code)
+    assert 1 <= int(headers["Retry-After"]) <= FADING_SECONDS
+
+
+def held_off(port: int) -> tuple[Message, bytes]:
+    """Ask until it is too often; return the headers and the body of that answer."""
+    while True:
+        link = http.client.HTTPConnection(
+            "127.0.0.1", port, timeout=PATIENCE_SECONDS, source_address=(HASTY, 0)
+        )
+        link.request("GET", "/healthz")
+        response = link.getresponse()
+        body = response.read()
+        link.close()
+        if response.status == http.client.TOO_MANY_REQUESTS:
+            return response.headers, body
