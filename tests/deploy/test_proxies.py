@@ -96,6 +96,8 @@ def haproxy(folder: Path, port: int, behind: int) -> list[str]:
     program = tool("haproxy", "Debian's package haproxy")
     ours = (REPOSITORY / "deploy/haproxy/digits.cfg").read_text()
     ours = ours.replace("127.0.0.1:5000", f"127.0.0.1:{behind}")
+    if os.getuid():  # it is nobody else's to give up
+        ours = re.sub("^ *(user|group|chroot) .*$", "", ours, flags=re.MULTILINE)
     (folder / "digits.cfg").write_text(ours.replace("bind :80", f"bind 127.0.0.1:{port}"))
     command = [program, "-f", str(folder / "digits.cfg")]
     judge(*command, "-c")
@@ -103,10 +105,10 @@ def haproxy(folder: Path, port: int, behind: int) -> list[str]:
 
 
 @contextmanager
-def running(command: list[str]) -> Iterator[None]:
+def running(command: list[str]) -> Iterator[int]:
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
-            yield
+            yield process.pid
         finally:
             process.terminate()
 
@@ -278,6 +280,17 @@ def at_once_by_http2(port: int, paths: list[str]) -> list[str]:
     for path in paths:
         line += ["--output", os.devnull, f"http://127.0.0.1:{port}{path}"]
     return subprocess.check_output([curl, *line], text=True, timeout=PATIENCE_SECONDS).split()
+
+
+def test_haproxy_is_not_root(tmp_path: Path) -> None:
+    """Root starts it, for the sake of port 80; then it is somebody else, whom little belongs to."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with running(haproxy(tmp_path, port, behind=1)) as pid:
+        wait_for(port, is_listening)
+        status = Path(f"/proc/{pid}/status").read_text()
+
+    assert "0" not in re.findall(r"^Uid:\s+(.*)$", status, re.MULTILINE)[0].split()
 
 
 def test_rate(proxy: Proxy) -> None:
