@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import faulthandler
 import logging
 import os
 import signal
@@ -175,9 +176,11 @@ class StoppingServer(uvicorn.Server):
         self._readiness.is_draining = True
         # A second Ctrl+C does not wait for requests that are being answered.
         self.force_exit = self.should_exit and sig == signal.SIGINT
-        # Python would wait for a thread that is still decoding; the alarm does not.
+        # Python would wait for a thread that is still decoding; faulthandler's clock does not. Nor
+        # does the system's alarm, but the first process of a container never gets one.
         if self.force_exit or not self.should_exit:
-            signal.alarm(1 if self.force_exit else _STOP_SECONDS + 1)
+            last_seconds = 1 if self.force_exit else _STOP_SECONDS + 1
+            faulthandler.dump_traceback_later(last_seconds, exit=True)
         if sig == signal.SIGINT:
             self._drain_seconds = 0
         self.should_exit = True
