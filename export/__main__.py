@@ -12,7 +12,7 @@ import torch
 
 from export.card import LocatorReport, Report
 from export.contract import FallsShort
-from export.data import DataSettings, Mnist, Split, load_mnist, load_test
+from export.data import DataSettings, Mnist, Split, check_test, load_mnist, load_test
 from export.fonts import check_fonts
 from export.plan import (
     CACHE,
@@ -58,7 +58,9 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     command = " ".join(["python -m export", *argv])
     try:
         check_fonts()
-        run(plan, load_mnist(data), lambda: load_test(data), command)
+        mnist = load_mnist(data)
+        check_test(data)
+        run(plan, mnist, lambda: load_test(data), command)
     except DataError as error:
         return _fail(f"data: {error}")
     except CodeChanged as error:

@@ -98,6 +98,19 @@ def load_test(settings: DataSettings) -> Split:
     return Split(*_load("t10k", settings))
 
 
+def check_test(settings: DataSettings) -> None:
+    """Have the files of the test set at hand and checked, and their pictures unseen.
+
+    Whoever trains for an hour learns before it, and not after, that they cannot be had.
+
+    Raises:
+        DataError: a file is wrong, or none of the sources has it.
+    """
+    for name in IDX_FILES:
+        if name.startswith("t10k"):
+            fetch(name, settings.folder, settings.cache)
+
+
 def checksums() -> dict[str, str]:
     """Return the SHA-256 of each uncompressed file that is accepted, by file name."""
     return {file.name: file.sha256 for file in IDX_FILES.values()}

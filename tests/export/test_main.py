@@ -184,6 +184,20 @@ def test_data_that_cannot_be_had_are_told_in_words(
     assert "not a folder" in capsys.readouterr().err
 
 
+def test_a_wrong_test_set_is_told_before_the_training(
+    mnist: Mnist,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is needed after an hour, when nobody sits there any more to put it right."""
+    (tmp_path / "t10k-images-idx3-ubyte").write_bytes(b"wrong")
+    monkeypatch.setattr(command_line, "load_mnist", lambda _: mnist)
+    monkeypatch.setattr(command_line, "run", lambda *_: pytest.fail("it trains"))
+    assert main([], {"DIGIT_DATA": str(tmp_path)}) == 1
+    assert "is not MNIST's t10k-images-idx3-ubyte" in capsys.readouterr().err
+
+
 def test_ctrl_c_tells_how_to_go_on(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
