@@ -43,6 +43,7 @@ from export.versions import versions_of
 from server.model import UnusableModel
 
 INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
+GOES_ON = "The same command goes on from the last checkpoint."
 
 
 class CodeChanged(Exception):
@@ -67,8 +68,10 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         return _fail(f"code: {error}")
     except (FallsShort, UnusableModel) as error:
         return _fail(f"verify: {error}\nNothing in {shown(plan.out)} was changed.")
+    except OSError as error:
+        return _fail(f"files: {error}\n{GOES_ON}")
     except KeyboardInterrupt:
-        _fail("\nInterrupted. The same command goes on from the last checkpoint.")
+        _fail(f"\nInterrupted. {GOES_ON}")
         return INTERRUPTED
     return 0
 

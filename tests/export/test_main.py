@@ -1,6 +1,8 @@
 """All stages, in the order and with the care that the command line promises."""
 
+import errno
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -196,6 +198,21 @@ def test_a_wrong_test_set_is_told_before_the_training(
     monkeypatch.setattr(command_line, "run", lambda *_: pytest.fail("it trains"))
     assert main([], {"DIGIT_DATA": str(tmp_path)}) == 1
     assert "is not MNIST's t10k-images-idx3-ubyte" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_told_in_words(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And that what was done before is not lost by it."""
+
+    def fill(settings: object) -> Mnist:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "models/digit.onnx")
+
+    monkeypatch.setattr(command_line, "load_mnist", fill)
+    assert main([], {}) == 1
+    said = capsys.readouterr().err
+    assert "No space left on device: 'models/digit.onnx'" in said
+    assert "goes on from the last checkpoint" in said
 
 
 def test_ctrl_c_tells_how_to_go_on(
