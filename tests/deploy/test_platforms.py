@@ -19,7 +19,7 @@ from PIL import Image
 from server.doctor import Grade, examine
 from server.machine import Machine
 from server.settings import REPOSITORY, load_settings
-from tests.deploy.platforms import PLATFORMS, Platform
+from tests.deploy.platforms import PLATFORMS, Platform, heroku, render
 from tests.deploy.tools import judge, tool
 from tests.processes import PATIENCE_SECONDS
 
@@ -99,6 +99,22 @@ def test_runs(platform: Platform, data: Path) -> None:
         # Heroku signals every process of a dyno, others the first; the group has all.
         os.killpg(process.pid, signal.SIGTERM)
         assert process.wait(PATIENCE_SECONDS) == 0
+
+
+@pytest.mark.parametrize(
+    ("platform", "router_seconds"), [(heroku(), 90), (render(), 60)], ids=["Heroku", "Render"]
+)
+def test_keep_alive(platform: Platform, router_seconds: int) -> None:
+    """Idle connections are the router's to end: what it sends on one that ends is lost.
+
+    Sources: devcenter.heroku.com/articles/http-routing#keepalives;
+    github.com/render-examples/express-hello-world/pull/32.
+    """
+    with running(platform) as (process, _):
+        variables = Path(f"/proc/{process.pid}/environ").read_text().strip("\0").split("\0")
+    settings = load_settings(dict(variable.split("=", 1) for variable in variables))
+
+    assert settings.keep_alive_seconds > router_seconds
 
 
 @each_platform
