@@ -78,7 +78,8 @@ function setUpDrawing() {
   );
 
   const refreshTools = () => {
-    element("undo").disabled = element("clear").disabled = pad.isEmpty;
+    element("undo").disabled = !pad.canUndo;
+    element("clear").disabled = pad.isEmpty;
     element("pad").parentElement.classList.toggle("is-drawn-on", !pad.isEmpty);
   };
   pad.addEventListener("stroke", () => {

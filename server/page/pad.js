@@ -66,11 +66,13 @@ function middle(one, other) {
 /**
  * A canvas that can be drawn on.
  *
- * Fires `stroke` as ink flows and `change` when a stroke has ended or was taken back.
+ * Fires `stroke` as ink flows and `change` when a stroke has ended, or an act was taken back.
  */
 export class Pad extends EventTarget {
   /** @type {Stroke[]} */
   #strokes = [];
+  /** @type {Stroke[][]}  what the strokes were before each act that can be taken back */
+  #past = [];
   /** @type {Stroke | null} */
   #current = null;
   #pointer = null;
@@ -100,11 +102,18 @@ export class Pad extends EventTarget {
     return !this.#strokes.some((stroke) => !stroke.erases);
   }
 
+  /** Whether there is an act to take back. */
+  get canUndo() {
+    return this.#past.length > 0;
+  }
+
+  /** Take back the last stroke, or clearing. */
   undo() {
-    this.#keep(this.#strokes.slice(0, -1));
+    this.#keep(this.#past.pop() ?? []);
   }
 
   clear() {
+    if (this.#strokes.length) this.#past.push(this.#strokes);
     this.#keep([]);
   }
 
@@ -120,7 +129,7 @@ export class Pad extends EventTarget {
     return copy;
   }
 
-  /** Go back to strokes that have ended. */
+  /** Have these strokes and no others. */
   #keep(strokes) {
     // A stroke under way goes too: what its pointer still does would be ink of no stroke.
     this.#lift();
@@ -136,7 +145,8 @@ export class Pad extends EventTarget {
     this.#screen.canvas.setPointerCapture(event.pointerId);
     const erases = this.erases || Boolean(event.buttons & ERASER_BUTTON);
     this.#current = { erases, dots: [this.#dot(event, erases)] };
-    this.#strokes.push(this.#current);
+    this.#past.push(this.#strokes);
+    this.#strokes = [...this.#strokes, this.#current];
     this.#paintFrom(0);
   }
 

@@ -216,6 +216,19 @@ def test_clear(page: Page) -> None:
     expect(page.get_by_text("Write a number here")).to_be_visible()
 
 
+def test_undo_clear(page: Page) -> None:
+    """Undo brings back what was cleared, and its answer, and then goes on to its strokes."""
+    draw(page, "3")
+    expect_number(cards(page), "3")
+    page.get_by_role("button", name="Clear").click()
+    page.get_by_role("button", name="Undo").click()
+
+    expect_number(cards(page), "3")
+    page.get_by_role("button", name="Undo").click()
+    assert ink(page) == 0
+    expect(page.get_by_role("button", name="Undo")).to_be_disabled()
+
+
 @pytest.mark.parametrize("key", ["Delete", "ControlOrMeta+z"])
 def test_taken_back_while_drawing(page: Page, key: str) -> None:
     """A stroke that is taken back before it has ended leaves nothing, wherever the pen goes on."""
@@ -226,7 +239,7 @@ def test_taken_back_while_drawing(page: Page, key: str) -> None:
     page.mouse.up()
 
     assert ink(page) == 0
-    expect(page.get_by_role("button", name="Undo")).to_be_disabled()
+    expect(page.get_by_role("button", name="Clear")).to_be_disabled()
     press(page, LINE)
     page.mouse.up()
     assert ink(page) > 0
