@@ -116,6 +116,18 @@ def test_camera(browser: Browser, home: str, data: Path) -> None:
     context.close()
 
 
+def test_answer_in_sight_on_a_phone(browser: Browser, home: str) -> None:
+    """On a phone, where answers stand above the samples, what a sample is read as is in sight."""
+    context = browser.new_context(**LOOKS["phone"])
+    page = context.new_page()
+    page.goto(home)
+    page.get_by_role("button", name="A photo", exact=True).tap()
+
+    expect(cards(page)).to_have_attribute("data-state", "read")
+    expect(cards(page).locator(".number")).to_be_in_viewport()
+    context.close()
+
+
 @pytest.mark.parametrize("name", ["A drawing", "A photo"])
 def test_sample(page: Page, name: str) -> None:
     """A sample is read with one click."""
