@@ -77,17 +77,20 @@ function setUpDrawing() {
     },
   );
 
-  const refreshTools = () => {
+  const refresh = () => {
     element("undo").disabled = !pad.canUndo;
     element("clear").disabled = pad.isEmpty;
     element("pad").parentElement.classList.toggle("is-drawn-on", !pad.isEmpty);
+    // Pictures may have come meanwhile: what is drawn is answered above them.
+    const isBelow = card.element.isConnected && card.element !== cards.firstElementChild;
+    if (isBelow) add(card);
   };
   pad.addEventListener("stroke", () => {
-    refreshTools();
+    refresh();
     live.askSoon();
   });
   pad.addEventListener("change", () => {
-    refreshTools();
+    refresh();
     if (!pad.isEmpty) {
       live.askNow();
       return;

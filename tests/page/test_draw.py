@@ -3,12 +3,13 @@
 import json
 import re
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.page.acts import cards, draw, expect_number, on_pad, press, rub_out
+from tests.page.acts import cards, choose, draw, expect_number, on_pad, press, rub_out
 from tests.page.browser import Watch
 from tests.page.pace import PACE_MS, SendTimes
 from tests.page.strokes import Stroke, write
@@ -60,6 +61,19 @@ def test_answer_follows(page: Page) -> None:
 
     expect_number(cards(page), "7")
     expect(cards(page)).to_have_count(1)
+
+
+def test_answer_on_top(page: Page, data: Path) -> None:
+    """Who goes on drawing after a picture sees the answer above the picture's."""
+    draw(page, "3")
+    expect_number(cards(page), "3")
+    choose(page, data / "800.png")
+    expect_number(cards(page).first, "800")
+    press(page, LINE)
+    page.mouse.up()
+
+    expect(cards(page).first.locator(".name")).to_have_text("Your drawing")
+    expect(cards(page)).to_have_count(2)
 
 
 def test_late_answer(page: Page) -> None:
