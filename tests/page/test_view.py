@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from server.image import data_uri
 from server.settings import REPOSITORY
-from tests.page.acts import cards, choose, expect_number
+from tests.page.acts import cards, choose, draw, expect_number
 from tests.page.browser import LOOKS, PATIENCE_MS, Watch
 from tests.page.screenshots import STATES, open_page, take
 
@@ -164,6 +164,20 @@ def test_width(page: Page, data: Path, width: int) -> None:
     cards(page).locator("summary").click()
 
     assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("size", [(375, 664), (740, 360), (640, 450)], ids=str)
+def test_in_sight(page: Page, size: tuple[int, int]) -> None:
+    """On a phone, upright or lying, and at twice the size on a desk, pad and number are in sight."""
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    draw(page, "3")
+
+    expect_number(cards(page), "3")
+    expect(page.locator(".number")).to_be_in_viewport(ratio=1)
+    pad = page.locator("#pad").bounding_box()
+    # A finger that scrolls finds room beside what it would draw on.
+    assert pad
+    assert pad["height"] <= 0.8 * size[1]
 
 
 @pytest.mark.parametrize("look", LOOKS)
