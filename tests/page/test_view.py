@@ -166,6 +166,20 @@ def test_width(page: Page, data: Path, width: int) -> None:
     assert page.evaluate("() => document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.parametrize("width", [320, 1280])
+def test_long_number(page: Page, data: Path, width: int) -> None:
+    """A long row stays one row: broken, it would be read as two."""
+    page.set_viewport_size({"width": width, "height": 900})
+    answer = {**TWO_ROWS, "number": "12345678901234\n7"}
+    page.route(API, lambda route: route.fulfill(json=answer))
+    choose(page, data / "blank.png")
+
+    number = cards(page).locator(".number")
+    lines = "number => number.clientHeight / parseFloat(getComputedStyle(number).lineHeight)"
+    expect(number).to_be_visible()
+    assert number.evaluate(lines) == pytest.approx(2, abs=0.1)
+
+
 @pytest.mark.parametrize("size", [(375, 664), (740, 360), (640, 450)], ids=str)
 def test_in_sight(page: Page, size: tuple[int, int]) -> None:
     """On a phone, upright or lying, and at twice the size on a desk, pad and number are in sight."""
