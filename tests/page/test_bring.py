@@ -359,6 +359,8 @@ def test_without_scripts(browser: Browser, home: str, data: Path) -> None:
     page = context.new_page()
     page.goto(home)
     expect(page.locator("#pad")).to_be_hidden()
+    page.set_viewport_size({"width": 320, "height": 600})
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= 320
     choose(page, data / "7.png", data / "make.py")
     page.get_by_role("button", name="Read them").click()
 
