@@ -222,4 +222,9 @@ def _render_digits(digits: list[dict[str, Any]]) -> str:
 
 
 def _percent(chance: float) -> str:
-    return f"{100 * chance:.1f} %"
+    """Return a probability as the page does, which never says that one is 100%."""
+    if chance > 0.999:
+        return "&gt; 99.9%"
+    if chance < 0.001:
+        return "&lt; 0.1%"
+    return f"{100 * chance:.1f}%"

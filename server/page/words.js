@@ -1,11 +1,11 @@
 /** What is said to people: confidence in words, and what went wrong with what to do about it. */
 
-/** Return a probability for reading; never a round 100 %, which nothing here is. */
+/** Return a probability for reading; never a round 100%, which nothing here is. */
 export function percent(chance) {
-  if (chance > 0.999) return "> 99.9 %";
-  if (chance < 0.001) return "< 0.1 %";
+  if (chance > 0.999) return "> 99.9%";
+  if (chance < 0.001) return "< 0.1%";
   const digits = chance > 0.99 || chance < 0.01 ? 1 : 0;
-  return `${(Math.floor(chance * 1000) / 10).toFixed(digits)} %`;
+  return `${(Math.floor(chance * 1000) / 10).toFixed(digits)}%`;
 }
 
 /** Return how sure an answer is. */

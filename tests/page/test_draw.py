@@ -39,7 +39,7 @@ def test_answer(page: Page, digit: str) -> None:
     draw(page, digit)
 
     expect_number(cards(page), digit)
-    expect(cards(page).locator(".confidence")).to_have_text(re.compile(r"^[\d.> ]+ % sure"))
+    expect(cards(page).locator(".confidence")).to_have_text(re.compile(r"^[\d.> ]+% sure"))
     expect(page.get_by_role("status")).to_have_text(re.compile(rf"^{digit}, .* sure"))
 
 

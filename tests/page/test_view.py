@@ -61,7 +61,7 @@ def two_rows(page: Page, data: Path) -> Page:
 def test_unsure(two_rows: Page) -> None:
     """An answer that is likely wrong says so."""
     expect(cards(two_rows).locator(".confidence")).to_have_text(
-        "42 % sure, so little more than a guess"
+        "42% sure, so little more than a guess"
     )
 
 
@@ -76,12 +76,12 @@ def test_choose_box(two_rows: Page) -> None:
     """A click on a box shows its own ten chances."""
     bars = two_rows.locator(".bars li")
     expect(bars).to_have_count(10)
-    expect(two_rows.locator(".bars .is-answer")).to_have_text("8> 99.9 %")
+    expect(two_rows.locator(".bars .is-answer")).to_have_text("8> 99.9%")
     two_rows.get_by_role("button", name="7 70%").click()
 
-    expect(two_rows.locator(".bars .is-answer")).to_have_text("770 %")
-    expect(bars.nth(0)).to_have_text("03 %")
-    expect(two_rows.get_by_text("no digit at all: 3 %")).to_be_visible()
+    expect(two_rows.locator(".bars .is-answer")).to_have_text("770%")
+    expect(bars.nth(0)).to_have_text("03%")
+    expect(two_rows.get_by_text("no digit at all: 3%")).to_be_visible()
     pressed = two_rows.locator(".box[aria-pressed=true]")
     expect(pressed).to_have_text("7 70%")
 

@@ -147,6 +147,15 @@ def test_form(client: TestClient) -> None:
     assert 'src="data:image/png;base64,' in response.text
 
 
+def test_percent(client: TestClient) -> None:
+    """No chance is told to be a round 100%, or none at all."""
+    response = post(client, seven(), (PAGE / "samples" / "photo.jpg").read_bytes())
+
+    told = {float(chance) for chance in re.findall(r"[\d.]+(?=%)", response.text)}
+    assert {0.1, 99.9} < told
+    assert not {0, 100} & told
+
+
 def test_form_batch(client: TestClient, data: Path) -> None:
     """Several get an answer each: a number, nothing, or what is wrong."""
     response = post(client, seven(), (data / "blank.png").read_bytes(), b"no picture")
