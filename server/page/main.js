@@ -2,9 +2,9 @@
 
 import { Live, ask } from "./answer.js";
 import { Pad } from "./pad.js";
-import { listenForPictures, preview } from "./upload.js";
+import { isReadable, listenForPictures, preview } from "./upload.js";
 import { Card } from "./view.js";
-import { NOTHING, NOTHING_DRAWN } from "./words.js";
+import { NOTHING, NOTHING_DRAWN, WAITING_FOR_TURN } from "./words.js";
 
 // Long enough that a screen reader is not told of every stroke on the way.
 const TELL_AFTER_MS = 600;
@@ -134,7 +134,7 @@ function readFiles(files) {
       },
       onAgain: () => readInRow([job]),
     });
-    job.card.showProgress(0);
+    job.card.showWaiting(WAITING_FOR_TURN);
     return job;
   });
   for (const { card } of [...jobs].reverse()) add(card);
@@ -163,6 +163,10 @@ async function readFile({ file, card, removal: { signal } }) {
   if (signal.aborted) return;
   card.showProgress(0);
   card.showPicture(await preview(file));
+  if (!(await isReadable(file))) {
+    card.showProblem({ code: "unreadable_file" });
+    return;
+  }
   const outcome = await ask(() => file, {
     signal,
     onProgress: (sent) => card.showProgress(sent),

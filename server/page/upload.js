@@ -48,6 +48,11 @@ function listenForDrops(bring) {
   });
 }
 
+/** Return whether a file can be read: not a folder, nor one that was moved or changed since. */
+export async function isReadable(file) {
+  return file.slice(0, 1).arrayBuffer().then(() => true, () => false);
+}
+
 /**
  * Return a picture to look at, upright as the service sees it, or null if the browser cannot.
  *

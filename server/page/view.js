@@ -40,7 +40,8 @@ export class Card {
   /** @param {number} sent  the part of the picture that has been sent, 0 to 1 */
   showProgress(sent) {
     this.element.dataset.state = "sending";
-    this.#part("sending-words").textContent = sent < 1 ? `Sending, ${percent(sent)}` : "Reading";
+    this.#part("sending-words").textContent =
+      sent < 1 ? `Sending, ${Math.floor(100 * sent)}%` : "Reading";
     this.element.querySelector("progress").value = sent;
   }
 

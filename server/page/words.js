@@ -26,7 +26,8 @@ export const NOTHING_DRAWN = {
   advice: "Keep drawing; large and in the middle is read best.",
 };
 
-/** On a picture that will be sent again. */
+/** On a picture that will be sent, or sent again. */
+export const WAITING_FOR_TURN = "Waiting for its turn";
 export const WAITING_FOR_KEY = "Waiting for the key";
 export const WAITING_FOR_SERVICE = "Waiting, as the service is busy";
 
@@ -55,6 +56,10 @@ const TROUBLES = {
   no_picture: {
     title: "This file is empty",
     advice: "There is nothing in it to read. Choose another.",
+  },
+  unreadable_file: {
+    title: "This file cannot be opened",
+    advice: "It may be a folder, or have been moved or changed. Choose the pictures themselves.",
   },
   too_slow: {
     title: "That took too long to arrive",

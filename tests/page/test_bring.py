@@ -172,6 +172,14 @@ def test_empty_file(page: Page, watch: Watch) -> None:
     watch.forgive("400")
 
 
+def test_folder(page: Page, tmp_path: Path) -> None:
+    """Of a folder that is dropped it is said that it may be one, and the line is not blamed."""
+    drop(page, tmp_path)
+
+    expect(cards(page)).to_contain_text("It may be a folder")
+    expect(cards(page).get_by_role("button", name="Try again")).to_be_hidden()
+
+
 def test_damaged(page: Page, watch: Watch, data: Path) -> None:
     """A damaged picture is refused in plain words, and there is nothing to try again."""
     broken = (data / "7.png").read_bytes()[:900]
@@ -297,6 +305,7 @@ def test_remove_before_its_turn(page: Page, sends: SendTimes, data: Path) -> Non
     page.route(API, hold_first)
     with page.expect_request(API):
         choose(page, *(data / name for name in ("7.png", "800.png", "mnist-7.png")))
+    expect(cards(page).nth(1)).to_contain_text("Waiting for its turn")
     page.get_by_role("button", name="Remove 800.png").click()
     held[0].continue_()
 
