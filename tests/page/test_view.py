@@ -166,6 +166,27 @@ def test_width(page: Page, data: Path, width: int) -> None:
     assert page.evaluate("() => document.documentElement.scrollWidth") <= width
 
 
+def test_forced_colors(browser: Browser, home: str) -> None:
+    """Where people have chosen the colors, it is seen which tool draws, and how long a bar is."""
+    context = browser.new_context(**LOOKS["light"], forced_colors="active")
+    page = open_page(context.new_page(), home)
+    draw(page, "3")
+    expect_number(cards(page), "3")
+
+    color = "element => getComputedStyle(element).backgroundColor"
+    eraser = page.locator("#eraser").evaluate(color)
+    assert page.locator("#pen").evaluate(color) != eraser
+    assert page.locator(".is-answer .bar-ink").evaluate(color) != eraser
+    context.close()
+
+
+def test_way_to_the_api(page: Page) -> None:
+    """A link leads to what programs may ask."""
+    page.get_by_role("link", name="the API").click()
+
+    expect(page.get_by_role("heading", name="Digits: the API")).to_be_visible()
+
+
 @pytest.mark.parametrize("width", [320, 1280])
 def test_long_number(page: Page, data: Path, width: int) -> None:
     """A long row stays one row: broken, it would be read as two."""
