@@ -36,6 +36,9 @@ _FOREVER = "public, max-age=31536000, immutable"
 # Kept, but asked about each time, which costs a 304 without a body.
 _ASK_AGAIN = "no-cache"
 
+# Chances beyond these are told to be so, without a figure: none is 0 or 1.
+_LEAST, _MOST = 0.001, 0.999
+
 # Answers, or problem documents in their place, to the pictures in a request.
 ReadRequest = Callable[[Request[Any]], Awaitable[list[dict[str, Any]]]]
 
@@ -174,8 +177,8 @@ def _render_card(name: str, answer: Mapping[str, Any]) -> str:
         )
     elif not answer["digits"]:
         body = (
-            '<p class="trouble-title">No digit here</p><p class="trouble-advice">If there is one: '
-            "plain paper, a thick dark pen and no shadow help.</p>"
+            '<p class="trouble-title">No digit here</p><p class="trouble-advice">If there is one, '
+            "try plain paper, a thick dark pen and no shadow.</p>"
         )
     else:
         body = (
@@ -223,8 +226,8 @@ def _render_digits(digits: list[dict[str, Any]]) -> str:
 
 def _percent(chance: float) -> str:
     """Return a probability as the page does, which never says that one is 100%."""
-    if chance > 0.999:
+    if chance > _MOST:
         return "&gt; 99.9%"
-    if chance < 0.001:
+    if chance < _LEAST:
         return "&lt; 0.1%"
     return f"{100 * chance:.1f}%"

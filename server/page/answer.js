@@ -48,7 +48,7 @@ const LONGEST_WAIT_SECONDS = 10;
 let nextTurn = 0;
 
 /**
- * Have a picture read, in its turn, and again if the service is busy or wants a key.
+ * Have a picture read, in its turn, and again if the service is busy or needs a key.
  *
  * @param {() => Blob | string} describe  returns what is sent, called when it is: a picture's
  *     file, or JSON with a data: URI

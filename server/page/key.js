@@ -1,4 +1,4 @@
-/** The key that some services want: asked for once it is needed, and kept in this tab only. */
+/** The key that some services need: asked for once it is needed, and kept in this tab only. */
 
 import { KEY_REFUSED, KEY_WANTED } from "./words.js";
 

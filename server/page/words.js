@@ -11,14 +11,14 @@ export function percent(chance) {
 /** Return how sure an answer is. */
 export function sureness(confidence) {
   if (confidence < 0.5) return `${percent(confidence)} sure, so little more than a guess`;
-  if (confidence < 0.9) return `${percent(confidence)} sure, so better look yourself`;
+  if (confidence < 0.9) return `${percent(confidence)} sure, so better check it yourself`;
   return `${percent(confidence)} sure`;
 }
 
 export const NOTHING = {
   title: "No digit here",
   advice:
-    "If there is one: plain paper, a thick dark pen and no shadow help, and the digits should fill a good part of the picture.",
+    "If there is one, try plain paper, a thick dark pen and no shadow; the digits should fill a good part of the picture.",
 };
 
 export const NOTHING_DRAWN = {
@@ -32,8 +32,8 @@ export const WAITING_FOR_KEY = "Waiting for the key";
 export const WAITING_FOR_SERVICE = "Waiting, as the service is busy";
 
 /** Beside the field for the key. */
-export const KEY_WANTED = "This service wants a key. It is kept in this tab, until that is closed.";
-export const KEY_REFUSED = "That key is not taken here. Try another.";
+export const KEY_WANTED = "This service needs a key. It is kept in this tab until you close it.";
+export const KEY_REFUSED = "That key is not accepted. Try another.";
 
 /** By the `code` of a problem document; `again` where the same picture may do better later. */
 const TROUBLES = {
@@ -43,7 +43,7 @@ const TROUBLES = {
   },
   corrupt_image: {
     title: "This picture is damaged",
-    advice: "Part of the file is missing or broken. Save or send it anew.",
+    advice: "Part of the file is missing or broken. Save or send it again.",
   },
   too_many_pixels: {
     title: "This picture is too large",
@@ -63,7 +63,7 @@ const TROUBLES = {
   },
   too_slow: {
     title: "That took too long to arrive",
-    advice: "The line is slow or the file large. A smaller picture will get through.",
+    advice: "The connection is slow or the file large. A smaller picture will get through.",
     again: true,
   },
   busy: {
@@ -78,12 +78,12 @@ const TROUBLES = {
   },
   internal_error: {
     title: "The service failed",
-    advice: "That is its fault and not your picture's. Trying again may help.",
+    advice: "The fault is not your picture's. Trying again may help.",
     again: true,
   },
   no_answer: {
     title: "No answer came",
-    advice: "The line is down, the service is away, or the file is too large for it. Check and try again.",
+    advice: "The connection or the service is down, or the file is too large. Check and try again.",
     again: true,
   },
 };

@@ -71,7 +71,7 @@ def _locked(page: Page) -> None:
     choose(page, DATA / "7.png")
     page.get_by_label("Key", exact=True).fill("sesame")
     page.get_by_role("button", name="Use it").click()
-    expect(page.get_by_role("alert")).to_contain_text("not taken")
+    expect(page.get_by_role("alert")).to_contain_text("not accepted")
 
 
 def _several(page: Page) -> None:

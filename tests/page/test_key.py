@@ -1,4 +1,4 @@
-"""Where the service wants a key: the page asks for it, sends it, and keeps it in its tab."""
+"""Where the service needs a key: the page asks for it, sends it, and keeps it in its tab."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +19,7 @@ KEYS = ["open sesame", "sésame €"]
 
 @pytest.fixture(scope="module")
 def home() -> Iterator[str]:
-    """The address of the page of a service that wants a key."""
+    """The address of the page of a service that needs a key."""
     with serving({"DIGIT_API_KEYS": ",".join(KEYS)}) as service:
         yield f"{service.url}/"
 
@@ -53,7 +53,7 @@ def test_picture(page: Page, field: Locator, data: Path, key: str) -> None:
 def test_drawing(page: Page, sends: SendTimes, field: Locator) -> None:
     """Who draws is asked for the key once and not disturbed, and the drawing is read then."""
     draw(page, "3")
-    expect(page.get_by_role("alert")).to_contain_text("This service wants a key")
+    expect(page.get_by_role("alert")).to_contain_text("This service needs a key")
     expect(page.locator("#pad")).to_be_focused()
     expect(cards(page)).to_contain_text("Waiting for the key")
     refused = len(sends())
@@ -69,7 +69,7 @@ def test_wrong_key(page: Page, field: Locator, data: Path) -> None:
     choose(page, data / "7.png")
     enter(field, "sesame")
 
-    expect(page.get_by_role("alert")).to_contain_text("not taken here")
+    expect(page.get_by_role("alert")).to_contain_text("not accepted")
     expect(field).to_be_focused()
     expect(field).to_have_attribute("aria-invalid", "true")
     enter(field, KEYS[0])
@@ -119,7 +119,7 @@ def test_no_header(page: Page, field: Locator, data: Path, key: str) -> None:
     choose(page, data / "7.png")
     enter(field, key)
 
-    expect(page.get_by_role("alert")).to_contain_text("not taken here")
+    expect(page.get_by_role("alert")).to_contain_text("not accepted")
     expect(field).to_be_focused()
     expect(field).to_have_value("")
     enter(field, KEYS[0])

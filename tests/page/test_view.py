@@ -203,7 +203,7 @@ def test_long_number(page: Page, data: Path, width: int) -> None:
 
 @pytest.mark.parametrize("size", [(375, 664), (740, 360), (640, 450)], ids=str)
 def test_in_sight(page: Page, size: tuple[int, int]) -> None:
-    """On a phone, upright or lying, and at twice the size on a desk, pad and number are in sight."""
+    """On a phone, upright or not, and at twice the size on a desk, pad and number are in sight."""
     page.set_viewport_size({"width": size[0], "height": size[1]})
     draw(page, "3")
 
