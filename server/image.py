@@ -263,7 +263,7 @@ def _check_budget(size: tuple[int, int], bytes_per_pixel: float, limits: Limits)
     if size[0] * size[1] * bytes_per_pixel > limits.decode_budget_bytes:
         most = int(limits.decode_budget_bytes / bytes_per_pixel)
         raise TooManyPixels(
-            f"The picture has {size[0]} x {size[1]} pixels; of its kind, {most} in all are read."
+            f"The picture has {size[0]} x {size[1]} pixels; at most {most} are read of its kind."
         )
 
 

@@ -62,8 +62,8 @@ def describe(settings: Settings) -> Members:
             "version": "1",
             "summary": "Reads the digits in pictures.",
             "description": "A picture in, the number on it out: a photo, a scan, a drawing; one "
-            "digit, several or none. Errors are problem documents (RFC 9457), below `/v2` objects "
-            "with `error`. Every answer has `X-Request-ID`: that of the request, or a new one.",
+            "digit, several or none. Errors are problem documents (RFC 9457); below `/v2` they are "
+            "objects with `error`. Every answer has an `X-Request-ID`, the request's or a new one.",
         },
         # Where this document is: the service may stand below a path of a larger site.
         "servers": [{"url": "."}],

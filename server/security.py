@@ -61,7 +61,7 @@ class ApiKeys:
         """Pass a request on, or answer that it needs a key."""
         if scope["type"] == "http" and not _is_open(scope) and not self._has_key(scope):
             problem = Unauthorized(
-                "This service wants a key: X-API-Key: <key>, or Authorization: Bearer <key>."
+                "This service needs a key: X-API-Key: <key>, or Authorization: Bearer <key>."
             )
             await problem_response(Request(scope), problem)(scope, receive, send)
         else:

@@ -200,7 +200,7 @@ SETTINGS: Mapping[str, Setting] = {
         "DIGIT_MAX_WAITING",
         "32",
         _whole(1, 10_000),
-        "the most requests that wait to be read, of tiny pictures eight in a place; more get 503",
+        "the most requests that wait to be read, eight tiny ones counted as one; more get 503",
     ),
     "drain_seconds": Setting(
         "DIGIT_DRAIN_SECONDS",
@@ -224,7 +224,7 @@ SETTINGS: Mapping[str, Setting] = {
         "DIGIT_API_KEYS",
         "",
         _list_of("keys with commas between"),
-        "one is required, in X-API-Key or as a bearer token, but for health, page and documents",
+        "needed, if set, in X-API-Key or as a bearer token, but for health, page and documents",
     ),
     "sentry_dsn": Setting(
         "SENTRY_DSN",
@@ -261,6 +261,6 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
 def describe_settings() -> str:
     """Return the table of settings as `--help` shows it."""
     return "\n".join(
-        f"  {each.variable}  {each.help}\n      {each.kind.accepted}; default {each.default}"
+        f"  {each.variable}  {each.help}\n      {each.kind.accepted}; default {each.default or 'none'}"
         for each in SETTINGS.values()
     )
