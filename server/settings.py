@@ -261,6 +261,6 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
 def describe_settings() -> str:
     """Return the table of settings as `--help` shows it."""
     return "\n".join(
-        f"  {each.variable}  {each.help}\n      {each.kind.accepted}; default {each.default or 'none'}"
-        for each in SETTINGS.values()
+        f"  {one.variable}  {one.help}\n      {one.kind.accepted}; default {one.default or 'none'}"
+        for one in SETTINGS.values()
     )
