@@ -45,8 +45,8 @@ _ESCAPES: Final = {
     b"%0a": b"\n",
 }
 
-# Others are undone one by one, and all around them is copied twice.
-_MOST_ESCAPED_BYTES: Final = 2**20
+# Others are undone one by one, in every picture of a batch, while nobody else is served.
+_MOST_ESCAPED_BYTES: Final = 2**14
 
 # An escaped character in JSON that is beyond U+00FF, or half of one.
 _FOREIGN: Final = re.compile(rb"\\u(?!00)[0-9a-fA-F]{4}")
