@@ -335,7 +335,8 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     """Return a 16-bit grayscale picture in 8 bits; Pillow's own conversion clips at 255."""
     samples = np.asarray(image)
     pixels = (samples >> 8).astype(np.uint8)
-    pixels[samples == image.info.get("transparency")] = _WHITE
+    if "transparency" in image.info:
+        pixels[samples == image.info["transparency"]] = _WHITE
     return Image.fromarray(pixels)
 
 
