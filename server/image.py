@@ -22,13 +22,20 @@ from server.errors import ClientError, CorruptImage, TooManyPixels, UnsupportedF
 from server.header import Format, jpeg_scans, png_size, sniff
 from server.webp import first_frame, webp_size
 
+
+class _StillGif(GifImageFile):
+    """A GIF whose first frame is all: else Pillow fills a second one, to clear it, on opening."""
+
+    disposal_method = property(lambda _: 0, lambda _, __: None)
+
+
 # Pillow's plugins are called directly: `Image.open` would try every format that it knows, and has a
 # limit of pixels of its own.
 _OPENERS: dict[Format, Callable[[io.BytesIO], ImageFile]] = {
     Format.PNG: PngImageFile,
     Format.JPEG: JpegImageFile,
     Format.WEBP: WebPImageFile,
-    Format.GIF: GifImageFile,
+    Format.GIF: _StillGif,
     Format.BMP: BmpImageFile,
 }
 

@@ -1,8 +1,12 @@
 """Encoded bytes to pixels: every format and mode read rightly, and nothing bad gets through."""
 
+import resource
 import struct
+import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +17,7 @@ from PIL import Image
 
 from server.errors import ClientError, CorruptImage, TooManyPixels, UnsupportedFormat
 from server.image import Limits, data_uri, decode, encode_png, is_tiny, scaled, zoomed
+from server.memory import give_back
 from tests.conftest import DATA
 from tests.drawings import encode, ramp, seven
 from tests.server.lossless import lossless
@@ -39,6 +44,19 @@ def png(depth: int, color_type: int, rows: bytes, *chunks: bytes) -> bytes:
     header = struct.pack(">IIBBBBB", *SIZE, depth, color_type, 0, 0, 0)
     image = png_chunk(b"IHDR", header) + b"".join(chunks)
     return b"\x89PNG\r\n\x1a\n" + image + png_chunk(b"IDAT", zlib.compress(rows))
+
+
+@contextmanager
+def memory_left(count: int) -> Iterator[None]:
+    """Let this process have so many bytes more than it has, for a while."""
+    give_back()
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    most, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + count, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (most, hard))
 
 
 @pytest.mark.parametrize("image_format", FORMATS)
@@ -238,6 +256,18 @@ def test_too_many_pixels_gif() -> None:
 
     with pytest.raises(TooManyPixels):
         decode(bytes(data), LIMITS)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there a process can be held to so much")
+@pytest.mark.parametrize("disposal", [2, 3])
+def test_too_many_pixels_to_clear(disposal: int) -> None:
+    """A GIF that wants 170 megapixels cleared after its frame is refused before they are filled."""
+    size = struct.pack("<HH", 13_000, 13_000)
+    control = b"!\xf9\x04" + bytes([disposal << 2 | 1, 0, 0, 0, 0])
+    data = b"GIF89a" + size + bytes(3) + control + b",\0\0\0\0" + size + b"\0\x02\x02\x4c\x01\0;"
+
+    with memory_left(2**26), pytest.raises(TooManyPixels):
+        decode(data, LIMITS)
 
 
 def test_large_jpeg() -> None:
