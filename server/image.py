@@ -40,7 +40,7 @@ _OPENERS: dict[Format, Callable[[io.BytesIO], ImageFile]] = {
 }
 
 # Bytes per pixel by Pillow's mode: what Pillow stores, and the copies that `_on_paper` makes.
-_MODE_BYTES = {"1": 7, "L": 7, "P": 8, "I;16": 7, "LA": 7, "RGB": 11, "RGBA": 7, "CMYK": 5}
+_MODE_BYTES = {"1": 8, "L": 8, "P": 8, "I;16": 7, "LA": 7, "RGB": 11, "RGBA": 7, "CMYK": 5}
 _OPAQUE_MODE_BYTES = {"1": 2, "L": 2, "P": 2, "RGB": 5}
 # Two canvases of the animation decoder, the frame handed over as bytes, and Pillow's own.
 _WEBP_BYTES = 16
@@ -331,9 +331,9 @@ def _on_paper(image: Image.Image) -> Image.Image:
     gray, alpha = layered.convert("L"), layered.getchannel("A")
     paper = Image.new("L", image.size, _WHITE)
     paper.paste(gray, mask=alpha)
-    if np.asarray(paper).min() > _FAINTEST_INK:
+    if not any(paper.histogram()[: _FAINTEST_INK + 1]):
         # White strokes on nothing, as drawing programs with a dark canvas export them.
-        paper = Image.new("L", image.size, 0)
+        paper.paste(0, (0, 0, *image.size))
         paper.paste(gray, mask=alpha)
     return paper
 

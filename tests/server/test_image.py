@@ -270,6 +270,29 @@ def test_too_many_pixels_to_clear(disposal: int) -> None:
         decode(data, LIMITS)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only there a process can be held to so much")
+@pytest.mark.parametrize(
+    ("mode", "size", "options"),
+    [
+        ("1", (2880, 2880), {"transparency": 0}),
+        ("L", (2880, 2880), {"transparency": 0}),
+        ("P", (2880, 2880), {"transparency": 0}),
+        ("RGB", (2400, 2500), {"transparency": (0, 0, 0)}),
+        ("LA", (3000, 3150), {}),
+        ("RGBA", (3000, 3150), {}),
+    ],
+)
+def test_transparent_within_the_budget(
+    mode: str, size: tuple[int, int], options: dict[str, Any]
+) -> None:
+    """A picture that is all transparent, and large, takes no more memory than it may."""
+    budget = 2**26
+    data = encode(Image.new(mode, size), "PNG", **options)
+
+    with memory_left(budget + 2**22):
+        assert decode(data, Limits(budget, 512)).size == size
+
+
 def test_large_jpeg() -> None:
     """A photo past the budget in full is read all the same, as it is decoded at reduced scale."""
     data = encode(Image.new("RGB", (4000, 3000)), "JPEG")
