@@ -73,6 +73,11 @@ _LONGEST_SIDE = 2**16 - 1
 SMALL: Final = 32
 """A picture of at most this many pixels each way is one crop: nothing is searched for in it."""
 
+# A strip longer than four times its width may be up to so many times as long as the working size,
+# and as many times narrower: it has no more pixels than a square of that size. Reduced to the
+# working size in length, it would lose its digits.
+_STRIP = 4
+
 # A small PNG of so few bytes is read before another thread would have begun; the worst that can be
 # packed into them takes less than ten milliseconds.
 _TINY_BYTES = 4096
@@ -103,7 +108,7 @@ _FAINTEST_INK = 250
 
 @dataclass(frozen=True)
 class Limits:
-    """The memory that decoding one picture may take, and the longest side that is returned."""
+    """The memory that decoding one picture may take, and the size that it is reduced to."""
 
     decode_budget_bytes: int
     working_size: int
@@ -114,7 +119,8 @@ class Picture:
     """A decoded picture, upright.
 
     Attributes:
-        pixels: (height, width, 1) uint8, black 0, white 255, at most the working size.
+        pixels: (height, width, 1) uint8, black 0, white 255. No side is longer than the working
+            size, but that of a strip: at most four times as long, and a quarter of it wide.
         size: (width, height) of the picture before it was reduced.
     """
 
@@ -219,12 +225,11 @@ def _decode(data: bytes, image_format: Format, limits: Limits) -> Picture:
     # Wherever a format keeps its orientation, Pillow finds it through `info`.
     orientation = image.getexif().get(_EXIF_ORIENTATION) if image.info else None
     gray = _on_paper(image)
-    if max(gray.size) > limits.working_size:
+    reduced = _reduced(gray.size, limits.working_size)
+    if reduced != gray.size:
         # reducing_gap: a large picture is first averaged down by a whole factor, to at least twice
         # the final size, which is cheaper and can hardly be told apart.
-        gray = gray.resize(
-            _reduced(gray.size, limits.working_size), Image.Resampling.BILINEAR, reducing_gap=2.0
-        )
+        gray = gray.resize(reduced, Image.Resampling.BILINEAR, reducing_gap=2.0)
     if orientation in _UPRIGHT:
         gray = gray.transpose(_UPRIGHT[orientation])
     if orientation in _QUARTER_TURNED:
@@ -252,9 +257,11 @@ def zoomed(crops: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
     return views
 
 
-def _reduced(size: tuple[int, int], longest: int) -> tuple[int, int]:
-    """Return a size of the same shape, its longer side at most `longest`."""
-    return _times(size, min(1.0, longest / max(size)))
+def _reduced(size: tuple[int, int], working_size: int) -> tuple[int, int]:
+    """Return a size of the same shape, no larger than a picture's pixels may be."""
+    shorter, longer = sorted(size)
+    as_strip = min(working_size * _STRIP / longer, working_size / _STRIP / shorter)
+    return _times(size, min(1.0, max(working_size / longer, as_strip)))
 
 
 def _times(size: tuple[int, int], factor: float) -> tuple[int, int]:

@@ -97,8 +97,8 @@ class Recognizer:
     def _is_apt(self, picture: Picture, factor: float) -> bool:
         """Return whether a scaled copy is worth a look: both are searched, neither is too large."""
         longest: int = max(picture.pixels.shape)
-        sizes = sorted((longest, longest * factor))
-        return sizes[0] > SMALL and sizes[1] <= self.models.locator.working_size
+        most = max(longest, self.models.locator.working_size)
+        return min(longest, longest * factor) > SMALL and longest * factor <= most
 
     def _look(self, picture: Picture, lap: Callable[[str], None]) -> _Look:
         """Return what the networks say of a decoded picture."""

@@ -188,9 +188,25 @@ def test_reduced_to_working_size(image_format: str) -> None:
     assert np.abs(picture.pixels[:, :, 0] - ramp((512, 239)).astype(np.int16)).max() <= 4
 
 
+@pytest.mark.parametrize(
+    ("size", "shape"),
+    [
+        ((2000, 500), (128, 512, 1)),
+        ((2000, 250), (128, 1024, 1)),
+        ((4000, 200), (102, 2048, 1)),
+        ((200, 4000), (2048, 102, 1)),
+        ((1000, 100), (100, 1000, 1)),
+    ],
+    ids=["none", "by its width", "by its length", "upright", "not at all"],
+)
+def test_strip(size: tuple[int, int], shape: tuple[int, ...]) -> None:
+    """A strip is reduced until it has as many pixels as a square of the working size, at most."""
+    assert decode(encode(Image.new("L", size), "PNG"), LIMITS).pixels.shape == shape
+
+
 def test_narrow_picture() -> None:
     """However narrow a picture is, a pixel of its short side remains."""
-    assert decode(encode(Image.new("L", (2000, 1)), "PNG"), LIMITS).pixels.shape == (1, 512, 1)
+    assert decode(encode(Image.new("L", (6000, 1)), "PNG"), LIMITS).pixels.shape == (1, 2048, 1)
 
 
 @pytest.mark.parametrize("data", [b"", b"GIF", b"hello", b"%PDF-1.7", b"<svg/>", b"II*\0", b"BMW"])
@@ -461,7 +477,7 @@ def decode_or_refuse(data: bytes) -> None:
     except ClientError:
         return
     assert picture.pixels.dtype == np.uint8
-    assert max(picture.pixels.shape) <= LIMITS.working_size
+    assert picture.pixels.size <= LIMITS.working_size**2
 
 
 # Pillow goes by the second.

@@ -124,3 +124,17 @@ def test_digits_of_ten_pixels_are_read(recognizer: Recognizer) -> None:
         sheet.paste(one.resize((14, 14), Image.Resampling.BOX), (40, 46))
         read += recognizer.recognize(encode(sheet, "PNG")).number or "?"
     assert sum(a == b for a, b in zip(read, "0123456789", strict=True)) >= 9
+
+
+@pytest.mark.parametrize("is_upright", [True, False])
+def test_a_long_strip_is_read(recognizer: Recognizer, is_upright: bool) -> None:
+    """Its digits are a hundredth of it, all that is reduced to a smaller picture."""
+    size, step = ((84, 2000), (0, 190)) if is_upright else ((2000, 84), (190, 0))
+    digits = ImageOps.invert(Image.open(DATA / "digits.png").convert("L"))
+    strip = Image.new("L", size, 255)
+    for digit in range(10):
+        one = digits.crop((28, 28 * digit, 56, 28 * digit + 28))
+        strip.paste(one, (28 + digit * step[0], 28 + digit * step[1]))
+    assert recognizer.recognize(encode(strip, "PNG")).number.split() == (
+        list("0123456789") if is_upright else ["0123456789"]
+    )
