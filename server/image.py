@@ -42,6 +42,8 @@ _OPENERS: dict[Format, Callable[[io.BytesIO], ImageFile]] = {
 # Bytes per pixel by Pillow's mode: what Pillow stores, and the copies that `_on_paper` makes.
 _MODE_BYTES = {"1": 8, "L": 8, "P": 8, "I;16": 7, "LA": 7, "RGB": 11, "RGBA": 7, "CMYK": 5}
 _OPAQUE_MODE_BYTES = {"1": 2, "L": 2, "P": 2, "RGB": 5}
+# Its brightness, and if that says nothing, its colors and one of them.
+_COLOR_JPEG_BYTES = 6
 # Two canvases of the animation decoder, the frame handed over as bytes, and Pillow's own.
 _WEBP_BYTES = 16
 # Of a group of prefix codes: 5,004 entries of four bytes, and some of them packed once more. While
@@ -104,6 +106,14 @@ _QUARTER_TURNED = frozenset({5, 6, 7, 8})
 _WHITE = 255
 # A transparent drawing that is lighter than this all over, laid on white, was made for dark paper.
 _FAINTEST_INK = 250
+
+# By how many levels of gray, of 256, neighbors among 128 x 128 samples differ at most where ink
+# can hardly be told from paper by its brightness: for that it has another color, or there is none.
+# Of a hundred pairs of strong colors that anyone tells apart, sixteen are so, CSS's red and green
+# among them.
+_FAINTEST_CONTRAST = 16
+_CONTRAST_SAMPLES = 128
+_COLORED_MODES = frozenset({"P", "RGB", "RGBA"})
 
 
 @dataclass(frozen=True)
@@ -224,17 +234,50 @@ def _decode(data: bytes, image_format: Format, limits: Limits) -> Picture:
     image.load()
     # Wherever a format keeps its orientation, Pillow finds it through `info`.
     orientation = image.getexif().get(_EXIF_ORIENTATION) if image.info else None
-    gray = _on_paper(image)
-    reduced = _reduced(gray.size, limits.working_size)
-    if reduced != gray.size:
-        # reducing_gap: a large picture is first averaged down by a whole factor, to at least twice
-        # the final size, which is cheaper and can hardly be told apart.
-        gray = gray.resize(reduced, Image.Resampling.BILINEAR, reducing_gap=2.0)
+    gray = _shrunk(_on_paper(image), limits)
+    if _is_colored(image) and _contrast(gray) < _FAINTEST_CONTRAST:
+        image = _in_color(image, data, limits)
+        colors = [_shrunk(_on_paper(image, band), limits) for band in "RGB"]
+        gray = max([gray, *colors], key=_contrast)
     if orientation in _UPRIGHT:
         gray = gray.transpose(_UPRIGHT[orientation])
     if orientation in _QUARTER_TURNED:
         full_size = full_size[::-1]
     return Picture(np.asarray(gray)[:, :, np.newaxis], full_size)
+
+
+def _shrunk(gray: Image.Image, limits: Limits) -> Image.Image:
+    """Return a picture in grayscale, reduced if it is too large."""
+    reduced = _reduced(gray.size, limits.working_size)
+    if reduced == gray.size:
+        return gray
+    # reducing_gap: a large picture is first averaged down by a whole factor, to at least twice the
+    # final size, which is cheaper and can hardly be told apart.
+    return gray.resize(reduced, Image.Resampling.BILINEAR, reducing_gap=2.0)
+
+
+def _is_colored(image: ImageFile) -> bool:
+    if isinstance(image, JpegImageFile):
+        return len(image.layer) == len("RGB")
+    return image.mode in _COLORED_MODES
+
+
+def _contrast(gray: Image.Image) -> int:
+    """Return by how much neighbors among samples of a picture in grayscale differ at most."""
+    step = max(1, max(gray.size) // _CONTRAST_SAMPLES)
+    samples = np.asarray(gray)[::step, ::step].astype(np.int16)
+    steps = (np.abs(np.diff(samples, axis=axis)) for axis in (0, 1))
+    return max(int(each.max(initial=0)) for each in steps)
+
+
+def _in_color(image: ImageFile, data: bytes, limits: Limits) -> ImageFile:
+    """Return a loaded picture with its colors: of a JPEG, only the brightness was decoded."""
+    if not isinstance(image, JpegImageFile):
+        return image
+    image = JpegImageFile(_Counted(data, Format.JPEG))
+    image.draft(None, _reduced(image.size, limits.working_size))
+    image.load()
+    return image
 
 
 def scaled(picture: Picture, factor: float) -> Picture:
@@ -323,19 +366,26 @@ def _coefficient_bytes(image: JpegImageFile, scans: Sequence[int]) -> float:
 def _bytes_per_pixel(image: ImageFile) -> int:
     if isinstance(image, WebPImageFile):
         return _WEBP_BYTES
+    if isinstance(image, JpegImageFile) and _is_colored(image):
+        return _COLOR_JPEG_BYTES
     if not image.has_transparency_data and image.mode in _OPAQUE_MODE_BYTES:
         return _OPAQUE_MODE_BYTES[image.mode]
     return _MODE_BYTES[image.mode]
 
 
-def _on_paper(image: Image.Image) -> Image.Image:
-    """Return a picture of any mode in grayscale (mode L), laid on white where it is transparent."""
+def _on_paper(image: Image.Image, band: str = "") -> Image.Image:
+    """Return a picture of any mode in grayscale (mode L), laid on white where it is transparent.
+
+    Args:
+        image: a loaded one.
+        band: "R", "G" or "B", where that is asked for instead of the brightness.
+    """
     if image.mode == "I;16":
         return _eight_bits(image)
     if not image.has_transparency_data:
-        return image if image.mode == "L" else image.convert("L")
+        return _gray(image, band)
     layered = image if image.mode in {"LA", "RGBA"} else image.convert("RGBA")
-    gray, alpha = layered.convert("L"), layered.getchannel("A")
+    gray, alpha = _gray(layered, band), layered.getchannel("A")
     paper = Image.new("L", image.size, _WHITE)
     paper.paste(gray, mask=alpha)
     if not any(paper.histogram()[: _FAINTEST_INK + 1]):
@@ -343,6 +393,16 @@ def _on_paper(image: Image.Image) -> Image.Image:
         paper.paste(0, (0, 0, *image.size))
         paper.paste(gray, mask=alpha)
     return paper
+
+
+def _gray(image: Image.Image, band: str) -> Image.Image:
+    """Return the brightness of a picture without alpha, or red, green or blue, as mode L."""
+    if not band:
+        return image if image.mode == "L" else image.convert("L")
+    palette = image.getpalette(band)
+    if palette is None:
+        return image.getchannel(band)
+    return image.point([*palette, *bytes(256 - len(palette))], "L")
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

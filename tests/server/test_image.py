@@ -204,6 +204,48 @@ def test_strip(size: tuple[int, int], shape: tuple[int, ...]) -> None:
     assert decode(encode(Image.new("L", size), "PNG"), LIMITS).pixels.shape == shape
 
 
+# Both are 76 in grayscale, give or take one.
+RED, GREEN = (255, 0, 0), (0, 128, 0)
+
+
+def red_on_green(size: tuple[int, int], alpha: int = 255) -> Image.Image:
+    """Return a red square on green."""
+    image = Image.new("RGBA", size, (*GREEN, alpha))
+    image.paste((*RED, alpha), (size[0] // 4, size[1] // 4, size[0] // 2, size[1] // 2))
+    return image
+
+
+@pytest.mark.parametrize("size", [(160, 120), (700, 400)])
+@pytest.mark.parametrize("image_format", FORMATS)
+def test_ink_as_bright_as_its_paper(image_format: str, size: tuple[int, int]) -> None:
+    """What differs from its paper in nothing but color is seen by that."""
+    image = red_on_green(size).convert("RGB")
+
+    pixels = pixels_of(encode(image, image_format))
+
+    height, width = pixels.shape
+    assert abs(int(pixels[height * 3 // 8, width * 3 // 8]) - int(pixels[0, 0])) > 200
+
+
+@pytest.mark.parametrize("mode", ["P", "RGBA"])
+def test_transparent_ink_as_bright_as_its_paper(mode: str) -> None:
+    """Also through what is half transparent, which is laid on white."""
+    image = red_on_green(SIZE, 128)
+    data = encode(image if mode == "RGBA" else image.quantize(4), "PNG")
+
+    pixels = pixels_of(data).astype(np.int16)
+
+    assert abs(pixels[11, 15] - pixels[0, 0]) == pytest.approx(128, abs=2)
+
+
+def test_brightness_first() -> None:
+    """What is brighter or darker than its paper is seen by that, whatever colors both have."""
+    image = Image.new("RGB", SIZE, (255, 255, 0))
+    image.paste((0, 0, 255), (10, 10, 20, 20))
+
+    assert np.array_equal(pixels_of(encode(image, "PNG")), np.asarray(image.convert("L")))
+
+
 def test_narrow_picture() -> None:
     """However narrow a picture is, a pixel of its short side remains."""
     assert decode(encode(Image.new("L", (6000, 1)), "PNG"), LIMITS).pixels.shape == (1, 2048, 1)
