@@ -89,7 +89,15 @@ class Sheet:
 
 @dataclass(frozen=True)
 class _Number:
-    """A number to be written: where it begins, its middle line and its height, in pixels."""
+    """A number to be written.
+
+    Attributes:
+        left: where it begins, in pixels.
+        middle: of its line, from the top, in pixels.
+        height: of its digits, in pixels.
+        digits: how many it has.
+        hand: who writes it.
+    """
 
     left: float
     middle: float
@@ -109,6 +117,11 @@ class _Habits:
         spread: deviation of the logarithm of a sign's size.
         zeros: how high a 0 is, in heights: in amounts it is the one that shrinks.
         foot: 1 where signs stand on a line, 0 where their middles lie on one.
+        strange: how often a sign is no digit.
+        marked: how often a point, a comma or dashes follow a sign.
+        joined: how often the pen runs on from a sign.
+        repeated: how often a digit follows itself. As in 3,000 and 11.11: like signs side by side
+            are the hardest to tell apart.
     """
 
     gap: float
@@ -117,6 +130,10 @@ class _Habits:
     spread: float
     zeros: float
     foot: float
+    strange: float
+    marked: float
+    joined: float
+    repeated: float
 
 
 def _some_habits(generator: Generator) -> _Habits:
@@ -128,6 +145,10 @@ def _some_habits(generator: Generator) -> _Habits:
         spread=float(generator.choice([0.08, 0.2], p=[0.7, 0.3])),
         zeros=float(generator.choice([1.0, generator.uniform(0.4, 1.0)], p=[0.65, 0.35])),
         foot=float(generator.choice([0.0, 1.0, generator.random()])),
+        strange=float(generator.choice([0.0, 0.06, 0.3], p=[0.65, 0.27, 0.08])),
+        marked=float(generator.choice([0.0, 0.25], p=[0.55, 0.45])),
+        joined=float(generator.choice([0.0, 0.4], p=[0.85, 0.15])),
+        repeated=float(generator.choice([0.0, 0.6], p=[0.75, 0.25])),
     )
 
 
@@ -266,16 +287,11 @@ def _write(sheet: Sheet, number: _Number, glyphs: Glyphs, generator: Generator) 
     """Write a number as far as the sheet has room for it."""
     height = number.height
     habits = _some_habits(generator)
-    strange = generator.choice([0.0, 0.06, 0.3], p=[0.65, 0.27, 0.08])
-    marks = generator.choice([0.0, 0.25], p=[0.55, 0.45])
-    joined = generator.choice([0.0, 0.4], p=[0.85, 0.15])
-    # As in 3,000 and 11.11: like signs side by side are the hardest to tell apart.
-    repeated = generator.choice([0.0, 0.6], p=[0.75, 0.25])
     digit = _some_digit(generator)
     ends = np.full(sheet.height, number.left)
     for _ in range(number.digits):
-        alpha, label = _sign(glyphs, digit, number.hand, strange, generator)
-        digit = digit if generator.random() < repeated else _some_digit(generator)
+        alpha, label = _sign(glyphs, digit, number.hand, habits.strange, generator)
+        digit = digit if generator.random() < habits.repeated else _some_digit(generator)
         size = height * np.exp(generator.normal(0, habits.spread))
         size = max(size * (habits.zeros if label == 0 else 1.0), min(height, SMALLEST))
         alpha = _scaled(alpha, size / max(alpha.shape[0], 0.8 * alpha.shape[1]))
@@ -289,9 +305,9 @@ def _write(sheet: Sheet, number: _Number, glyphs: Glyphs, generator: Generator) 
         if not sheet.put(alpha, x, top, label):
             return
         ends[top : top + alpha.shape[0]] = x + _right_edge(alpha)
-        if generator.random() < joined:
+        if generator.random() < habits.joined:
             _join(sheet.ink, (x, top), alpha, number, generator)
-        if generator.random() < marks:
+        if generator.random() < habits.marked:
             at = (ends.max(), number.middle + rise)
             ends[:] = ends.max() + _mark(sheet.ink, at, number, generator)
 
