@@ -151,14 +151,7 @@ def _pyramid(locator: Locator, examples: Sequence[Pixels]) -> onnx.GraphProto:
     To trace all levels would take torch's exporter five times as long: minutes on two cores.
     """
     level = torch.zeros(1, 1, 2 * GRAIN, 3 * GRAIN)
-    network = trace(
-        Patches(locator.network),
-        {"level": (level, {2: "H", 3: "W"})},
-        ["outputs", "peaks", "next"],
-        multiple=PATCH,
-    )
-    levels = [np.array([[each]], np.float32) / np.float32(255) for each in examples]
-    patches = quantized(network, [{"level": each} for each in levels]).graph
+    patches = _patches(locator, level, examples)
     count = sum(level[..., :: 2**k, :: 2**k].numel() for k in range(LEVELS)) // PATCH**2
     likeliest = trace(
         Likeliest(),
@@ -186,6 +179,18 @@ def _pyramid(locator: Locator, examples: Sequence[Pixels]) -> onnx.GraphProto:
     # After the last level there is no other.
     nodes = [node for node in nodes if level_name not in node.output]
     return onnx.helper.make_graph([*nodes, *rest.node], "pyramid", [], [], weights)
+
+
+def _patches(locator: Locator, level: Tensor, examples: Sequence[Pixels]) -> onnx.GraphProto:
+    """Return `export.locator.Patches` in integers, traced with a level such as it is given."""
+    network = trace(
+        Patches(locator.network),
+        {"level": (level, {2: "H", 3: "W"})},
+        ["outputs", "peaks", "next"],
+        multiple=PATCH,
+    )
+    levels = [np.array([[each]], np.float32) / np.float32(255) for each in examples]
+    return quantized(network, [{"level": each} for each in levels]).graph
 
 
 def _copied(nodes: Iterable[onnx.NodeProto], names: Mapping[str, str]) -> Iterator[onnx.NodeProto]:
