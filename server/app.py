@@ -62,24 +62,6 @@ def create_app(
     ]
     metrics = _metrics(recognizer, routes, processes)
 
-    @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[State]:
-        metrics.claim()
-        worker = Worker()
-        await worker.run(recognizer.warm_up)
-        give_back()  # the memory that loading the networks took
-        readiness.is_warm = True
-        yield State(
-            recognizer=recognizer,
-            worker=worker,
-            admission=Admission(settings.max_waiting, settings.bodies_bytes, metrics),
-            settings=settings,
-            readiness=readiness,
-            metrics=metrics,
-            record=Record(),  # replaced by Telemetry with one for each request
-        )
-        worker.close()
-
     async def answer_reported_fault(request: Request, error: Exception) -> Response:
         report(error)
         return await answer_fault(request, error)
@@ -93,10 +75,32 @@ def create_app(
             ClientDisconnect: answer_nobody,
             Exception: answer_reported_fault,
         },
-        lifespan=lifespan,
+        lifespan=lambda _: _lifespan(recognizer, settings, readiness, metrics),
     )
     # Around all of it, so that it also sees the answers to faults.
     return Telemetry(app, metrics)
+
+
+@asynccontextmanager
+async def _lifespan(
+    recognizer: Recognizer, settings: Settings, readiness: Readiness, metrics: Metrics
+) -> AsyncIterator[State]:
+    """Yield what the endpoints share, from the warm-up to the end."""
+    metrics.claim()
+    worker = Worker()
+    await worker.run(recognizer.warm_up)
+    give_back()  # the memory that loading the networks took
+    readiness.is_warm = True
+    yield State(
+        recognizer=recognizer,
+        worker=worker,
+        admission=Admission(settings.max_waiting, settings.bodies_bytes, metrics),
+        settings=settings,
+        readiness=readiness,
+        metrics=metrics,
+        record=Record(),  # replaced by Telemetry with one for each request
+    )
+    worker.close()
 
 
 def _middleware(settings: Settings) -> list[Middleware]:
