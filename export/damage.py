@@ -1,7 +1,7 @@
-"""What happens to small pictures on their way: specks, bars, an inverted edge, fog.
+"""Damage to small pictures: specks, bars, inverted edges, fog.
 
-A large picture is looked at until its digits are found; a small one is read as it comes, so the
-classifier has to know what may lie over a digit.
+In a large picture, digits are searched for; a small one is read as it is, so the classifier has to
+know what may lie over a digit.
 """
 
 from typing import Final
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 Pixels = NDArray[np.uint8]
 
 WIDEST_BAR: Final = 0.3
-"""Of the width, on either side."""
+"""The most of the picture's width that is covered on either side."""
 
 
 def damaged(pixels: Pixels, generator: Generator) -> Pixels:

@@ -1,4 +1,4 @@
-"""Composed scenes in batches, made ahead by processes of their own while a network learns."""
+"""Batches of composed scenes, made ahead in other processes while a network learns."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, TypeVar
@@ -17,18 +17,18 @@ Batch = TypeVar("Batch")
 
 
 class Scenes(Dataset[list[Scene]]):
-    """A list of batches of scenes, each composed when it is asked for and always the same."""
+    """Batches of scenes by index, each composed when it is asked for, and always the same."""
 
     def __init__(
         self, glyphs: Glyphs, shapes: Mapping[Shape, float], pixels: int, most: int, seed: int
     ) -> None:
-        """Say what the batches hold.
+        """Set what the batches hold.
 
         Args:
             glyphs: what is put into the scenes.
-            shapes: heights and widths of scenes, with the share of the batches that have them.
-            pixels: in a batch, about: there are more of smaller scenes,
-            most: but not more than this.
+            shapes: shares of the batches by height and width of their scenes.
+            pixels: of all scenes in a batch, at most: there are more of smaller ones.
+            most: how many scenes a batch has at most.
             seed: another one gives other scenes.
         """
         self._glyphs = glyphs
@@ -51,7 +51,7 @@ class Scenes(Dataset[list[Scene]]):
 
 
 def ahead(batches: Dataset[Batch], indices: Iterable[int]) -> Iterator[Batch]:
-    """Yield the batches with some indices, in order, made ahead by other processes."""
+    """Yield the batches of these indices, in order, made ahead by other processes."""
     return iter(
         DataLoader(
             batches,

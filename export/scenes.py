@@ -1,4 +1,4 @@
-"""Pictures as people send them, composed, so that it is known where in them the digits are."""
+"""Pictures like those that people send, but composed, so that the places of digits are known."""
 
 from dataclasses import dataclass
 
@@ -23,9 +23,9 @@ class Scene:
     """A picture and what is in it.
 
     Attributes:
-        pixels: (height, width) uint8, as a camera or a program gives it.
+        pixels: (height, width) uint8, as from a camera or a drawing program.
         boxes: (n, 4) float32; x, y, width, height of each sign's ink in pixels.
-        labels: (n,) int64; a digit, or NO_DIGIT for a sign that is none.
+        labels: (n,) int64; a digit, or NO_DIGIT for another sign.
         inverted: whether ink is brighter than paper.
     """
 
@@ -39,7 +39,7 @@ def compose(glyphs: Glyphs, shape: Shape, generator: Generator) -> Scene:
     """Return a scene of (height, width) pixels."""
     sheet = written(shape, glyphs, generator)
     is_damaged = max(shape) <= ONE_SIGN and generator.random() < DAMAGED
-    # One thing at a time: what is faint and damaged nobody can read.
+    # Only one of both: nobody could read what is both faint and damaged.
     pixels = (draw if is_damaged else photograph)(sheet.ink, generator)
     inverted = bool(generator.random() < INVERTED)
     if inverted:

@@ -1,4 +1,4 @@
-"""What is written on a sheet, before anyone photographs it: numbers, single signs, clutter."""
+"""What is written on a sheet before it is photographed: a number, a single sign, clutter."""
 
 from dataclasses import dataclass
 from itertools import compress
@@ -15,23 +15,23 @@ Canvas = NDArray[np.float32]
 Shape = tuple[int, int]
 
 SMALLEST: Final = 9
-"""Height in pixels of the smallest sign; the locator promises no smaller one."""
+"""Height in pixels of the smallest sign; the locator need not find smaller ones."""
 
 ONE_SIGN: Final = 40
-"""Longer side up to which a picture holds one sign, if any: more than the placer's 32 pixels, so
-that the locator meets pictures that one sign fills, too."""
+"""A picture with a longer side of at most this many pixels holds one sign or none. More than the
+placer's 32, so that the locator, too, learns from pictures that one sign fills."""
 
 LINED: Final = 0.2
 """Share of the strips with lines of a form."""
 
 STRETCH: Final = 0.6
-"""How far what is cut out is drawn out towards the picture's shape, at most: 1 is all the way."""
+"""How far a sign that is cut out is stretched to the picture's shape, at most: 1 is all the way."""
 
 CUT: Final = 0.25
-"""Share of the strips of which a little is cut off."""
+"""Share of the strips that lose a little of their digits at an edge."""
 
 DIGITS: Final = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1)
-"""What is written, each as often: more 0 and 1 than others, as in amounts and dates."""
+"""Digits to choose from, each as often: 0 and 1 are more frequent, as in amounts and dates."""
 
 
 class Sheet:
@@ -51,7 +51,7 @@ class Sheet:
         self.labels: list[int] = []
 
     def put(self, alpha: Alpha, left: float, top: float, label: int) -> bool:
-        """Lay a patch down if it is wholly on the sheet; say whether it was."""
+        """Lay a patch down if the sheet has room for all of it; return whether it had."""
         x, y = round(left), round(top)
         height, width = alpha.shape
         if x < 0 or y < 0 or x + width > self.width or y + height > self.height:
@@ -63,11 +63,11 @@ class Sheet:
         return True
 
     def cut(self, share: float, generator: Generator) -> None:
-        """Move all that is written a little over one edge, as if it had been cut out in haste.
+        """Move all that is written a little over one edge, as if the sheet had been cut in haste.
 
         Args:
-            share: of the outermost sign's height that may be lost, at most.
-            generator: says which edge, and how much.
+            share: of the tallest sign's height that may be lost, at most.
+            generator: draws which edge, and how much.
         """
         if not self.boxes:
             return
@@ -179,7 +179,7 @@ def _scaled(alpha: Alpha, scale: float) -> Alpha:
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     small = cv2.resize(alpha, size, interpolation=way)
     peak = max(int(small.max()), 1)
-    # Ink does not fade because it is seen from afar; a camera's resolution does that later.
+    # A smaller sign has no fainter ink; what a camera's resolution does to it comes later.
     return np.asarray(np.clip(small.astype(np.float32) * (255 / peak), 0, 255), np.uint8)
 
 

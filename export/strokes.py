@@ -370,14 +370,14 @@ SIGNS: Final[tuple[Form, ...]] = (
     (((0.2, 1.0), (0.5, 0.0)), ((0.5, 0.0), (0.8, 1.0)), ((0.8, 1.0), (0.0, 0.4)),
      ((0.0, 0.4), (1.0, 0.4)), ((1.0, 0.4), (0.2, 1.0))),  # star
 )  # fmt: skip
-"""What stands in pictures without being a digit. No look-alikes: no O, l, S, Z, B, g, q, b."""
+"""Signs that are no digits, without those that look like one: O, l, S, Z, B, g, q, b."""
 
 
 _GRID: Final = np.array([(x / 3, y / 3) for x in range(4) for y in range(4)])
 
 
 def scribble(generator: Generator) -> Form:
-    """Return one to three aimless strokes, none so narrow or so plain that it might be a 1."""
+    """Return one to three aimless strokes, none so narrow or plain that it might be a 1."""
     strokes = []
     for _ in range(generator.integers(1, 4)):
         span = np.zeros(2)
@@ -390,9 +390,9 @@ def scribble(generator: Generator) -> Form:
 
 
 def character(generator: Generator) -> Form:
-    """Return four to seven strokes that hang together: of a script that nobody reads.
+    """Return a character of no script: four to seven connected strokes.
 
-    A network that knows the letters of one alphabet takes those of the others for digits.
+    A network that knows only one alphabet takes the letters of others for digits.
     """
     reached = [_GRID[generator.integers(len(_GRID))]]
     strokes = []

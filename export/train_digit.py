@@ -28,17 +28,16 @@ from export.glyphs import NO_DIGIT
 from export.network import DigitNetwork
 from export.train import Recipe, autocast, device, fit, step_seed
 
-# How much of `warp` a batch gets, and what share of it is written with another pen.
+# The strength of `warp`, and the share of a batch that is written with another pen.
 WARP, RESTROKED = 0.8, 0.2
-# What happens to MNIST's half of a batch, in this order, and to what share of it: crops have been
-# through worse.
+# What is done to shares of MNIST's half of a batch, in this order; crops have been through worse.
 CHANGES: Final = {enlarge: 0.08, erase: 0.15, damage: 0.2}
-# The share of ones that are as broad as on a scan that was reduced to a few pixels.
+# The share of the 1s that are broadened, as on a scan that was reduced to a few pixels.
 BROADENED = 0.08
-# The share that is mirrored or laid down, and the digits that then no longer look like one.
+# The share that is mirrored or laid on its side, and the digits that then look like none.
 MISPLACED = 0.06
 NONE_IF_MIRRORED, NONE_IF_LAID_DOWN = (3, 4, 6, 7, 9), (2, 3, 4, 5)
-# Rows that a network is asked about at once when it is not trained: enough to keep two cores busy.
+# Pictures that a network is asked about at once when it is evaluated: enough for two busy cores.
 EVALUATION_BATCH = 500
 
 DIGIT_RECIPE = Recipe(steps=12_000, weight_decay=0.01, smoothing=0.0)
@@ -47,8 +46,8 @@ DIGIT_RECIPE = Recipe(steps=12_000, weight_decay=0.01, smoothing=0.0)
 class Lessons(NamedTuple):
     """What classifiers learn from.
 
-    Half of each batch is MNIST, which knows what digits are, and half is what the locator cuts
-    out, which knows what pictures do to them and what is no digit.
+    Half of each batch is MNIST, which shows what digits are, and half is what the locator cuts out,
+    which shows what pictures do to them, and what is no digit.
 
     Attributes:
         digits: MNIST's pictures.
@@ -73,7 +72,7 @@ class Lessons(NamedTuple):
 
 
 def learned(path: Path, lessons: Lessons, recipe: Recipe, seed: int) -> State:
-    """Return the weights of a classifier, trained and kept in a file, or found there; see below."""
+    """Return the weights of `train_digit`, from a file if they are kept there already."""
     return remember(path, partial(train_digit, lessons, recipe, seed))
 
 
@@ -86,7 +85,7 @@ def train_digit(lessons: Lessons, recipe: Recipe, seed: int, checkpoint: Checkpo
     Args:
         lessons: what it learns from.
         recipe: how it is trained.
-        seed: what its weights begin as, and what each batch holds.
+        seed: of the weights that it begins with, and of what each batch holds.
         checkpoint: where its state is kept.
     """
     torch.manual_seed(seed)
@@ -101,7 +100,7 @@ def train_digit(lessons: Lessons, recipe: Recipe, seed: int, checkpoint: Checkpo
 
 
 def on_device(network: DigitNetwork) -> DigitNetwork:
-    """Return a network where it learns, its weights in the order that is fastest there."""
+    """Return a network on the device where it learns, in the memory format that is fastest."""
     return network.to(device(), memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
@@ -136,13 +135,13 @@ def _misplaced(ink: Tensor, labels: Tensor, generator: Generator) -> tuple[Tenso
 
 
 def _broadened(ink: Tensor, labels: Tensor, generator: Generator) -> Tensor:
-    """Return pictures with labels (N,), a share of the ones broadened; another would be filled."""
+    """Return pictures, a share of the 1s broadened; any other digit would be filled with ink."""
     chosen = some(len(ink), BROADENED, generator) & (labels == 1).view(-1, 1, 1, 1)
     return torch.where(chosen, broaden(ink, generator), ink)
 
 
 def _aged(ink: Tensor, generator: Generator) -> Tensor:
-    """Return MNIST's digits as time and those who cut them out would leave them."""
+    """Return MNIST's digits, shares of them changed as CHANGES says."""
     for change, share in CHANGES.items():
         ink = sometimes(change, share, ink, generator)
     return ink
