@@ -15,15 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from export.__main__ import CACHE, MODELS, REPOSITORY
 from export.data import DataSettings, load_mnist
 from export.glyphs import Glyphs
+from export.plan import CACHE, MODELS
 from export.scenes import compose
 from export.verify import LOGIT, Floats, candidates_of_file
 from server.answer import Digit
 from server.image import decode
 from server.recognize import load_recognizer
-from server.settings import load_settings
+from server.settings import REPOSITORY, load_settings
 
 PICTURE: Final = REPOSITORY / "server" / "page" / "samples" / "photo.jpg"
 READING: Final = REPOSITORY / "docs" / "reading.svg"
