@@ -24,7 +24,7 @@ from server.webp import first_frame, webp_size
 
 
 class _StillGif(GifImageFile):
-    """A GIF whose first frame is all: else Pillow fills a second one, to clear it, on opening."""
+    """A GIF whose first frame is not cleared: for that, Pillow fills a second one on opening."""
 
     disposal_method = property(lambda _: 0, lambda _, __: None)
 
@@ -42,12 +42,12 @@ _OPENERS: dict[Format, Callable[[io.BytesIO], ImageFile]] = {
 # Bytes per pixel by Pillow's mode: what Pillow stores, and the copies that `_on_paper` makes.
 _MODE_BYTES = {"1": 8, "L": 8, "P": 8, "I;16": 7, "LA": 7, "RGB": 11, "RGBA": 7, "CMYK": 5}
 _OPAQUE_MODE_BYTES = {"1": 2, "L": 2, "P": 2, "RGB": 5}
-# Its brightness, and if that says nothing, its colors and one of them.
+# Of a JPEG in color: its brightness and, if that shows no ink, its colors and one of them.
 _COLOR_JPEG_BYTES = 6
 # Two canvases of the animation decoder, the frame handed over as bytes, and Pillow's own.
 _WEBP_BYTES = 16
-# Of a group of prefix codes: 5,004 entries of four bytes, and some of them packed once more. While
-# these are there, Pillow's copies are not yet.
+# What libwebp's tables take for a group of prefix codes: 5,004 entries of four bytes, some of them
+# packed once more. They are freed before Pillow makes its copies.
 _WEBP_GROUP_BYTES = 21_000
 _WEBP_BYTES_BESIDE_GROUPS = 12
 # libjpeg keeps all coefficients, 16 bits each, until the last scan, unless each scan is complete.
@@ -75,9 +75,9 @@ _LONGEST_SIDE = 2**16 - 1
 SMALL: Final = 32
 """A picture of at most this many pixels each way is one crop: nothing is searched for in it."""
 
-# A strip longer than four times its width may be up to so many times as long as the working size,
-# and as many times narrower: it has no more pixels than a square of that size. Reduced to the
-# working size in length, it would lose its digits.
+# A strip, which is more than four times as long as it is wide, may keep four times the working size
+# in length and a quarter of it in width: no more pixels than a square of that size has. Reduced to
+# the working size in length, its digits would be lost.
 _STRIP = 4
 
 # A small PNG of so few bytes is read before another thread would have begun; the worst that can be
@@ -107,10 +107,9 @@ _WHITE = 255
 # A transparent drawing that is lighter than this all over, laid on white, was made for dark paper.
 _FAINTEST_INK = 250
 
-# By how many levels of gray, of 256, neighbors among 128 x 128 samples differ at most where ink
-# can hardly be told from paper by its brightness: for that it has another color, or there is none.
-# Of a hundred pairs of strong colors that anyone tells apart, sixteen are so, CSS's red and green
-# among them.
+# If no neighbors among 128 x 128 samples differ by this many of 256 levels, brightness does not
+# tell ink from paper: it has only another color, or there is none. Of a hundred pairs of strong
+# colors that anyone tells apart, sixteen are like this, CSS's red and green among them.
 _FAINTEST_CONTRAST = 16
 _CONTRAST_SAMPLES = 128
 _COLORED_MODES = frozenset({"P", "RGB", "RGBA"})
@@ -247,7 +246,7 @@ def _decode(data: bytes, image_format: Format, limits: Limits) -> Picture:
 
 
 def _shrunk(gray: Image.Image, limits: Limits) -> Image.Image:
-    """Return a picture in grayscale, reduced if it is too large."""
+    """Return a grayscale picture, reduced if it is too large."""
     reduced = _reduced(gray.size, limits.working_size)
     if reduced == gray.size:
         return gray
@@ -263,7 +262,7 @@ def _is_colored(image: ImageFile) -> bool:
 
 
 def _contrast(gray: Image.Image) -> int:
-    """Return by how much neighbors among samples of a picture in grayscale differ at most."""
+    """Return the largest difference between neighbors among samples of a grayscale picture."""
     step = max(1, max(gray.size) // _CONTRAST_SAMPLES)
     samples = np.asarray(gray)[::step, ::step].astype(np.int16)
     steps = (np.abs(np.diff(samples, axis=axis)) for axis in (0, 1))
@@ -271,7 +270,7 @@ def _contrast(gray: Image.Image) -> int:
 
 
 def _in_color(image: ImageFile, data: bytes, limits: Limits) -> ImageFile:
-    """Return a loaded picture with its colors: of a JPEG, only the brightness was decoded."""
+    """Return a loaded picture with its colors; a JPEG, of which it has none, is decoded again."""
     if not isinstance(image, JpegImageFile):
         return image
     image = JpegImageFile(_Counted(data, Format.JPEG))
@@ -301,7 +300,7 @@ def zoomed(crops: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
 
 
 def _reduced(size: tuple[int, int], working_size: int) -> tuple[int, int]:
-    """Return a size of the same shape, no larger than a picture's pixels may be."""
+    """Return a size reduced to what `Picture.pixels` may have, in the same proportions."""
     shorter, longer = sorted(size)
     as_strip = min(working_size * _STRIP / longer, working_size / _STRIP / shorter)
     return _times(size, min(1.0, max(working_size / longer, as_strip)))
