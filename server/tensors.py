@@ -39,6 +39,9 @@ _MOST_JSON_VALUES: Final = 2**18
 _WIDE: Final = re.compile(rb"[\xc4-\xf4]|\\u(?!00)[0-9a-fA-F]{4}")
 _MOST_WIDE_BYTES: Final = 2**20
 
+# Of a name or an id: answers repeat them, some in six characters for each.
+_LONGEST_NAME: Final = 2**10
+
 # More than any batch may have; four bytes of a body are one.
 _MOST_ELEMENTS: Final = 2**12
 
@@ -143,7 +146,7 @@ def parse_request(body: bytes, json_length: int | None) -> InferRequest:
         raise MalformedTensors(f"{len(binary)} bytes of binary data belong to no input")
     name = document.get("id")
     if name is not None:
-        _check(name, str, "id", "a string")
+        _check_name(name, "id")
     outputs = document.get("outputs") or []
     _check(outputs, list, "outputs", "a list")
     wanted = [_parse_output(entry) for entry in outputs]
@@ -214,6 +217,11 @@ def _check(value: object, kind: type, name: str, wanted: str) -> None:
         raise MalformedTensors(f"{name} has to be {wanted}")
 
 
+def _check_name(value: object, name: str) -> None:
+    if not isinstance(value, str) or len(value) > _LONGEST_NAME:
+        raise MalformedTensors(f"{name} has to be a string of {_LONGEST_NAME} characters at most")
+
+
 def _parameters(entry: Mapping[str, Any]) -> Mapping[str, Any]:
     parameters = entry.get("parameters") or {}
     _check(parameters, dict, "parameters", "an object")
@@ -225,8 +233,7 @@ def _parse_input(entry: Any, binary: memoryview) -> tuple[Tensor, int]:
     """Return a tensor, and how much of the binary data was its."""
     _check(entry, dict, "each input", "an object")
     name, datatype, shape = (entry.get(key) for key in ("name", "datatype", "shape"))
-    _check(name, str, "an input's name", "a string")
-    _check(datatype, str, f"the datatype of input {name!r}", "a string")
+    _check_name(name, "an input's name")
     if datatype not in DATATYPES:
         raise MalformedTensors(f"the datatype of input {name!r} has to be one of "
                                f"{', '.join(DATATYPES)}")  # fmt: skip
@@ -240,7 +247,8 @@ def _parse_input(entry: Any, binary: memoryview) -> tuple[Tensor, int]:
         size = 0
     elif type(size) is not int or not 0 <= size <= len(binary):
         raise MalformedTensors(
-            f"binary_data_size of input {name!r} is {size!r}; {len(binary)} bytes are there"
+            f"binary_data_size of input {name!r} has to be a whole number; "
+            f"{len(binary)} bytes are there"
         )
     else:
         values = _from_binary(name, datatype, count, binary[:size])
@@ -315,7 +323,7 @@ def _from_binary(
 def _parse_output(entry: Any) -> WantedOutput:
     _check(entry, dict, "each output", "an object")
     name = entry.get("name")
-    _check(name, str, "an output's name", "a string")
+    _check_name(name, "an output's name")
     parameters = _parameters(entry)
     is_binary, classes = parameters.get("binary_data"), parameters.get("classification", 0)
     if not (is_binary is None or isinstance(is_binary, bool)):
