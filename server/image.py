@@ -200,7 +200,9 @@ def decode(data: bytes, limits: Limits) -> Picture:
     """
     image_format = sniff(data)
     if image_format is None:
-        raise UnsupportedFormat("Not a picture; PNG, JPEG, WebP, GIF and BMP are read.")
+        raise UnsupportedFormat(
+            "Not a picture of a kind that is read: PNG, JPEG, WebP, GIF or BMP."
+        )
     try:
         return _decode(data, image_format, limits)
     except ClientError:

@@ -251,10 +251,13 @@ def test_narrow_picture() -> None:
     assert decode(encode(Image.new("L", (6000, 1)), "PNG"), LIMITS).pixels.shape == (1, 2048, 1)
 
 
-@pytest.mark.parametrize("data", [b"", b"GIF", b"hello", b"%PDF-1.7", b"<svg/>", b"II*\0", b"BMW"])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"GIF", b"hello", b"%PDF-1.7", b"<svg/>", b"II*\0", b"BMW", b"\0\0\0\x18ftypheic"],
+)
 def test_unsupported(data: bytes) -> None:
-    """What begins as none of the five formats is refused as such."""
-    with pytest.raises(UnsupportedFormat):
+    """What begins as none of the five formats is refused as such; a picture may be none of them."""
+    with pytest.raises(UnsupportedFormat, match="of a kind that is read: PNG, JPEG"):
         decode(data, LIMITS)
 
 
