@@ -79,10 +79,9 @@ export class Card {
       return;
     }
     this.element.dataset.state = "read";
-    const number = this.#part("number");
-    number.textContent = answer.number;
+    this.#part("number").textContent = answer.number;
     const rows = answer.number.split("\n");
-    number.style.setProperty("--digits", Math.max(...rows.map((row) => row.length)));
+    this.element.style.setProperty("--digits", Math.max(...rows.map((row) => row.length)));
     this.#part("confidence").textContent = sureness(answer.confidence);
     this.element.classList.toggle("is-unsure", answer.confidence < 0.5);
   }

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,18 @@ def test_way_to_the_api(page: Page) -> None:
     page.get_by_role("link", name="the API").click()
 
     expect(page.get_by_role("heading", name="Digits: the API")).to_be_visible()
+
+
+def test_tags_of_small_digits(page: Page, data: Path) -> None:
+    """On a sheet the tags of one row leave the row above to be seen, and have their names."""
+    choose(page, data / "digits.png")
+    box = cards(page).locator(".box").nth(30)
+    frame, tag = box.bounding_box(), box.locator(".tag").bounding_box()
+
+    assert frame
+    assert tag
+    assert tag["height"] < 0.7 * frame["height"]
+    expect(box).to_have_accessible_name(re.compile(r"^\d \d+%$"))
 
 
 @pytest.mark.parametrize("width", [320, 1280])
