@@ -59,6 +59,12 @@ function setUpDrawing() {
     if (!card.element.isConnected) add(card);
     card.showPicture(picture);
   };
+  /** While the first answer is due, which a host may have to be woken for. */
+  const showReading = () => {
+    picture = pad.picture();
+    showCard();
+    card.showProgress(1);
+  };
   const live = new Live(
     () => {
       picture = pad.picture();
@@ -93,6 +99,7 @@ function setUpDrawing() {
     refresh();
     if (!pad.isEmpty) {
       live.askNow();
+      if (!card.element.isConnected) showReading();
       return;
     }
     live.drop();

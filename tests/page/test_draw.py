@@ -117,6 +117,15 @@ def test_one_request_at_a_time(page: Page) -> None:
         page.mouse.up()
 
 
+def test_slow_service(page: Page) -> None:
+    """Who has drawn sees that it is being read, however long the first answer takes."""
+    page.route(API, lambda _: None)
+    press(page, LINE)
+    page.mouse.up()
+
+    expect(cards(page)).to_contain_text("Reading")
+
+
 def test_pace(page: Page, sends: SendTimes) -> None:
     """However fast the service answers, requests are as far apart as proxies may demand."""
     for digit in "35":
