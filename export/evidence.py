@@ -1,9 +1,10 @@
-"""What a score says of a crop that the classifier has seen: `python -m export.evidence`.
+"""How much a score should count beside the classifier's answer: `python -m export.evidence`.
 
-Both are asked about crops of composed scenes with held-out digits; logistic regression finds by
-what factor and offset the score's logit is best added to the classifier's. The factors stand in
-`export.crops.Strictness`, so that on files that have them this finds about 1. The offsets do not:
-they tell how many candidates are digits in composed scenes; of other pictures nobody knows that.
+Both networks are asked about crops of composed scenes with held-out digits; logistic regression
+finds the factor and the offset with which the score's logit is best added to the classifier's. The
+factors are `evidence` and `evidence_if_small` in `export.crops.Strictness`, so for files that have
+them this finds about 1. The offsets are not used: they tell how many candidates are digits in
+composed scenes, which nobody knows of other pictures.
 """
 
 import os
@@ -31,7 +32,7 @@ _NEWTON_STEPS = 30
 
 
 def main() -> None:
-    """Print what is found for the models in the repository."""
+    """Print factor and offset for the files in models/."""
     cv2.setNumThreads(1)
     settings = load_settings({})
     mnist = load_mnist(DataSettings.from_environment(os.environ, CACHE / "mnist"))
@@ -45,7 +46,7 @@ def main() -> None:
 def fit(
     scores: NDArray[np.float64], chances: NDArray[np.float64], is_digit: NDArray[np.bool_]
 ) -> tuple[float, float]:
-    """Return the factor and the offset of the scores that make the sum with the chances likeliest.
+    """Return the factor and offset of the scores that make the sum with the chances likeliest.
 
     Args:
         scores: (N,) logits, the locator's.
@@ -64,7 +65,7 @@ def fit(
 def _asked(
     locator: Path, classifier: Classifier, mnist: Mnist, shapes: list[Shape]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-    """Return for crops of composed scenes the score, the chance of a digit, and whether it is."""
+    """Return of crops of composed scenes the score, the chance of a digit, and whether it is."""
     glyphs = Glyphs(mnist.validation.images, mnist.validation.labels)
     session = open_locator(locator.read_bytes())
     generator = np.random.default_rng(SEED)

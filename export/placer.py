@@ -1,9 +1,9 @@
-"""The placer: small pictures to where their one sign stands.
+"""The placer: small pictures to the place of their one sign.
 
-A picture of at most SMALL pixels is one sign, as MNIST's are: there is nothing to search for, but
-its place, its size and which of two tones is ink have to be known. One look at the whole tells,
-with no pyramid and no peaks. A localization network as in Jaderberg et al. 2015, Spatial
-Transformer Networks, but taught the boxes outright.
+A picture of at most SMALL pixels is one sign, as MNIST's are. Nothing is searched for in it, but
+the sign's place, its size and which of two tones is ink have to be known: one look at the whole
+picture tells, without a pyramid or peaks. The network is like the localization network of Jaderberg
+et al. 2015, Spatial Transformer Networks, but learns the boxes directly.
 """
 
 from typing import Final
@@ -18,7 +18,8 @@ SMALL: Final = 32
 """Pixels on the longer side up to which a picture is one crop; what is smaller is enlarged."""
 
 OUTPUTS: Final = 6
-"""Center's x and y, log width and height, all of the picture's; digit, bright ink: logits."""
+"""The center's x and y, log width and height, as shares of the picture's; logits of being a digit
+and of bright ink."""
 
 _FAINTEST: Final = 5.1
 """Contrast, in gray levels, below which grain is not amplified into ink."""
@@ -46,7 +47,7 @@ class Placer(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """Return the outputs (N, OUTPUTS) for pixels (N, 1, H, W), float32 from 0 to 255.
 
-        Pictures that are not square are stretched: what is asked for is relative to their sides.
+        Pictures that are not square are stretched, as outputs are relative to their sides.
         """
         square = F.interpolate(pixels, (SMALL, SMALL), mode="bilinear")
         apart = square - square.mean(dim=(2, 3), keepdim=True)

@@ -1,4 +1,4 @@
-"""What the locator should answer for a scene, and how far an answer is from it."""
+"""What the locator should answer for scenes, and the loss of what it does answer."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -12,13 +12,13 @@ from torch import Tensor
 from export.locator import CHANNELS, LEVELS, STRIDE, UNIT
 
 SIZES: Final = (13.0, 38.0)
-"""A digit is found on the levels that show its longer side with as many pixels as this."""
+"""Pixels, at least and at most, of a digit's longer side on the levels that should find it."""
 
 TOLERANCE: Final = 1.2
-"""A digit so little (by this factor) out of SIZES is neither asked for nor counted as wrong."""
+"""A digit that is out of SIZES by less than this factor is neither asked for nor counted wrong."""
 
 _SPREAD: Final = 0.13
-"""Deviation of the bell around a center, over the box's width and height."""
+"""Standard deviation of the bell around a center, over the box's width and height."""
 
 
 def encode(boxes: Tensor, owners: Tensor, inverted: Tensor, shape: torch.Size) -> list[Tensor]:
@@ -32,13 +32,13 @@ def encode(boxes: Tensor, owners: Tensor, inverted: Tensor, shape: torch.Size) -
 
     Returns:
         The locator's channels (the first from 0 to 1, the last 0 or 1), then how much a cell's box
-        counts; -1 in the first channel where nothing is asked.
+        counts. The first channel is -1 where no answer is asked for.
     """
     count, _, height, width = shape
     levels = []
     for level in range(LEVELS):
         cell = STRIDE * 2**level
-        # NumPy, because it takes a tenth of torch's time for what is this small.
+        # NumPy, because for arrays this small it takes a tenth of torch's time.
         target = np.zeros((count, CHANNELS + 1, height // cell, width // cell), np.float32)
         longer = boxes[:, 2:].amax(dim=1) / 2**level
         least = 0.0 if level == 0 else SIZES[0]

@@ -35,13 +35,13 @@ from server.uploads import read_body
 VERSION: Final = "1"
 JSON_LENGTH: Final = "inference-header-content-length"
 
-# A body of so many is parsed sooner than another thread would take it up, ...
+# A body of at most this many is parsed before another thread would have begun.
 _QUICK_BYTES: Final = 16 * 2**10
 
-# ... and what is in one of so many is read before it is worth while to look after its client.
+# A body of at most this many is answered before it is worth watching whether its client hangs up.
 _TINY_BYTES: Final = 4 * 2**10
 
-# Of a question for the list of models, which has one member.
+# Of a request for the list of models, which has only one member.
 _INDEX_BYTES: Final = 2**12
 
 _AS_GZIP_OR_ZLIB: Final = zlib.MAX_WBITS | 32
