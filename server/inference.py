@@ -79,7 +79,8 @@ async def infer(name: str, asked: InferRequest, state: State) -> tuple[list[Tens
     if tensor.name != declared:
         raise MalformedTensors(f"{name} has no input {tensor.name!r}; it has {declared!r}")
     if isinstance(tensor.values, list) and name != "locate":
-        return await _read_pictures(tensor.values, state), len(tensor.values)
+        count = len(tensor.values)
+        return await _read_pictures(tensor.values, state), count
     if name == "recognize":
         raise MalformedTensors("recognize takes encoded pictures, as a tensor of BYTES")
     run = state["worker"].run
@@ -100,12 +101,18 @@ async def infer(name: str, asked: InferRequest, state: State) -> tuple[list[Tens
 
 
 async def _read_pictures(elements: list[bytes], state: State) -> list[Tensor]:
-    """Return what is written in encoded pictures; one that cannot be read is the client's error."""
+    """Return what is written in encoded pictures, which are taken out of the list.
+
+    One that cannot be read is the client's error.
+    """
     most = state["settings"].max_pictures
     if len(elements) > most:
         raise too_many_pictures(most)
     # In JSON there are no bytes, so there a picture is text.
-    pictures = [one if sniff(one) else from_text(one.decode("latin-1")) for one in elements]
+    pictures = []
+    while elements:  # so that none is held both as text and decoded
+        one = elements.pop(0)
+        pictures.append(one if sniff(one) else from_text(one.decode("latin-1")))
     recognize = state["recognizer"].recognize
     answers = [await state["worker"].run(recognize, picture) for picture in pictures]
     record = state["record"]

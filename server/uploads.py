@@ -237,9 +237,10 @@ def from_text(text: object) -> bytes:
         encoded = _without_escapes(data)
         if not head.lower().endswith(b";base64"):
             return encoded
+    # Line breaks are usual in base64 and mean nothing; anything else foreign is refused.
+    encoded = encoded.translate(None, _WHITESPACE)
     try:
-        # Line breaks are usual in base64 and mean nothing; anything else foreign is refused.
-        return base64.b64decode(encoded.translate(None, _WHITESPACE), validate=True)
+        return base64.b64decode(encoded, validate=True)
     except binascii.Error as error:
         raise MalformedBase64("The picture is neither base64 nor a data: URI.") from error
 

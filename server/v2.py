@@ -207,6 +207,7 @@ async def _infer(request: Request[State], name: str) -> Response:
                 answer = _answer(request, name, body, hold if is_coded else None)
                 if is_coded or len(body) > _TINY_BYTES:
                     answer = while_connected(request, answer)
+                del body  # so that nobody but the answer keeps it
                 content, json_length, count = await answer
         outcome = "success"
     finally:
@@ -238,6 +239,7 @@ async def _answer(
         body = await run(_inflated, body, limit)
         hold(len(body))
     asked = await run(_parse, body, request.headers.get(JSON_LENGTH), limit)
+    del body  # of encoded pictures `asked` has copies
     lap("decode")
     outputs, count = await infer(name, asked, state)
     lap("classify")
