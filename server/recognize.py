@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,10 @@ _SURE = 0.97
 _AGAIN = (0.8, 1.25)
 _NEARER = (1.25, 1.5, 2.0)
 _ZOOMS = (0.93, 1.07)
+# Of digits that have fewer pixels in height some are missed, however sure those beside them are:
+# one of five numbers of three digits was a digit short, most of these surely.
+_TINY = 11
+_MAGNIFIED = 2.0
 
 
 @dataclass(frozen=True)
@@ -79,9 +84,12 @@ class Recognizer:
         readings = self._readings(look, explain)
         answer = readings[0].answer
         is_clear = all(reading.answer.number == answer.number for reading in readings)
-        if answer.number and answer.confidence >= _SURE and is_clear:
+        is_tiny = _is_tiny(answer) and self._is_apt(picture, _MAGNIFIED)
+        if answer.number and answer.confidence >= _SURE and is_clear and not is_tiny:
             return answer
         factors = _AGAIN if answer.number else _NEARER
+        if is_tiny:
+            factors = (*_AGAIN, _MAGNIFIED)
         views = [scaled(picture, factor) for factor in factors if self._is_apt(picture, factor)]
         looks = [look, *(self._look(view, lap) for view in views)]
         readings_of_looks = [self._readings(self._zoomed(look), explain) for look in looks]
@@ -139,6 +147,11 @@ class Recognizer:
             [data_uri(crop) for crop in look.crops] if explain else None,
         )
         return Reading(answer, probabilities, look.boxes)
+
+
+def _is_tiny(answer: Answer) -> bool:
+    """Return whether there are digits, and most of them are tiny."""
+    return bool(answer.digits) and median(digit.box[3] for digit in answer.digits) < _TINY
 
 
 def load_recognizer(settings: Settings) -> Recognizer:

@@ -126,6 +126,19 @@ def test_digits_of_ten_pixels_are_read(recognizer: Recognizer) -> None:
     assert sum(a == b for a, b in zip(read, "0123456789", strict=True)) >= 9
 
 
+def test_no_tiny_digit_is_missed_beside_others(recognizer: Recognizer) -> None:
+    """Of numbers whose digits have nine pixels, nine of ten are read."""
+    digits = ImageOps.invert(Image.open(DATA / "digits.png").convert("L"))
+    read, written = [], [f"{k}{(k + 3) % 10}{(k + 7) % 10}" for k in range(10)]
+    for number in written:
+        sheet = Image.new("L", (72, 36), 255)
+        for place, digit in enumerate(map(int, number)):
+            one = digits.crop((56, 28 * digit, 84, 28 * digit + 28))
+            sheet.paste(one.resize((13, 13), Image.Resampling.BOX), (8 + 17 * place, 10))
+        read.append(recognizer.recognize(encode(sheet, "PNG")).number)
+    assert sum(a == b for a, b in zip(read, written, strict=True)) >= 9
+
+
 @pytest.mark.parametrize("is_upright", [True, False])
 def test_a_long_strip_is_read(recognizer: Recognizer, is_upright: bool) -> None:
     """Its digits are a hundredth of it, all that is reduced to a smaller picture."""
