@@ -136,6 +136,11 @@ class Picture:
     pixels: NDArray[np.uint8]
     size: tuple[int, int]
 
+    @property
+    def is_reduced(self) -> bool:
+        """Whether the picture has more pixels than these."""
+        return self.pixels.shape[:2] != self.size[::-1]
+
 
 class _Counted(io.BytesIO):
     """A file that Pillow may read from only so often, which bounds the number of its parts.

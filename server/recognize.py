@@ -1,6 +1,8 @@
 """The straight line from a picture's bytes to what is written on it."""
 
+import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from statistics import median
 
@@ -9,6 +11,7 @@ from numpy.typing import NDArray
 
 from server.agreement import Reading, agreed
 from server.answer import Answer, doubles
+from server.errors import TooManyPixels
 from server.image import SMALL, Limits, Picture, data_uri, decode, encode_png, scaled, zoomed
 from server.model import Models, load_models
 from server.settings import REPOSITORY, Settings
@@ -22,6 +25,8 @@ _SURE = 0.97
 _AGAIN = (0.8, 1.25)
 _NEARER = (1.25, 1.5, 2.0)
 _ZOOMS = (0.93, 1.07)
+# In a large picture whose digits became smaller than this, it is searched at twice the size.
+_SMALL_DIGIT = 16
 # Of digits that have fewer pixels in height some are missed, however sure those beside them are:
 # one of five numbers of three digits was a digit short, most of these surely.
 _TINY = 11
@@ -78,13 +83,17 @@ class Recognizer:
             ClientError: the picture cannot be read.
         """
         lap("wait")
-        picture = decode(data, self.limits)
-        lap("decode")
-        look = self._look(picture, lap)
+        picture, look = self._searched(data, self.limits, lap)
         readings = self._readings(look, explain)
+        if picture.is_reduced and _height(readings[0].answer, picture) < _SMALL_DIGIT:
+            finer = replace(self.limits, working_size=self.limits.working_size * 2)
+            # A small budget may not allow for it.
+            with suppress(TooManyPixels):
+                picture, look = self._searched(data, finer, lap)
+            readings = self._readings(look, explain)
         answer = readings[0].answer
         is_clear = all(reading.answer.number == answer.number for reading in readings)
-        is_tiny = _is_tiny(answer) and self._is_apt(picture, _MAGNIFIED)
+        is_tiny = _height(answer, picture) < _TINY and self._is_apt(picture, _MAGNIFIED)
         if answer.number and answer.confidence >= _SURE and is_clear and not is_tiny:
             return answer
         factors = _AGAIN if answer.number else _NEARER
@@ -107,6 +116,14 @@ class Recognizer:
         longest: int = max(picture.pixels.shape)
         most = max(longest, self.models.locator.working_size)
         return min(longest, longest * factor) > SMALL and longest * factor <= most
+
+    def _searched(
+        self, data: bytes, limits: Limits, lap: Callable[[str], None]
+    ) -> tuple[Picture, _Look]:
+        """Return a picture as limits allow for it, and what the networks say of it."""
+        picture = decode(data, limits)
+        lap("decode")
+        return picture, self._look(picture, lap)
 
     def _look(self, picture: Picture, lap: Callable[[str], None]) -> _Look:
         """Return what the networks say of a decoded picture."""
@@ -149,9 +166,10 @@ class Recognizer:
         return Reading(answer, probabilities, look.boxes)
 
 
-def _is_tiny(answer: Answer) -> bool:
-    """Return whether there are digits, and most of them are tiny."""
-    return bool(answer.digits) and median(digit.box[3] for digit in answer.digits) < _TINY
+def _height(answer: Answer, picture: Picture) -> float:
+    """Return the median height of digits in pixels of a picture as it was searched."""
+    heights = [digit.box[3] for digit in answer.digits]
+    return median(heights) * picture.pixels.shape[0] / picture.size[1] if heights else math.inf
 
 
 def load_recognizer(settings: Settings) -> Recognizer:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageOps
 
-from server.image import encode_png
+from server.image import Limits, encode_png
+from server.model import Models
 from server.recognize import Recognizer
 from tests.conftest import DATA
 from tests.drawings import drawing, encode, seven
@@ -137,6 +138,30 @@ def test_no_tiny_digit_is_missed_beside_others(recognizer: Recognizer) -> None:
             sheet.paste(one.resize((13, 13), Image.Resampling.BOX), (8 + 17 * place, 10))
         read.append(recognizer.recognize(encode(sheet, "PNG")).number)
     assert sum(a == b for a, b in zip(read, written, strict=True)) >= 9
+
+
+def page(number: str, size: tuple[int, int]) -> Image.Image:
+    """Return a page with a number on it whose digits are 20 pixels high."""
+    digits = ImageOps.invert(Image.open(DATA / "digits.png").convert("L"))
+    sheet = Image.new("L", size, 255)
+    for place, digit in enumerate(map(int, number)):
+        one = digits.crop((56, 28 * digit, 84, 28 * digit + 28))
+        sheet.paste(one, (size[0] // 3 + 24 * place, size[1] // 2))
+    return sheet
+
+
+def test_small_digits_on_a_large_page(recognizer: Recognizer) -> None:
+    """Eight pixels are left of each once the page has 512, and all of ten numbers are read."""
+    written = [f"{k}{(k + 3) % 10}{(k + 7) % 10}" for k in range(10)]
+    pages = [encode(page(number, (1280, 960)), "PNG") for number in written]
+    assert [recognizer.recognize(each).number for each in pages] == written
+
+
+def test_a_page_that_is_decoded_in_small_only(models: Models) -> None:
+    """Where memory is not allowed for more, the answer is what is seen of small digits."""
+    photo = encode(page("800", (1280, 960)), "JPEG")
+    at_quarter = Limits(640 * 480 * 2, models.locator.working_size)
+    assert Recognizer(models, at_quarter).recognize(photo).digits
 
 
 @pytest.mark.parametrize("is_upright", [True, False])
