@@ -16,6 +16,7 @@ from termios import TIOCOUTQ
 from typing import Any, NoReturn
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
@@ -74,6 +75,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
         super().connection_made(transport)
+        self.flow = _Flow(self)
         self._end_after(self._settings.header_timeout_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -406,6 +408,19 @@ class _Parser(HttpRequestParser):
                 parser = self._protocol.parser
             else:
                 return
+
+
+class _Flow(FlowControl):
+    """What lets a connection be read on, but for requests that wait: nobody counts their bodies."""
+
+    def __init__(self, protocol: BoundedProtocol) -> None:
+        super().__init__(protocol.transport)
+        self._protocol = protocol
+
+    def resume_reading(self) -> None:
+        """Read on, unless a request waits for the one before it to be answered."""
+        if not self._protocol.pipeline:
+            super().resume_reading()
 
 
 class _Answer:

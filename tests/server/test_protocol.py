@@ -3,8 +3,11 @@
 import base64
 import json
 import socket
+import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -38,6 +41,12 @@ def exchange(service: Service, *pieces: bytes, pause: float = 0.0) -> bytes:
             link.sendall(piece)
             time.sleep(pause)
         return received(link)
+
+
+def memory_of(service: Service) -> int:
+    """Return how many bytes of memory a server has, but for what it reads of files."""
+    status = Path(f"/proc/{service.process.pid}/status").read_text()
+    return int(status.partition("RssAnon:")[2].split()[0]) * 1024
 
 
 def received(link: socket.socket) -> bytes:
@@ -288,6 +297,23 @@ def test_a_body_that_is_waited_for_behind_another(service: Service) -> None:
     answer = exchange(service, head % len(batch) + batch, head % len(behind) + behind, GET + LAST)
 
     assert [line[:3] for line in answer.split(b"HTTP/1.1 ")[1:]] == [b"200", b"415", b"200"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there /proc tells of the memory")
+def test_a_body_is_read_once_it_can_be_counted(service: Service) -> None:
+    """Behind requests that wait it stays with the client, however many of them are answered."""
+    page = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
+    body = bytes(15_000_000)
+    before = memory_of(service)
+
+    with socket.socket() as link:
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        link.connect(("localhost", service.port))
+        link.settimeout(0.5)
+        link.sendall(page * 63 + POST + b"Content-Length: %d\r\n\r\n" % len(body))
+        with suppress(TimeoutError):
+            link.sendall(body)
+        assert memory_of(service) - before < 2**21
 
 
 def test_a_body_behind_an_early_answer(service: Service) -> None:
