@@ -58,7 +58,9 @@ LIMITS = f"""\
 - MNIST was written in the United States. What other countries add to a 1 or a 7 was put on it by
   rule; an open 4 or a looped 2 was drawn by hand-made strokes, not by many hands.
 - Digits smaller than about {SMALLEST} pixels, after a picture was reduced to {WORKING_SIZE} on its
-  longer side, are not found; nor are lines that slant by more than about 15 degrees read as lines.
+  longer side, are not found; nor are those a quarter as high as others in the same picture.
+- Lines that slant by more than about 15 degrees are not read as lines, and the strokes in a date as
+  2/3 often as 1s.
 - What has a digit's form, as the letters O and l have, is read as one.
 - Two 1s whose middles are two fifths of their height apart, or less, are often read as one.
 - What pictures composed for training look like was decided by people: a kind of paper, pen or
