@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from statistics import median
 
@@ -11,7 +10,6 @@ from numpy.typing import NDArray
 
 from server.agreement import Reading, agreed
 from server.answer import Answer, doubles
-from server.errors import TooManyPixels
 from server.image import SMALL, Limits, Picture, data_uri, decode, encode_png, scaled, zoomed
 from server.model import Models, load_models
 from server.settings import REPOSITORY, Settings
@@ -25,8 +23,10 @@ _SURE = 0.97
 _AGAIN = (0.8, 1.25)
 _NEARER = (1.25, 1.5, 2.0)
 _ZOOMS = (0.93, 1.07)
-# In a large picture whose digits became smaller than this, it is searched at twice the size.
+# A picture whose digits became smaller than this when it was reduced is searched at twice the size,
+# if the memory that it then takes, in bytes a pixel, is allowed for decoding too.
 _SMALL_DIGIT = 16
+_SEARCH_BYTES = 60
 # Of digits that have fewer pixels in height some are missed, however sure those beside them are:
 # one of five numbers of three digits was a digit short, most of these surely.
 _TINY = 11
@@ -85,11 +85,9 @@ class Recognizer:
         lap("wait")
         picture, look = self._searched(data, self.limits, lap)
         readings = self._readings(look, explain)
-        if picture.is_reduced and _height(readings[0].answer, picture) < _SMALL_DIGIT:
-            finer = replace(self.limits, working_size=self.limits.working_size * 2)
-            # A small budget may not allow for it.
-            with suppress(TooManyPixels):
-                picture, look = self._searched(data, finer, lap)
+        if self._is_to_enlarge(picture, readings[0].answer):
+            larger = replace(self.limits, working_size=2 * self.limits.working_size)
+            picture, look = self._searched(data, larger, lap)
             readings = self._readings(look, explain)
         answer = readings[0].answer
         is_clear = all(reading.answer.number == answer.number for reading in readings)
@@ -110,6 +108,12 @@ class Recognizer:
         page = np.full((64, 64), 255, np.uint8)
         page[16:48, 30:34] = 0
         self.recognize(encode_png(page))
+
+    def _is_to_enlarge(self, picture: Picture, answer: Answer) -> bool:
+        """Return whether a reduced picture is to be searched at twice the size."""
+        pixels = (2 * self.limits.working_size) ** 2
+        has_room = pixels * _SEARCH_BYTES <= self.limits.decode_budget_bytes
+        return picture.is_reduced and has_room and _height(answer, picture) < _SMALL_DIGIT
 
     def _is_apt(self, picture: Picture, factor: float) -> bool:
         """Return whether a scaled copy is worth a look: both are searched, neither is too large."""
