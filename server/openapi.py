@@ -96,6 +96,7 @@ def _paths(settings: Settings) -> Members:
                     **{
                         str(problem.status): {
                             "description": problem.title,
+                            "headers": _request_id(),
                             "content": {"text/html": {"schema": TEXT}},
                         }
                         for problem in reading
@@ -126,14 +127,14 @@ def _v2_paths(locked: Problems) -> Members:
     paths: Members = {
         "/v2": {"get": _get_v2("What the server is.", "ServerMetadata", locked)},
         "/v2/health/live": {"get": _get_v2("Whether the process lives.", "Live", is_open=True)},
-        "/v2/health/ready": {"get": _ready_v2("Whether the server is ready.", "Ready", True)},
+        "/v2/health/ready": {"get": _ready_v2("Whether the server is ready.", "Ready", (), True)},
         "/v2/repository/index": {
             "post": {
                 "summary": "The models, or with `ready` only those that are.",
                 "requestBody": {"content": {_JSON: {"schema": ready}}},
                 "responses": {
                     **_responses("The models.", _JSON, ref("Index")),
-                    **_errors((MalformedTensors, BodyTooLarge, Busy, *locked)),
+                    **_errors((*_ANYWHERE, MalformedTensors, BodyTooLarge, Busy, *locked)),
                 },
             }
         },
@@ -141,7 +142,7 @@ def _v2_paths(locked: Problems) -> Members:
     of_model: Problems = (NotFound, *locked)
     operations = {
         "": {"get": _get_v2("What a model takes and gives.", "Model", of_model)},
-        "/ready": {"get": _ready_v2("Whether a model is ready.", "ModelReady")},
+        "/ready": {"get": _ready_v2("Whether a model is ready.", "ModelReady", of_model)},
         "/config": {"get": _get_v2("The same as Triton tells it.", "Config", of_model)},
         "/stats": {"get": _get_v2("How often it was asked.", "Statistics", of_model)},
         "/infer": {"post": _infer((*_V2_READING, *locked))},
@@ -291,8 +292,8 @@ def _get_v2(summary: str, schema: str, problems: Problems = (), is_open: bool = 
     return operation | ({"security": []} if is_open else {})
 
 
-def _ready_v2(summary: str, schema: str, is_open: bool = False) -> Members:
-    operation = _get_v2(summary, schema, () if is_open else (NotFound,), is_open)
+def _ready_v2(summary: str, schema: str, problems: Problems, is_open: bool = False) -> Members:
+    operation = _get_v2(summary, schema, problems, is_open)
     operation["responses"]["503"] = {
         "description": "It is not.",
         "headers": _request_id(),

@@ -33,9 +33,9 @@ def validator(name: str) -> jsonschema.Draft202012Validator:
     return jsonschema.Draft202012Validator(components | {"$ref": f"#/components/schemas/{name}"})
 
 
-def operations() -> Iterator[tuple[str, dict[str, Any]]]:
+def operations(description: Any = DESCRIPTION) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield each operation's name and what is said of it."""
-    for path, members in DESCRIPTION["paths"].items():
+    for path, members in description["paths"].items():
         for method, operation in members.items():
             if method != "parameters":
                 yield f"{method} {path}", operation
@@ -62,7 +62,16 @@ def test_with_keys(settings: Settings) -> None:
     validate(document)
     assert document["security"]
     assert document["paths"]["/healthz"]["get"]["security"] == []
-    assert "401" in document["paths"]["/recognize.json"]["post"]["responses"]
+    for name, operation in operations(document):
+        assert ("401" in operation["responses"]) is ("security" not in operation), name
+
+
+@pytest.mark.parametrize(("name", "operation"), list(operations()))
+def test_any_operation(name: str, operation: dict[str, Any]) -> None:
+    """Any may be no request, come too slowly or fail, and any answer to one names it."""
+    assert operation["responses"].keys() >= {"200", "400", "408", "431", "500"}
+    for response in operation["responses"].values():
+        assert "X-Request-ID" in response["headers"], name
 
 
 def test_complete(client: TestClient) -> None:
