@@ -16,8 +16,12 @@ from starlette.testclient import TestClient
 
 from server.docs import render_description
 from server.errors import Problem, all_problems
+from server.inference import MODELS
+from server.metrics import EXPOSITION_TYPE
+from server.model import LABELS
 from server.openapi import describe
 from server.settings import Settings, load_settings
+from server.tensors import DATATYPES
 from server.v2 import v2_routes
 from tests.deploy.tools import judge, tool
 from tests.drawings import seven
@@ -88,6 +92,19 @@ def test_complete(client: TestClient) -> None:
 def test_every_problem(problem: type[Problem]) -> None:
     """Every problem is described somewhere, with an example of its own."""
     assert f"`{problem.code}`: " in json.dumps(DESCRIPTION["paths"])
+
+
+def test_names() -> None:
+    """What has a name in the code has the same one there."""
+    enums: set[tuple[str, ...]] = set()
+    json.loads(json.dumps(DESCRIPTION), object_hook=lambda it: enums.add(tuple(it.get("enum", ()))))
+    metrics = DESCRIPTION["paths"]["/metrics"]["get"]["responses"]["200"]
+    outputs = DESCRIPTION["components"]["schemas"]["InferenceResponse"]["description"]
+
+    codes = tuple(problem.code for problem in all_problems())
+    assert enums - {(), ("0", "1"), ("alive", "ready")} == {codes, tuple(MODELS), DATATYPES}
+    assert list(metrics["content"]) == [EXPOSITION_TYPE]
+    assert ", ".join(LABELS) in outputs
 
 
 def test_examples() -> None:
