@@ -3,17 +3,37 @@
 llhttp keeps to the syntax, but it reads headers of any size and waits for them forever. What is
 refused here never became a request: it is answered with a problem document, and the connection
 ends, as nobody can tell where on it a next request would begin.
+
+Requests arrive, and are answered in their order; the two go on side by side:
+
+    arriving    between ── first byte ──> head ── empty line ──> body ── last byte ──> between
+    answering   idle ── end of a head ──> the oldest, then those that wait ── all answered ──> idle
+
+While the client has something to do, it has to do it in time:
+
+    idle, between requests    header timeout for the first, keep-alive (uvicorn's) for the next
+    idle, in a head           header timeout; also where nothing but line ends arrive
+    in the oldest's body      body timeout; also where it is answered before all is here
+    the oldest is all here    none, nor for what arrives behind it, as reading may rest
+    an answer is to be read   a body timeout for each 32 kB of it
+
+The connection ends in one of these ways; what arrives after a refusal is dropped:
+
+    open ─┬─ last answer, no next request ────────────────────────────────────────> closed
+          ├─ last answer before its body's end ──> refused ── body timeout ───────> closed
+          ├─ a body too slow, but its answer has begun ───────────────────────────> closed
+          └─ no request, or too slow ──> refused ── answers due ──> told ── 2 s ──> closed
 """
 
 import json
 import logging
-from asyncio import TimerHandle, Transport
+from asyncio import AbstractEventLoop, TimerHandle, Transport
 from collections.abc import Callable
 from contextlib import suppress
 from fcntl import ioctl
 from struct import Struct
 from termios import TIOCOUTQ
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.flow_control import FlowControl
@@ -56,21 +76,18 @@ class BoundedProtocol(HttpToolsProtocol):
         super().__init__(**uvicorn)
         self._settings = settings
         self._is_draining = is_draining
-        # When the connection ends, and the timer that looks whether it is time. Most deadlines are
-        # met within a millisecond: they move, and the timer stays.
-        self._deadline: float | None = None
-        self._timer: TimerHandle | None = None
-        self._problem: Problem | None = None
-        self._is_refused = False
-        self._is_in_head = self._is_in_body = False
         self._begin_to_parse()
+        self._arriving: Literal["nothing", "head", "body"] = "nothing"
         # Of the request line and the headers; and since anything was made of what arrives.
         self._head_bytes = self._unused_bytes = 0
-        # Requests that were handed to the application, or are to be; and the one that was last.
-        self._unanswered = 0
+        # The request that the application has, or had last; behind it waits uvicorn's `pipeline`.
         self._begun: RequestResponseCycle | None = None
+        self._deadline = _Deadline(self.loop)
         # Ends the connection if its client does not read what it is answered.
         self._unread: TimerHandle | None = None
+        self._is_refused = False
+        # Why, until that can be told.
+        self._problem: Problem | None = None
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
@@ -80,10 +97,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the deadlines."""
-        self._wait_no_more()
+        self._deadline.cancel()
         self._await_reader_no_more()
-        if self._timer:
-            self._timer.cancel()
         # uvicorn tells the newest request, which may have to wait for this one.
         self.pipeline.clear()
         if self._begun is not None:
@@ -102,7 +117,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._unused_bytes > self._settings.max_header_bytes:
             self._refuse(self._header_too_large())
         # Line ends between requests keep no connection open.
-        elif self._deadline is None and self._is_idle() and self._unused_bytes:
+        elif self._deadline.at is None and self._is_idle() and self._unused_bytes:
             self._end_after(self._settings.header_timeout_seconds)
 
     def on_message_begin(self) -> None:
@@ -112,8 +127,8 @@ class BoundedProtocol(HttpToolsProtocol):
         """
         super().on_message_begin()
         self._head_bytes = 0
-        self._is_in_head = True
-        if self._deadline is None and self._is_idle():
+        self._arriving = "head"
+        if self._deadline.at is None and self._is_idle():
             self._end_after(self._settings.header_timeout_seconds)
 
     def on_url(self, url: bytes) -> None:
@@ -131,12 +146,10 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade():  # it comes once more, see `stay`
             return
         super().on_headers_complete()
-        self._unanswered += 1
-        self._is_in_head = False
         # All of a transport that uvicorn uses there.
         answer: Any = _Answer(self)
         self.cycle.transport = answer
-        self._is_in_body = True
+        self._arriving = "body"
         self._unused_bytes = 0
         if not self.pipeline:
             self._begin(self.cycle)
@@ -159,9 +172,9 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade():
             return
         super().on_message_complete()
-        self._is_in_body = False
+        self._arriving = "nothing"
         self._unused_bytes = 0
-        self._wait_no_more()
+        self._deadline.lift()
         if self._is_idle():  # it was answered before all of it was here
             self._await_next(self.timeout_keep_alive)
 
@@ -187,14 +200,13 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Answer the next request that waits, or at last what is none."""
-        self._unanswered -= 1
         following = self.pipeline[-1][0] if self.pipeline else None
         super().on_response_complete()
         if following:
             self._begin(following)
         elif self._is_refused and self._problem and not self.transport.is_closing():
             self._answer(self._problem)
-        elif self._is_in_head:
+        elif self._arriving == "head":
             self._unset_keepalive_if_required()
             self._end_after(self._settings.header_timeout_seconds)
 
@@ -220,7 +232,7 @@ class BoundedProtocol(HttpToolsProtocol):
             super().shutdown()
         elif self._is_refused:
             self.loop.call_later(_LAST_SECONDS, self._close)
-        elif self.cycle is None or self._deadline:  # for a first request, or the rest of one
+        elif self.cycle is None or self._deadline.at:  # for a first request, or the rest of one
             self._end_after(_LAST_SECONDS)
         else:
             self._await_next(_LAST_SECONDS)
@@ -228,9 +240,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def finish(self) -> None:
         """End after an answer, which a client that is still sending its request gets to read."""
         # What came behind it came too late, and is not begun.
-        self._unanswered -= len(self.pipeline)
         self.pipeline.clear()
-        if self._is_in_body:
+        if self._arriving == "body":
             # Until the deadline of the body, if it takes no notice.
             self._is_refused = True
             self.flow.resume_reading()
@@ -257,7 +268,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _begin(self, cycle: RequestResponseCycle) -> None:
         """Note the request that the application has now; its body has to be there in time."""
         self._begun = cycle
-        if cycle is self.cycle and self._is_in_body:
+        if cycle is self.cycle and self._arriving == "body":
             self._end_after(self._settings.body_timeout_seconds + _SPARE_SECONDS)
 
     def _await_next(self, seconds: float) -> None:
@@ -307,51 +318,33 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _is_idle(self) -> bool:
         """Say whether all requests so far are answered."""
-        return not self._unanswered
+        return not self.pipeline and (self._begun is None or self._begun.response_complete)
 
     def _end_after(self, seconds: float) -> None:
-        self._deadline = self.loop.time() + seconds
-        if self._timer and self._timer.when() > self._deadline:
-            self._timer.cancel()
-            self._timer = None
-        if not self._timer:
-            self._timer = self.loop.call_at(self._deadline, self._look)
-
-    def _wait_no_more(self) -> None:
-        self._deadline = None
-
-    def _look(self) -> None:
-        """End the connection if it is time, or look again when it will be."""
-        self._timer = None
-        if self._deadline is None:
-            return
-        if self._deadline > self.loop.time():
-            self._timer = self.loop.call_at(self._deadline, self._look)
-        else:
-            self._end()
+        self._deadline.set(seconds, self._end)
 
     def _end(self) -> None:
         """End a connection whose client was too slow."""
         limits = self._settings
         # The application would have said so; on a busy machine this may be first.
-        is_body = self._is_in_body
+        is_body = self._arriving == "body"
         seconds = limits.body_timeout_seconds if is_body else limits.header_timeout_seconds
         self._refuse(TooSlow(f"The request took longer to arrive than {seconds:g} seconds."))
 
     def _refuse(self, problem: Problem) -> None:
         """Answer what is no request once all before it is answered, and end the connection."""
         is_ending, self._is_refused = self._is_refused, True
-        self._wait_no_more()
-        if is_ending or (self._is_in_body and self.cycle.response_started):
+        self._deadline.lift()
+        is_body = self._arriving == "body"
+        if is_ending or (is_body and self.cycle.response_started):
             self._close()
-        elif self._unanswered <= self._is_in_body:
+        elif self._is_idle() or (is_body and not self.pipeline):
             self._answer(problem)
         else:
             self._problem = problem
-            if self._is_in_body:  # the last request was not handed on, and never will be
+            if is_body:  # the last request was not handed on, and never will be
                 self.pipeline.popleft()
-                self._unanswered -= 1
-                self._is_in_body = False
+                self._arriving = "nothing"
 
     def _answer(self, problem: Problem) -> None:
         """Answer what is no request, and end the connection."""
@@ -388,6 +381,47 @@ class BoundedProtocol(HttpToolsProtocol):
         if not self.transport.is_closing():
             self.transport.close()
             self._await_reader()
+
+
+class _Deadline:
+    """When something has to have happened, or the connection ends.
+
+    Most deadlines are met within a millisecond: they move, and the timer that looks stays.
+    """
+
+    def __init__(self, loop: AbstractEventLoop) -> None:
+        self._loop = loop
+        self.at: float | None = None
+        self._timer: TimerHandle | None = None
+
+    def set(self, seconds: float, end: Callable[[], None]) -> None:
+        """Have `end` called after this time, in place of whatever time there was."""
+        self.at = self._loop.time() + seconds
+        if self._timer and self._timer.when() > self.at:
+            self._timer.cancel()
+            self._timer = None
+        if not self._timer:
+            self._timer = self._loop.call_at(self.at, self._look, end)
+
+    def lift(self) -> None:
+        """Let there be none."""
+        self.at = None
+
+    def cancel(self) -> None:
+        """Let there be none, and no timer that would look."""
+        self.at = None
+        if self._timer:
+            self._timer.cancel()
+
+    def _look(self, end: Callable[[], None]) -> None:
+        """End if it is time, or look again when it will be."""
+        self._timer = None
+        if self.at is None:
+            return
+        if self.at > self._loop.time():
+            self._timer = self._loop.call_at(self.at, self._look, end)
+        else:
+            end()
 
 
 class _Parser(HttpRequestParser):
