@@ -1,6 +1,8 @@
 """Pictures that tests draw with Pillow and write in any format."""
 
 import io
+import struct
+import zlib
 from typing import Any
 
 import numpy as np
@@ -34,3 +36,9 @@ def ramp(size: tuple[int, int]) -> NDArray[np.uint8]:
     """Return (height, width) pixels of which no two corners are alike: darkest at the top left."""
     across, down = np.linspace(0, 90, size[0]), np.linspace(0, 140, size[1])
     return (across + down[:, np.newaxis]).astype(np.uint8)
+
+
+def png_chunk(name: bytes, content: bytes) -> bytes:
+    """Return a part of a PNG."""
+    body = name + content
+    return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))

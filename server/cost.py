@@ -1,0 +1,218 @@
+"""What decoding a picture may cost, in memory and in time; checked before any pixel is decoded.
+
+`server/image.py` decodes; these two modules alone import Pillow. A limit here stands for each way
+known to make a small file expensive, so each says what the decoder would spend. `budget` is
+everywhere the memory, in bytes, that decoding one picture may take.
+"""
+
+import io
+from collections.abc import Sequence
+from itertools import islice
+from typing import Final
+
+from PIL import PngImagePlugin
+from PIL.GifImagePlugin import GifImageFile
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import MARKER, SOF, JpegImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from server.errors import TooManyPixels
+from server.header import Format, jpeg_scans
+from server.webp import first_frame, webp_size
+
+# Bytes per pixel by Pillow's mode: what Pillow stores, and the copies made to lay a picture on
+# paper (`server/image.py`). Without transparency fewer are made.
+_MODE_BYTES: Final = {
+    "1": 8,
+    "L": 8,
+    "P": 8,
+    "I;16": 7,
+    "LA": 7,
+    "RGB": 11,
+    "RGBA": 7,
+    "CMYK": 5,
+}
+_OPAQUE_MODE_BYTES: Final = {"1": 2, "L": 2, "P": 2, "RGB": 5}
+# Of a JPEG in color: its brightness and, if that shows no ink, its colors and one of them.
+_COLOR_JPEG_BYTES: Final = 6
+# libjpeg keeps all coefficients, 16 bits each, until the last scan, unless each scan is complete.
+_COEFFICIENT_BYTES: Final = 2
+# Two canvases of libwebp's animation decoder, the frame that it hands over, and Pillow's own copy.
+_WEBP_BYTES: Final = 16
+# What libwebp's tables take for a group of prefix codes: 5,004 entries of four bytes, some of them
+# packed once more. They are freed before Pillow makes its copies, so less is counted beside them.
+_WEBP_GROUP_BYTES: Final = 21_000
+_WEBP_BYTES_BESIDE_GROUPS: Final = 12
+
+# The longest that JPEG and GIF can have. A PNG's rows may be of any length, and two are kept.
+_LONGEST_SIDE: Final = 2**16 - 1
+
+# How often Pillow may read from a file. It reads in Python, two to four times for each segment,
+# chunk or block, and once for each stray byte. JPEG has a lower limit, as what Pillow copies for a
+# segment may grow with their number; BMP a higher one, as run lengths are read one by one.
+_MOST_READS: Final = 100_000
+_MOST_READS_OF: Final = {Format.JPEG: 4_000, Format.BMP: 2**22}
+
+# A scan takes a millisecond for each megapixel, so this is a quarter of a second; a photo of 20
+# megapixels in the usual ten scans has 200 million. Small pictures count as 256 x 256, as each scan
+# also takes a time of its own.
+_MAX_SCANNED_PIXELS: Final = 2**28
+_MIN_SCAN_PIXELS: Final = 2**16
+
+# Pillow decodes run lengths in Python, which takes a sixth of a microsecond for each pixel.
+_RUN_LENGTHS: Final = "bmp_rle"
+_MOST_IN_RUNS: Final = 2**20
+
+# Characters of a PNG's texts, four bytes each at worst; Pillow's own limit is 64 million.
+PngImagePlugin.MAX_TEXT_MEMORY = 2**21
+
+
+class StillGif(GifImageFile):
+    """A GIF whose first frame is not cleared: for that, Pillow fills a second one on opening."""
+
+    disposal_method = property(lambda _: 0, lambda _, __: None)
+
+
+class CountedFile(io.BytesIO):
+    """A file that Pillow may read from only so often, which bounds the number of its parts.
+
+    To count the parts beforehand would take a parser that makes exactly Pillow's own mistakes.
+    """
+
+    def __init__(self, data: bytes, image_format: Format) -> None:
+        super().__init__(data)
+        self._format = image_format
+        self._most = self._left = _MOST_READS_OF.get(image_format, _MOST_READS)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return so many bytes at most, or all.
+
+        Raises:
+            TooManyPixels: it was read from too often.
+        """
+        self._left -= 1
+        if self._left < 0:
+            raise TooManyPixels(
+                f"The {self._format} picture has too many parts: more than {self._most} reads."
+            )
+        return super().read(size)
+
+
+def _only_frame(image: JpegImageFile, marker: int) -> None:
+    """Take a JPEG's frame header as Pillow does, but only one, and only of the length it needs.
+
+    Pillow makes an object of every three bytes of each, and a file has room for millions.
+    """
+    file = image.fp
+    assert file is not None
+    head = file.read(8)
+    file.seek(-len(head), io.SEEK_CUR)
+    if image.layer or len(head) < len("LLPHHWWN") or head[:2] != bytes([0, 8 + 3 * head[7]]):
+        raise ValueError
+    SOF(image, marker)
+
+
+# Pillow has no setting for it; its table of what to do at each marker is where one can step in.
+for _marker, (_name, _meaning, _handler) in list(MARKER.items()):
+    if _handler is SOF:
+        MARKER[_marker] = (_name, _meaning, _only_frame)  # type: ignore[assignment]
+
+
+def affordable_webp(data: bytes, budget: int) -> bytes:
+    """Return a WebP's first frame as a file of its own; Pillow allocates as soon as it opens one.
+
+    Raises:
+        TooManyPixels: decoding it would take too much memory.
+        ValueError: there is no frame, or it is damaged.
+        IndexError: it is damaged.
+    """
+    size = webp_size(data)
+    _check_memory(size, _WEBP_BYTES, budget)
+    frame = first_frame(data)
+    left = budget - size[0] * size[1] * _WEBP_BYTES_BESIDE_GROUPS
+    if frame.groups > 1 and frame.groups * _WEBP_GROUP_BYTES > left:
+        raise TooManyPixels(
+            f"The WebP picture has {frame.groups} groups of prefix codes; no more than "
+            f"{left // _WEBP_GROUP_BYTES} are read in one of {size[0]} x {size[1]} pixels."
+        )
+    return frame.file
+
+
+def check_jpeg(image: JpegImageFile, data: bytes, budget: int) -> None:
+    """Check what libjpeg does in full whatever the scale: to go over the scans, and to keep them.
+
+    Args:
+        image: opened, not yet at a reduced scale.
+        data: its file.
+        budget: see above.
+
+    Raises:
+        TooManyPixels: there are too many scans, or too much is kept between them.
+        ValueError: see `jpeg_scans`.
+    """
+    width, height = image.size
+    most = _MAX_SCANNED_PIXELS // max(width * height, _MIN_SCAN_PIXELS)
+    components = list(islice(jpeg_scans(data), most + 1))
+    if len(components) > most:
+        raise TooManyPixels(
+            f"The JPEG picture has more than {most} scans; no more are read in one of {width} x "
+            f"{height} pixels."
+        )
+    _check_memory(image.size, _coefficient_bytes(image, components), budget)
+
+
+def check_pixels(image: ImageFile, length: int, budget: int) -> None:
+    """Check what it takes to load an opened picture, and to make it gray.
+
+    Args:
+        image: at the scale at which it is loaded.
+        length: of its file, in bytes.
+        budget: see above.
+
+    Raises:
+        TooManyPixels: it is too much.
+    """
+    _check_memory(image.size, _bytes_per_pixel(image), budget)
+    in_runs = any(tile.codec_name == _RUN_LENGTHS for tile in image.tile)
+    # Each two bytes may be a run, and some runs have no pixel.
+    if in_runs and max(image.size[0] * image.size[1], length // 2) > _MOST_IN_RUNS:
+        raise TooManyPixels(
+            f"The BMP picture is too large for one in run lengths; {_MOST_IN_RUNS} pixels are read."
+        )
+
+
+def is_color_jpeg(image: ImageFile) -> bool:
+    """Return whether a picture is a JPEG in color, even if only its brightness is decoded."""
+    return isinstance(image, JpegImageFile) and len(image.layer) == len("RGB")
+
+
+def _check_memory(size: tuple[int, int], bytes_per_pixel: float, budget: int) -> None:
+    if max(size) > _LONGEST_SIDE:
+        raise TooManyPixels(
+            f"The picture has {size[0]} x {size[1]} pixels; a side may have {_LONGEST_SIDE}."
+        )
+    if size[0] * size[1] * bytes_per_pixel > budget:
+        most = int(budget / bytes_per_pixel)
+        raise TooManyPixels(
+            f"The picture has {size[0]} x {size[1]} pixels; at most {most} are read of its kind."
+        )
+
+
+def _coefficient_bytes(image: JpegImageFile, components: Sequence[int]) -> float:
+    """Return how many bytes per pixel libjpeg keeps of a JPEG whose scans have these components."""
+    if "progressive" not in image.info and min(components, default=0) == len(image.layer):
+        return 0
+    across = [component[1] for component in image.layer]
+    down = [component[2] for component in image.layer]
+    samples = sum(x * y for x, y in zip(across, down, strict=True))
+    return _COEFFICIENT_BYTES * samples / (max(across) * max(down))
+
+
+def _bytes_per_pixel(image: ImageFile) -> int:
+    if isinstance(image, WebPImageFile):
+        return _WEBP_BYTES
+    if is_color_jpeg(image):
+        return _COLOR_JPEG_BYTES
+    if not image.has_transparency_data and image.mode in _OPAQUE_MODE_BYTES:
+        return _OPAQUE_MODE_BYTES[image.mode]
+    return _MODE_BYTES[image.mode]
