@@ -50,6 +50,18 @@ def test_png_and_bmp_agree() -> None:
     assert np.array_equal(pixels_of(seven("PNG")), pixels_of(seven("BMP")))
 
 
+@pytest.mark.parametrize("alpha", [0, 255])
+def test_a_bmp_of_which_nothing_would_be_seen(alpha: int) -> None:
+    """An alpha of 0 everywhere was never written, as screenshots have it, and counts for nothing."""
+    gray = np.asarray(RAMP.transpose(Image.Transpose.FLIP_TOP_BOTTOM))
+    pixels = np.dstack([gray, gray, gray, np.full_like(gray, alpha)]).tobytes()
+    # BITMAPV4HEADER with a mask for each of four channels.
+    header = struct.pack("<IiiHHIIiiII", 108, *SIZE, 1, 32, 3, len(pixels), 0, 0, 0, 0)
+    header += struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000) + bytes(52)
+    start = struct.pack("<2sIHHI", b"BM", 14 + 108 + len(pixels), 0, 0, 14 + 108)
+    assert np.array_equal(pixels_of(start + header + pixels), np.asarray(RAMP))
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_orientation(orientation: int) -> None:
     """A picture stored in any EXIF orientation is read upright."""
