@@ -54,6 +54,9 @@ _FOREIGN: Final = re.compile(rb"\\u(?!00)[0-9a-fA-F]{4}")
 # Of these each is an object on the way.
 _MOST_FOREIGN: Final = 2**16
 
+# Characters of a file's path with its folders, on Linux.
+_LONGEST_PATH: Final = 4096
+
 # Fields and members that a body may have beside its pictures.
 _OTHER_FIELDS: Final = 64
 
@@ -177,8 +180,17 @@ def _one_or_many(image: list[bytes | ClientError], images: list[bytes | ClientEr
     if len(image) == 1 and not images:
         if not image[0]:
             raise NoPicture("The field `image` is empty; choose a picture.")
+        if isinstance(image[0], bytes) and _is_text(image[0]):
+            raise UnsupportedFormat(
+                "The field `image` is a text, and no file; curl sends a file as -F image=@FILE."
+            )
         return Upload(image, is_batch=False)
     raise NoPicture("The form needs one field `image`, or for a batch fields named `images`.")
+
+
+def _is_text(data: bytes) -> bool:
+    """Return whether a field may be the name of a file, in the place of what is in it."""
+    return len(data) <= _LONGEST_PATH and data.isascii() and data.decode("ascii").isprintable()
 
 
 def _parse_json(body: bytes, most: int) -> Upload:

@@ -219,6 +219,14 @@ def test_bad_request(
     assert_problem(response, status, code)
 
 
+def test_a_name_in_the_place_of_a_file(client: TestClient) -> None:
+    """Whoever forgets the @ of `curl -F image=@7.png` is told of it."""
+    response = client.post(PATH, files={"image": (None, "7.png")})
+
+    assert_problem(response, 415, "unsupported_format")
+    assert "image=@FILE" in response.json()["detail"]
+
+
 def test_content_encoding(client: TestClient) -> None:
     """A compressed body is refused, and what is taken is told."""
     response = client.post(PATH, content=SEVEN, headers={"content-encoding": "gzip"})
