@@ -123,8 +123,7 @@ def affordable_webp(data: bytes, budget: int) -> bytes:
 
     Raises:
         TooManyPixels: decoding it would take too much memory.
-        ValueError: there is no frame, or it is damaged.
-        IndexError: it is damaged.
+        ValueError, LookupError: see `first_frame`.
     """
     size = webp_size(data)
     _check_memory(size, _WEBP_BYTES, budget)

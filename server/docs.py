@@ -1,4 +1,8 @@
-"""The OpenAPI description as HTML for people: no script, nothing from elsewhere."""
+"""The OpenAPI description as HTML for people: no script, nothing from other hosts.
+
+Swagger UI and Redoc are a megabyte of JavaScript or more each, to be loaded from another host or
+kept here. The operations of this service need no more than this.
+"""
 
 import json
 import re
@@ -10,7 +14,7 @@ Members = Mapping[str, Any]
 
 
 def render_description(description: Members) -> str:
-    """Return all operations of an OpenAPI document, and its schemas, as HTML."""
+    """Return an OpenAPI document as HTML: its operations, then its schemas."""
     operations = [
         (path, method, operation, members.get("parameters", []))
         for path, members in description["paths"].items()
@@ -73,7 +77,7 @@ def _operation(path: str, method: str, operation: Members, shared: list[Members]
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     heads = "".join(f'<th scope="col">{name}</th>' for name in head)
     lines = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    # It may be wider than a phone; then it is scrolled, by keys too.
+    # It may be wider than a phone; tabindex lets it be scrolled by keys, too.
     return (
         f'<div class="scrolled" tabindex="0"><table><thead><tr>{heads}</tr></thead>'
         f"<tbody>{lines}</tbody></table></div>"
@@ -94,7 +98,7 @@ def _code(value: Any) -> str:
 
 
 def _schema(schema: Members) -> str:
-    """Return a schema in a few words, with a link where it has a name."""
+    """Return a link to a schema that has a name; of another, in a few words, what it takes."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return f'<a href="#{escape(name)}">{escape(name)}</a>'
@@ -116,5 +120,5 @@ def _anchor(path: str, method: str) -> str:
 
 
 def _marked(text: str) -> str:
-    """Return text as HTML, what stands between backticks as code."""
+    """Return text as HTML, with what is between backticks as code."""
     return re.sub(r"`([^`]*)`", r"<code>\1</code>", escape(text))

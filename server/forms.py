@@ -1,9 +1,10 @@
-"""A form (multipart/form-data) to its fields, from a body that is there as a whole.
+"""A form (multipart/form-data) to its fields, from a whole body.
 
-Parsers that take a form in pieces as it arrives ask Python for each of its lines, which took a
-tenth of a small picture's time. A whole one is found part by part by the search in `bytes`.
+Starlette parses forms in pieces as they arrive, with python-multipart, which calls Python for each
+of their lines: that took a tenth of all the time that a small picture takes. And it keeps large
+fields on disk. Here the body is held as a whole, and its parts are found by `bytes.find`.
 
-Source: RFC 7578; RFC 2046, section 5.1.1.
+Source: RFC 7578, section 4, for the fields; RFC 2046, section 5.1.1, for the parts.
 """
 
 import re
@@ -11,19 +12,19 @@ from collections.abc import Iterator
 
 from server.errors import MalformedForm
 
-# More than RFC 2046 allows (70), as some make longer ones.
+# RFC 2046 allows 70 characters; some clients make longer ones.
 _LONGEST_BOUNDARY = 255
-# Of one part. What is longer is a part without the empty line that ends them.
+# Of one part, in bytes. Longer ones lack the empty line at their end.
 _LONGEST_HEADERS = 8192
 
 _HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\x00-\x08\x0a-\x1f\x7f]*)\r\n")
-# A value in quotes may hold anything, such as "; name=" in the name of a file. Blanks around the
-# equals sign are those of mail (RFC 822, 3.1.4), whose syntax RFC 2183 gives to the parts of forms.
+# A value in quotes may hold anything: a file may be called "; name=". Blanks around the equals sign
+# are allowed, as RFC 2183 takes the syntax of mail (RFC 822, 3.1.4) for the headers of parts.
 _PARAMETER = re.compile(rb';[ \t]*([^\s=;"]+)[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]*))')
 
 
 def media_type(header: bytes) -> tuple[bytes, dict[bytes, bytes]]:
-    """Return the first value of a header such as Content-Type, and its parameters by name."""
+    """Return what stands before the parameters of a header such as Content-Type, and these."""
     value, _, _ = header.partition(b";")
     parameters = {
         found[1].lower(): found[2] or found[3] or b"" for found in _PARAMETER.finditer(header)
@@ -39,12 +40,12 @@ def parse_form(body: bytes, boundary: bytes) -> Iterator[tuple[bytes, bytes]]:
         boundary: what stands between its parts, as its content type says.
 
     Raises:
-        MalformedForm: it does not keep to the syntax, or ends too soon.
+        MalformedForm: it breaks the syntax, or ends too soon.
     """
     if not 0 < len(boundary) <= _LONGEST_BOUNDARY:
         raise MalformedForm("The content type of the form has no boundary, or a too long one.")
     delimiter = b"\r\n--" + boundary
-    # The first may stand at the very beginning, where no line has to end before it.
+    # The first delimiter may be the very beginning of the body, without its line break.
     is_first = body.startswith(delimiter[2:])
     position = 0 if is_first else _after(body, delimiter, 0)
     position += len(delimiter) - 2 if is_first else len(delimiter)
@@ -52,7 +53,7 @@ def parse_form(body: bytes, boundary: bytes) -> Iterator[tuple[bytes, bytes]]:
         begin = _after(body, b"\r\n", position)
         if body[position:begin].strip(b" \t"):
             raise MalformedForm("In the form, something follows a boundary in its line.")
-        # The lines of headers, of which there may be none, end with an empty one.
+        # An empty line ends the headers. There may be none: then it follows the boundary at once.
         empty = _after(body, b"\r\n\r\n", begin)
         end = _after(body, delimiter, empty + 2)
         yield _name(body[begin + 2 : empty + 2]), body[empty + 4 : end]
@@ -60,7 +61,7 @@ def parse_form(body: bytes, boundary: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _after(body: bytes, sought: bytes, position: int) -> int:
-    """Return where something stands in a body, from a position on."""
+    """Return where something comes next in a body."""
     found = body.find(sought, position)
     if found < 0:
         raise MalformedForm("The form ends before its closing boundary.")

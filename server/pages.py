@@ -1,4 +1,8 @@
-"""The page for people: its files, made ready once, and answers as HTML where no script runs."""
+"""The page for people: its files, made ready once, and answers as HTML where no script runs.
+
+Starlette's StaticFiles would read a file at each request, and make its ETag from the file's time,
+which is another on each machine; and something else would have to compress it at each request.
+"""
 
 import gzip
 import hashlib
@@ -31,12 +35,12 @@ _MEDIA_TYPES = {
 }
 _IS_COMPRESSED = {".jpg", ".png"}
 
-# The address of a file holds a digest of all: what is behind one address never changes.
+# A file's address contains a digest of all of them, so what is behind an address never changes.
 _FOREVER = "public, max-age=31536000, immutable"
-# Kept, but asked about each time, which costs a 304 without a body.
+# Browsers keep these too, but ask each time whether they changed: if not, 304 without a body.
 _ASK_AGAIN = "no-cache"
 
-# Chances beyond these are told to be so, without a figure: none is 0 or 1.
+# Probabilities beyond these are shown as "< 0.1%" and "> 99.9%": no answer is as sure as 0 or 100%.
 _LEAST, _MOST = 0.001, 0.999
 
 # Answers, or problem documents in their place, to the pictures in a request.
@@ -61,15 +65,15 @@ class Asset:
 
     @classmethod
     def of(cls, content: bytes, suffix: str) -> "Asset":
-        """Return content made ready to be sent."""
-        # No time in it, so that every worker and every start has the same bytes.
+        """Return a file of a type, by its suffix, made ready to be sent."""
+        # mtime: gzip would write the time, and each worker would have other bytes.
         compressed = None if suffix in _IS_COMPRESSED else gzip.compress(content, mtime=0)
         return cls(content, compressed, _MEDIA_TYPES[suffix], f'"{_digest(content)}"')
 
     def response(self, request: Headers, cache_control: str) -> Response:
-        """Return the answer to a request with some headers."""
+        """Return what a request with these headers gets: the file, or that it has not changed."""
         headers = {
-            # Weak, as the compressed form has the same: see RFC 9110, 8.8.3.3.
+            # Weak, as the compressed form has the same one: see RFC 9110, 8.8.3.3.
             "ETag": f"W/{self.etag}",
             "Cache-Control": cache_control,
             "Vary": "Accept-Encoding",
@@ -90,8 +94,8 @@ def page_routes(read_request: ReadRequest, description: Mapping[str, Any]) -> li
     """Return the routes of the page, and of the documents on the API.
 
     Args:
-        read_request: reads the pictures in a request; may raise what is wrong with all of it.
-        description: of the API, as OpenAPI has it.
+        read_request: reads the pictures in a request; raises Problem if it can read none.
+        description: of the API, an OpenAPI document.
     """
     files = {
         path.relative_to(PAGE).as_posix(): path
@@ -100,7 +104,7 @@ def page_routes(read_request: ReadRequest, description: Mapping[str, Any]) -> li
     }
     contents = {name: path.read_bytes() for name, path in sorted(files.items())}
     version = _digest(b"".join(contents.values()))
-    # Relative, as the service may stand below a path of a larger site.
+    # A relative address, as the service may be at any path of a larger site.
     home = _fill(contents.pop("index.html"), {"assets": f"page/{version}"})
     home_asset = Asset.of(home.encode(), ".html")
     answer_page = contents.pop("answer.html")
@@ -128,7 +132,7 @@ def page_routes(read_request: ReadRequest, description: Mapping[str, Any]) -> li
         asset = assets.get(request.path_params["name"])
         if asset is None:
             raise NotFound("There is no such file of the page.")
-        # While a new version is rolled out, a new page may ask an old server, or the other way.
+        # While a new version is rolled out, a page and its files may come from different servers.
         is_current = request.path_params["version"] == version
         return asset.response(request.headers, _FOREVER if is_current else _ASK_AGAIN)
 
@@ -164,7 +168,7 @@ def _render(answers: list[dict[str, Any]]) -> dict[str, str]:
 
 
 def _told(answer: Mapping[str, Any]) -> str:
-    """Return what is said of an answer, or of a problem, in a word or two."""
+    """Return an answer or a problem in a word or two, for the title."""
     return "nothing" if "detail" in answer else answer["number"] or "no digit"
 
 
@@ -207,7 +211,7 @@ def _render_plan(answer: Mapping[str, Any]) -> str:
 
 
 def _render_digits(digits: list[dict[str, Any]]) -> str:
-    """Return a table of digits with what speaks for each, and for the next likely."""
+    """Return a table of digits: how sure each is, and what it is if not that."""
     rows = []
     for digit in digits:
         chances = digit["probabilities"]
@@ -225,7 +229,7 @@ def _render_digits(digits: list[dict[str, Any]]) -> str:
 
 
 def _percent(chance: float) -> str:
-    """Return a probability as the page does, which never says that one is 100%."""
+    """Return a probability as a percentage, as the page's script writes it too."""
     if chance > _MOST:
         return "&gt; 99.9%"
     if chance < _LEAST:

@@ -1,6 +1,11 @@
 """Tensors on the wire of the Open Inference Protocol (V2, REST): JSON, binary, or both.
 
-Source: the Open Inference Protocol's REST specification, and its binary tensor data extension.
+Code for this protocol comes with whole servers (Triton, KServe, MLServer) and the clients of these,
+and not by itself. `json` and numpy do most of it; what is written here checks what clients send,
+and bounds what a hostile body may take.
+
+Source: Open Inference Protocol, HTTP/REST, "Inference" and "Tensor Data"; its binary tensor data
+extension.
 """
 
 import json
@@ -27,22 +32,24 @@ _TYPES: Final = {
 DATATYPES: Final = (*_TYPES, BYTES)
 _NAMES: Final = {dtype: name for name, dtype in _TYPES.items()}
 
-# A shape has few dimensions, and none so long that the product of all would be slow to compute.
+# Dimensions of a shape, and the bound of each: so their product is fast to compute.
 _MOST_DIMENSIONS: Final = 8
 _LONGEST: Final = 2**31
 
-# As Python objects they take ten times the room that they have in the body; a list, though it be
-# empty, takes thirty times that of its brackets.
+# Values and lists in JSON. As Python objects, values take ten times the memory that they take in
+# the body, and empty lists thirty times.
 _MOST_JSON_VALUES: Final = 2**18
 
-# What a character beyond U+00FF has. With one in it a text takes two or four bytes for each.
+# How a character beyond U+00FF begins in UTF-8, or is escaped. A str with one of these takes two or
+# four bytes for each character that it has, so only bodies up to this size may have any.
 _WIDE: Final = re.compile(rb"[\xc4-\xf4]|\\u(?!00)[0-9a-fA-F]{4}")
 _MOST_WIDE_BYTES: Final = 2**20
 
-# Of a name or an id: answers repeat them, some in six characters for each.
+# Characters of a name or an id. Answers repeat them, some as escapes of six characters.
 _LONGEST_NAME: Final = 2**10
 
-# More than any batch may have; four bytes of a body are one.
+# Elements of BYTES in binary data: more than any batch may have. An empty one takes four bytes of a
+# body, and far more as an object.
 _MOST_ELEMENTS: Final = 2**12
 
 _LENGTH: Final = struct.Struct("<I")
@@ -53,8 +60,8 @@ class Tensor:
     """A tensor with its name.
 
     Attributes:
-        values: an array, or for BYTES the elements in row-major order.
-        shape: of the array, or that the elements are laid out in.
+        values: an array or, for BYTES, a list of the elements in row-major order.
+        shape: of the array or, for BYTES, what the elements would have as one.
     """
 
     name: str
@@ -63,13 +70,13 @@ class Tensor:
 
     @property
     def datatype(self) -> str:
-        """The protocol's name of what the tensor holds."""
+        """The protocol's name for the type of the values."""
         if isinstance(self.values, list):
             return BYTES
         return _NAMES[self.values.dtype.newbyteorder("<")]
 
     def as_binary(self) -> bytes:
-        """Return the values as the binary extension has them: little-endian, elements counted."""
+        """Return the values as binary data: little-endian; each of BYTES after its length."""
         if isinstance(self.values, list):
             return b"".join(_LENGTH.pack(len(one)) + one for one in self.values)
         return np.ascontiguousarray(self.values, _TYPES[self.datatype]).tobytes()
@@ -87,8 +94,8 @@ class WantedOutput:
     """An output that a request names.
 
     Attributes:
-        is_binary: how its data is wanted; None where the request leaves it to what all have.
-        classes: of the classification extension: so many of the likeliest, instead of all values.
+        is_binary: whether its data is wanted as binary; None where that is said of all outputs.
+        classes: how many of the likeliest classes are wanted instead of all values; 0 for all.
     """
 
     name: str
@@ -101,8 +108,10 @@ class InferRequest:
     """What an inference request asks for.
 
     Attributes:
-        outputs: what is wanted; empty for all.
-        is_binary: whether outputs are wanted as binary data where they do not say themselves.
+        inputs: as they were sent; whether a model takes them is not checked here.
+        id: the client's name for the request, which its answer repeats.
+        outputs: those that are wanted; empty for all.
+        is_binary: whether an output is wanted as binary data that does not say so itself.
     """
 
     inputs: list[Tensor]
@@ -123,10 +132,10 @@ def parse_request(body: bytes, json_length: int | None) -> InferRequest:
 
     Args:
         body: without content-encoding.
-        json_length: bytes of it that are JSON, all where None; what follows is binary data.
+        json_length: how many bytes of it are JSON, None for all; the rest is binary data.
 
     Raises:
-        MalformedTensors: it does not keep to the protocol.
+        MalformedTensors: it breaks the protocol's rules.
     """
     end = len(body) if json_length is None else json_length
     if end > len(body):
@@ -173,7 +182,7 @@ def _parse_json(text: bytes) -> Any:
 def format_response(
     model: str, request: InferRequest, outputs: Sequence[Tensor]
 ) -> tuple[bytes, int | None]:
-    """Return the body of an answer, and how many bytes of it are JSON where not all are."""
+    """Return the body of an answer, and how many bytes of it are JSON, None for all."""
     entries = []
     parts = []
     for tensor in outputs:
@@ -196,7 +205,12 @@ def format_response(
 
 
 def classified(tensor: Tensor, count: int, labels: Sequence[str]) -> Tensor:
-    """Return a tensor (N, classes) as its `count` greatest values, each as value:index:label.
+    """Return the `count` greatest values in each row of a tensor, each as "value:index:label".
+
+    Args:
+        tensor: (N, classes), of numbers.
+        count: how many are wanted.
+        labels: of the classes.
 
     Source: Triton's classification extension.
     """
@@ -230,7 +244,7 @@ def _parameters(entry: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _parse_input(entry: Any, binary: memoryview) -> tuple[Tensor, int]:
-    """Return a tensor, and how much of the binary data was its."""
+    """Return an input, and how many bytes of the binary data were its own."""
     _check(entry, dict, "each input", "an object")
     name, datatype, shape = (entry.get(key) for key in ("name", "datatype", "shape"))
     _check_name(name, "an input's name")
@@ -265,11 +279,11 @@ def _from_json(name: str, datatype: str, count: int, data: object) -> NDArray[An
             raise MalformedTensors(f"data of input {name!r} has to be {count} strings")
         try:
             return [one.encode() for one in elements]
-        except UnicodeEncodeError as error:  # half of a surrogate pair
+        except UnicodeEncodeError as error:  # Half of a surrogate pair is no text.
             raise MalformedTensors(f"data of input {name!r} has to be text") from error
     try:
-        # Nested or flat: both are allowed. Through float64, so that -1 or 0.5 is told from an
-        # unsigned or whole number, which a cast would quietly make of it.
+        # Lists may be nested or flat. By way of float64: a cast to a type of whole or unsigned
+        # numbers would quietly change 0.5 or -1, which is told below by comparing the two.
         wide = np.asarray(data, np.float64).ravel()
     except (ValueError, TypeError, OverflowError) as error:
         raise MalformedTensors(f"data of input {name!r} has to be numbers") from error
@@ -283,7 +297,7 @@ def _from_json(name: str, datatype: str, count: int, data: object) -> NDArray[An
 
 
 def _flattened(data: Any) -> list[Any]:
-    """Return the elements of a list of lists, however deep, without a call for each level."""
+    """Return the elements of a list of lists, however deep: recursion would have a limit."""
     flat, rest = [], [iter(data)]
     while rest:
         for one in rest[-1]:

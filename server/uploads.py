@@ -1,4 +1,8 @@
-"""A request's body to the encoded pictures in it, in every form in which they are taken."""
+"""A request's body to the encoded pictures in it, in every form in which they are taken.
+
+Bodies are parsed on the event loop, where nothing else is served meanwhile, so what would take long
+or much memory is counted before it becomes Python objects.
+"""
 
 import asyncio
 import base64
@@ -31,7 +35,7 @@ from server.settings import Settings
 _DATA: Final = b"data:"
 _WHITESPACE: Final = b" \t\r\n\f\v"
 
-# What base64 has that is escaped in a URI, by those who escape it, and how it is written there.
+# Characters of base64 that some clients escape in a data: URI, each as they do.
 _ESCAPES: Final = {
     b"%2B": b"+",
     b"%2b": b"+",
@@ -45,13 +49,12 @@ _ESCAPES: Final = {
     b"%0a": b"\n",
 }
 
-# Others are undone one by one, in every picture of a batch, while nobody else is served.
+# The longest data: URI in which there may be other escapes: these are undone one by one.
 _MOST_ESCAPED_BYTES: Final = 2**14
 
-# An escaped character in JSON that is beyond U+00FF, or half of one.
+# In JSON, an escaped character beyond U+00FF, or half of one (of a surrogate pair).
 _FOREIGN: Final = re.compile(rb"\\u(?!00)[0-9a-fA-F]{4}")
-
-# Of these each is an object on the way.
+# Each that is replaced is a Python object for a moment.
 _MOST_FOREIGN: Final = 2**16
 
 # Characters of a file's path with its folders, on Linux.
@@ -79,13 +82,10 @@ async def read_upload(
 ) -> Upload:
     """Return the pictures in a request's body.
 
-    What the body is is told by the body itself where it begins as a picture does, by the content
-    type otherwise: `curl --data-binary @7.png` calls a PNG a form.
-
     Args:
         request: its body has not been read.
         settings: the limits.
-        hold: called with the count of each piece of the body; may refuse it.
+        hold: called with the number of bytes in each piece of the body; may refuse it.
 
     Raises:
         Busy: `hold` refused a piece.
@@ -106,11 +106,11 @@ async def read_body(
     Args:
         request: its body has not been read.
         settings: the limits.
-        hold: called with the count of each piece of the body; may refuse it.
+        hold: called with the number of bytes in each piece of the body; may refuse it.
 
     Raises:
         Busy: `hold` refused a piece.
-        BodyTooLarge: it has more bytes than are taken, or says so.
+        BodyTooLarge: it has more bytes than are taken, or its header says so.
         TooSlow: it did not arrive in time.
     """
     too_large = BodyTooLarge(
@@ -137,13 +137,16 @@ async def read_body(
 def parse_body(body: bytes, content_type: str, most: int) -> Upload:
     """Return the pictures in a whole body.
 
+    A body that begins as a picture does is one, whatever its content type: `curl --data-binary
+    @7.png` calls a PNG a form. Otherwise the content type counts.
+
     Args:
         body: as it was sent.
-        content_type: of it, as the request says.
-        most: pictures that are taken; what is made of a body is bounded by this, not only read.
+        content_type: what the request says of it.
+        most: how many pictures are taken.
 
     Raises:
-        ClientError: none can be had from it, or too many.
+        ClientError: there is no picture in it, or there are too many.
     """
     if not body:
         raise NoPicture("The body is empty; send a picture.")
@@ -163,7 +166,7 @@ def parse_body(body: bytes, content_type: str, most: int) -> Upload:
 def _parse_form(body: bytes, boundary: bytes, most: int) -> Upload:
     fields: dict[bytes, list[bytes | ClientError]] = {b"image": [], b"images": []}
     for count, (name, data) in enumerate(parse_form(body, boundary)):
-        # Empty ones, too, take time: a body has room for hundreds of thousands.
+        # Empty fields take time, too, and a body has room for hundreds of thousands.
         if count >= most + _OTHER_FIELDS:
             raise too_many_pictures(most)
         if name in fields:
@@ -174,7 +177,7 @@ def _parse_form(body: bytes, boundary: bytes, most: int) -> Upload:
 
 
 def _one_or_many(image: list[bytes | ClientError], images: list[bytes | ClientError]) -> Upload:
-    """Return the upload of a form's fields `image` and `images`, of which it has to have one."""
+    """Return the upload of a form with one field `image`, or with any number named `images`."""
     if images and not image:
         return Upload(images, is_batch=True)
     if len(image) == 1 and not images:
@@ -194,18 +197,19 @@ def _is_text(data: bytes) -> bool:
 
 
 def _parse_json(body: bytes, most: int) -> Upload:
-    # Values are parted by commas; base64 has none, a data: URI one. As objects they would take
-    # far more room than in the body.
+    # Commas tell how many values there are at most: base64 has none, a data: URI has one. Small
+    # values take far more memory as objects than in the body.
     if body.count(b",") > 2 * most + _OTHER_FIELDS:
         raise too_many_pictures(most)
-    # What is looked for is ASCII. With one other character in it a text takes two or four bytes for
-    # each of its own, so that others become one of these, or some of a byte.
+    # A str with one character beyond U+00FF takes two or four bytes for every character. Base64 is
+    # ASCII, so none is needed here: escaped ones become a question mark, which is not in base64,
+    # and the rest, read as Latin-1, becomes several characters that are not.
     body, count = _FOREIGN.subn(rb"\\u003f", body.removeprefix(BOM_UTF8), _MOST_FOREIGN)
     if count == _MOST_FOREIGN:
         raise MalformedJson(f"The JSON has {_MOST_FOREIGN} escaped characters that are not Latin.")
     try:
         document = json.loads(body.decode("latin-1"))
-    # Deep nesting ends in a RecursionError.
+    # Lists nested too deeply raise a RecursionError.
     except (ValueError, RecursionError) as error:
         raise MalformedJson("The body is not JSON in UTF-8.") from error
     match document:
@@ -222,7 +226,7 @@ def _parse_json(body: bytes, most: int) -> Upload:
 
 
 def too_many_pictures(most: int) -> TooManyPictures:
-    """Return the problem of a request with more pictures than are taken."""
+    """Return the error for a request with more pictures than are taken."""
     return TooManyPictures(f"There are too many pictures; at most {most} are taken in one request.")
 
 
@@ -234,22 +238,26 @@ def _picture_or_problem(text: object) -> bytes | ClientError:
 
 
 def from_text(text: object) -> bytes:
-    """Return the bytes that a JSON string holds as base64 or as a data: URI (RFC 2397).
+    """Return the bytes that a JSON string holds as base64 or as a data: URI.
+
+    `urllib` can open such a URI, but drops what is not base64 in it instead of refusing it.
+
+    Source: RFC 2397, section 3.
 
     Raises:
         MalformedJson: it is no string.
-        MalformedBase64: it holds neither.
+        MalformedBase64: it is neither base64 nor a data: URI.
     """
     if not isinstance(text, str):
         raise MalformedJson("Each of `images` has to be a string.")
-    # Both forms are ASCII; a "?" in the place of anything else is in neither's alphabet.
+    # Both are ASCII. Anything else becomes a question mark, which is not in base64.
     encoded = text.encode("ascii", "replace")
     head, comma, data = encoded.partition(b",")
     if comma and head[: len(_DATA)].lower() == _DATA:
         encoded = _without_escapes(data)
         if not head.lower().endswith(b";base64"):
             return encoded
-    # Line breaks are usual in base64 and mean nothing; anything else foreign is refused.
+    # Line breaks are usual in base64 and mean nothing; whatever else is not in it is refused.
     encoded = encoded.translate(None, _WHITESPACE)
     try:
         return base64.b64decode(encoded, validate=True)
@@ -258,7 +266,7 @@ def from_text(text: object) -> bytes:
 
 
 def _without_escapes(data: bytes) -> bytes:
-    """Return the data of a URI without its percent escapes (RFC 3986, 2.1)."""
+    """Return the data of a URI with its percent escapes undone (RFC 3986, 2.1)."""
     for escape, character in _ESCAPES.items():
         data = data.replace(escape, character)
     if b"%" in data and len(data) > _MOST_ESCAPED_BYTES:

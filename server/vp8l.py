@@ -1,36 +1,47 @@
-"""How many groups of prefix codes a lossless WebP has, read without decoding its pixels.
+"""How many groups of prefix codes a lossless WebP (VP8L) has, counted without decoding its pixels.
 
-A decoder keeps tables for each group, of which nothing in the header tells, and a group takes 20
-bits in the file. What stands before them has to be decoded: the transforms' and the groups' own
-images, of a pixel for each tile of the picture.
+A picture may be divided into square tiles, each of which is written in one of many groups of prefix
+(Huffman) codes. A group takes as little as 20 bits in the file, but 21 kB of tables in libwebp: a
+file of 295 kB can ask for hundreds of megabytes. The header does not tell how many there are, and
+libwebp takes up to 65,536. No library counts them without decoding the picture, so they are counted
+here. On the way small images have to be decoded, of one pixel for each tile: what the transforms
+need, and the "entropy image", which says for each tile which group is its own.
 
-Source: RFC 9649, section 3.
+Source: RFC 9649, section 3. The functions name its parts.
 """
 
 from typing import Final
 
 from server.errors import TooManyPixels
 
-# In all images together. Each takes a microsecond or two; encoders make tiles of 16 x 16 pixels or
-# more, and a picture of 16 megapixels may have two images of these.
+# In all of a file's small images together. Each takes a microsecond or two here. This is enough for
+# a picture of 16 megapixels with three such images, in tiles of 16 x 16 pixels; encoders make them
+# at least so large.
 _MOST_TILES: Final = 3 * 2**16
 
+# The alphabets (3.7.1): a byte, or how many pixels are copied; and from how far back.
 _LITERALS: Final = 256
 _LENGTHS: Final = 24
 _DISTANCES: Final = 40
-# The order in which the lengths of the code are written that lengths are written in.
+# Counts are written as a symbol and further bits (3.6.2.2); these have none.
+_PLAIN_COUNTS: Final = 4
+# The lengths of a code's words are themselves written in a prefix code, whose own lengths come in
+# this order (3.7.2.1.2).
 _LENGTH_ORDER: Final = (17, 18, 0, 1, 2, 3, 4, 5, 16, *range(6, 16))
-# What the last of its symbols stand for: the length before, or none, so many times at least, and
-# as many more as so many bits say.
+# Its symbols below 16 are lengths; 16 repeats the last length that was not 0, 17 and 18 repeat 0:
+# so many times at least, and as many more as the next so many bits say.
 _AGAIN: Final = 16
 _REPEATS: Final = {_AGAIN: (3, 2), 17: (3, 3), 18: (11, 7)}
-# Counts are written as a prefix and further bits; these have none.
-_PLAIN_COUNTS: Final = 4
+# The transforms (3.5).
 _PREDICTOR, _COLOR, _GREEN, _INDEXING = range(4)
 
 
 class _Bits:
-    """The bits of a stream, lowest first; beyond its end there are zeros."""
+    """The bits of a stream, lowest first, with zeros beyond its end.
+
+    Attributes:
+        tiles_left: how many more pixels the small images in it may have.
+    """
 
     def __init__(self, data: bytes | memoryview) -> None:
         self._data = data
@@ -54,16 +65,19 @@ class _Bits:
 
 
 class _Code:
-    """A canonical prefix code: for any next bits, the length and the symbol that they begin with.
+    """A canonical prefix code, made from the length of each symbol's code word (3.7.2.1).
 
-    Raises:
-        ValueError: the lengths are not those of a whole code.
+    Attributes:
+        mask: of as many bits as the longest word has.
+        table: for every value of so many bits, the length and the symbol of the word that it
+            begins with.
     """
 
     def __init__(self, lengths: list[int]) -> None:
+        """Make the code; raise ValueError if lengths are not those of a complete one."""
         used = sorted((length, symbol) for symbol, length in enumerate(lengths) if length)
         longest = used[-1][0] if used else 0
-        if len(used) == 1:  # needs no bit to be told
+        if len(used) == 1:  # A single symbol takes no bits.
             self.mask, self.table = 0, [(0, used[0][1])]
             return
         if sum(1 << longest - length for length, _ in used) != 1 << longest:
@@ -72,23 +86,24 @@ class _Code:
         self.table = [(0, 0)] * (1 << longest)
         code = 0
         for length, symbol in used:
+            # Words are numbered from their highest bit on, but read from the lowest.
             start = int(f"{code >> longest - length:0{length}b}"[::-1], 2)
             self.table[start :: 1 << length] = [(length, symbol)] * (1 << longest - length)
             code += 1 << longest - length
 
 
 def count_groups(stream: bytes | memoryview, width: int, height: int) -> int:
-    """Return how many groups of prefix codes a picture has.
+    """Return how many groups of prefix codes a picture has (3.5, 3.7.2.2).
 
     Args:
-        stream: the bits that follow the header.
-        width: in pixels.
+        stream: what follows the header, which has the size.
+        width: of the picture, in pixels.
         height: in pixels.
 
     Raises:
         ValueError: the stream is damaged.
-        IndexError: so it is.
-        TooManyPixels: its picture has more tiles than any encoder makes.
+        IndexError: the stream is damaged.
+        TooManyPixels: its small images have more pixels than any encoder gives them.
     """
     bits = _Bits(stream)
     seen = set()
@@ -102,20 +117,20 @@ def count_groups(stream: bytes | memoryview, width: int, height: int) -> int:
         elif kind == _INDEXING:
             colors = bits.read(8) + 1
             _image(bits, colors)
-            # Of few colors, two, four or eight pixels are packed into one.
+            # Where there are few colors, two, four or eight pixels are packed into one.
             width = _parts(width, sum(colors <= most for most in (16, 4, 2)))
-    if bits.read(1):
+    if bits.read(1):  # a cache of colors, and its size
         bits.read(4)
     return 1 + (_tiles(bits, width, height) if bits.read(1) else 0)
 
 
 def _parts(length: int, exponent: int) -> int:
-    """Return how many parts of a power of two a length has, begun ones included."""
+    """Return how many parts of 2 ** exponent cover a length."""
     return -(-length >> exponent)
 
 
 def _tiles(bits: _Bits, width: int, height: int) -> int:
-    """Decode the image of a picture's tiles; return its greatest value, as `_image` does."""
+    """Decode an image of one pixel for each tile; return its greatest value, as `_image` does."""
     exponent = 2 + bits.read(3)
     tiles = _parts(width, exponent) * _parts(height, exponent)
     bits.tiles_left -= tiles
@@ -125,9 +140,10 @@ def _tiles(bits: _Bits, width: int, height: int) -> int:
 
 
 def _image(bits: _Bits, pixels: int) -> int:
-    """Decode an image of so many pixels; return the greatest value in its red and green.
+    """Decode an image of so many pixels; return the greatest value in its red and green (3.7.2.3).
 
-    Only pixels that are written out are looked at. All others repeat one of these.
+    Only pixels that are written out are looked at: copies, and those out of the cache of colors,
+    repeat one of them.
     """
     cache = 1 << bits.read(4) if bits.read(1) else 0
     green, red, blue, alpha, distance = (
@@ -150,7 +166,7 @@ def _image(bits: _Bits, pixels: int) -> int:
 
 
 def _read_count(bits: _Bits, prefix: int) -> int:
-    """Return what a prefix and the bits that follow it stand for, less one."""
+    """Return, less one, the count that a symbol and the bits after it stand for (3.6.2.2)."""
     if prefix < _PLAIN_COUNTS:
         return prefix
     extra = prefix - 2 >> 1
@@ -158,9 +174,9 @@ def _read_count(bits: _Bits, prefix: int) -> int:
 
 
 def _read_code(bits: _Bits, size: int) -> _Code:
-    """Read the prefix code of an alphabet."""
+    """Read the prefix code of an alphabet of so many symbols (3.7.2.1)."""
     lengths = [0] * size
-    if bits.read(1):
+    if bits.read(1):  # a simple code: of one symbol or two
         has_two = bits.read(1)
         lengths[bits.read(8 if bits.read(1) else 1)] = 1
         if has_two:

@@ -1,6 +1,11 @@
 """A WebP's parts: its size, its first frame, and what that takes to decode.
 
-Source: RFC 9649, section 2.
+Pillow tells a WebP's size only once libwebp has allocated the canvas, so a file of 28 bytes could
+claim 1.4 GB first. Nor is there a way to have it decode one frame and look at no other part: what
+is counted in one place (`server/vp8l.py`) might then be decoded from another. So the file's chunks
+are read here, and Pillow gets a file of only the first frame.
+
+Source: RFC 9649, section 2. The functions name its parts.
 """
 
 from collections.abc import Iterable, Iterator
@@ -9,12 +14,14 @@ from typing import Final, NamedTuple
 
 from server.vp8l import count_groups
 
+# Sections 2.4, 2.3, 2.7.1.1 and 3.4. The size of a chunk stands in the last four bytes of its
+# header, and does not count that header.
 _HEADER: Final = len(b"RIFF....WEBP")
-_CHUNK_HEADER: Final = 8
+_CHUNK_HEADER: Final = len(b"VP8L....")
 _FRAME_HEADER: Final = 16
 _LOSSLESS_HEADER: Final = 5
 
-# Of a file with more parts the rest is not looked at; a frame of an animation is one.
+# Chunks beyond these are not looked at. Each frame of an animation is one.
 _MOST_CHUNKS: Final = 10_000
 
 
@@ -22,8 +29,9 @@ class Frame(NamedTuple):
     """The first frame of a WebP.
 
     Attributes:
-        file: a WebP of nothing else.
-        groups: how many groups of prefix codes its lossless part has; 0 where it has none.
+        file: a WebP with that frame only.
+        groups: how many groups of prefix codes it has (see `server/vp8l.py`); 0 where no part of it
+            is lossless.
     """
 
     file: bytes
@@ -33,7 +41,7 @@ class Frame(NamedTuple):
 def webp_size(data: bytes) -> tuple[int, int]:
     """Return the (width, height) of a WebP's canvas; (0, 0) where the header is cut short.
 
-    Pillow allocates the canvas on opening, so it has to be known before.
+    The chunk that comes first tells it: VP8L (2.6), VP8X (2.7) or "VP8 " (2.5).
     """
     chunk, header = data[12:16], data[20:30]
     if chunk == b"VP8L":
@@ -45,17 +53,19 @@ def webp_size(data: bytes) -> tuple[int, int]:
 
 
 def _lossless_size(header: bytes) -> tuple[int, int]:
+    """Return the size in the header of a VP8L chunk (3.4)."""
     bits = int.from_bytes(header[1:5], "little")
     return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
 
 
 def _lossy_size(header: bytes) -> tuple[int, int]:
+    """Return the size in the header of a VP8 chunk (RFC 6386, 9.1)."""
     width, height = header[6:8], header[8:10]
     return int.from_bytes(width, "little") & 0x3FFF, int.from_bytes(height, "little") & 0x3FFF
 
 
 class _Chunk(NamedTuple):
-    """A part of the file: its name, what it holds, and all of it."""
+    """A part of the file (2.3): its name, what it holds, and all of it, header included."""
 
     name: bytes
     body: memoryview
@@ -65,12 +75,9 @@ class _Chunk(NamedTuple):
 def first_frame(data: bytes) -> Frame:
     """Return the first frame of a WebP, cut out of it.
 
-    So what is decoded is what was looked at, whatever else in the file another reader might take
-    for the picture.
-
     Raises:
         ValueError: there is none, or its lossless part is damaged.
-        IndexError: its lossless part is damaged.
+        LookupError: a part that it needs is missing or cut short.
         TooManyPixels: see `count_groups`.
     """
     chunks = list(islice(_chunks(memoryview(data)[_HEADER:]), _MOST_CHUNKS))
@@ -89,12 +96,13 @@ def first_frame(data: bytes) -> Frame:
     else:
         picture = _picture(chunks)
         shown = [chunk.whole for chunk in picture]
-    # Pillow looks in both for how it stands.
+    # Pillow looks in both for the picture's orientation.
     notes = [named[name].whole for name in (b"EXIF", b"XMP ") if name in named]
     return Frame(_file(data, [named[b"VP8X"].whole, *shown, *notes]), _groups(picture))
 
 
 def _chunks(data: memoryview) -> Iterator[_Chunk]:
+    """Yield the chunks that stand one after another; each begins at an even place (2.3)."""
     while len(data) >= _CHUNK_HEADER:
         end = _CHUNK_HEADER + int.from_bytes(data[4:_CHUNK_HEADER], "little")
         yield _Chunk(bytes(data[:4]), data[_CHUNK_HEADER:end], data[:end])
@@ -102,7 +110,7 @@ def _chunks(data: memoryview) -> Iterator[_Chunk]:
 
 
 def _picture(chunks: Iterable[_Chunk]) -> list[_Chunk]:
-    """Return those of a frame's parts that are decoded: its transparency, if any, and its colors.
+    """Return the chunks of a frame that are decoded: its transparency, if any, and its colors.
 
     Raises:
         ValueError: it has no colors.
@@ -117,17 +125,19 @@ def _picture(chunks: Iterable[_Chunk]) -> list[_Chunk]:
 
 
 def _groups(picture: list[_Chunk]) -> int:
+    """Return how many groups of prefix codes there are in the chunks that are decoded."""
     first, last = picture[0], picture[-1]
     header = bytes(last.body[:10])
     if last.name == b"VP8L":
         return count_groups(last.body[_LOSSLESS_HEADER:], *_lossless_size(header))
+    # Transparency is compressed as a lossless picture, or not at all (2.7.1.2).
     if first.name == b"ALPH" and first.body[0] & 3 == 1:
         return count_groups(first.body[1:], *_lossy_size(header))
     return 0
 
 
 def _file(data: bytes, parts: Iterable[memoryview | bytes]) -> bytes:
-    """Return a WebP of some parts of another one, or that one if these are all of it."""
+    """Return a WebP of some chunks of another one; that one itself if these are all of it."""
     padded = list(_even(parts))
     size = sum(map(len, padded))
     if _HEADER + size == len(data):
@@ -136,7 +146,7 @@ def _file(data: bytes, parts: Iterable[memoryview | bytes]) -> bytes:
 
 
 def _even(parts: Iterable[memoryview | bytes]) -> Iterator[memoryview | bytes]:
-    """Yield parts, each followed by a byte where its length is odd."""
+    """Yield parts, each followed by a zero byte where its length is odd (2.3)."""
     for part in parts:
         yield part
         yield bytes(len(part) % 2)

@@ -52,7 +52,7 @@ def test_png_and_bmp_agree() -> None:
 
 @pytest.mark.parametrize("alpha", [0, 255])
 def test_a_bmp_of_which_nothing_would_be_seen(alpha: int) -> None:
-    """An alpha of 0 everywhere, as in many a screenshot, was never written and counts for nothing."""
+    """An alpha of 0 everywhere, as screenshots may have it, was never meant, and is not heeded."""
     gray = np.asarray(RAMP.transpose(Image.Transpose.FLIP_TOP_BOTTOM))
     pixels = np.dstack([gray, gray, gray, np.full_like(gray, alpha)]).tobytes()
     # BITMAPV4HEADER with a mask for each of four channels.
