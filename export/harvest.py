@@ -23,7 +23,7 @@ from export.feed import Scenes, ahead
 from export.glyphs import NO_DIGIT, Glyphs
 from export.scenes import Scene
 from export.sheets import ONE_SIGN, Shape
-from server.progress import Progress
+from server.batch.progress import Progress
 
 HIT, MISS = 0.55, 0.45
 """Overlap from which a crop shows a digit, and below which none; between, it is left out."""

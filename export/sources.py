@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.files import write_atomically
-from server.progress import Progress
+from server.batch.progress import Progress
 
 
 class DataError(Exception):

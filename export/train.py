@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from export.checkpoint import Checkpoint, State
-from server.progress import Progress
+from server.batch.progress import Progress
 
 # Norm to which a step's gradient is clipped: a scene without any digit can give a steep one.
 STEEPEST = 5.0

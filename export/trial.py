@@ -15,10 +15,10 @@ from export.data import SIDE, Split
 from export.glyphs import NO_DIGIT, Glyphs
 from export.scenes import Scene, compose
 from export.sheets import Shape
+from server.batch.progress import Progress
 from server.errors import ClientError
 from server.image import Limits, encode_png
 from server.model import load_models
-from server.progress import Progress
 from server.recognize import Recognizer
 from server.settings import load_settings
 

@@ -21,6 +21,8 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"
 import uvicorn
 
 from server.app import create_app
+from server.batch.output import CannotWrite
+from server.batch.read import add_arguments, read
 from server.doctor import diagnose
 from server.health import check_health
 from server.listener import Listener, listen
@@ -28,9 +30,7 @@ from server.machine import plan_workers, read_machine
 from server.master import Master
 from server.memory import forget_libraries, share_one_heap
 from server.model import UnusableModel
-from server.output import CannotWrite
 from server.protocol import BoundedProtocol
-from server.read import add_arguments, read
 from server.recognize import Recognizer, load_recognizer
 from server.settings import InvalidSettings, Settings, describe_settings, load_settings
 from server.state import Readiness

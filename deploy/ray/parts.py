@@ -12,7 +12,7 @@ from pyarrow.dataset import dataset
 from pyarrow.fs import FileSelector, FileType
 
 from deploy.ray.places import Place
-from server.output import CannotWrite, Row, flat, schema_of
+from server.batch.output import CannotWrite, Row, flat, schema_of
 
 _PART = "part-"
 # Readers of such folders pass over names that begin with a dot.

@@ -11,8 +11,8 @@ import ray.data
 from pyarrow.fs import FileSelector, FileType
 
 from deploy.ray.places import NoSuchPlace, Place
-from server.files import expand, is_picture, name_of
-from server.read import UnreadableFile, at_most, bytes_of
+from server.batch.files import expand, is_picture, name_of
+from server.batch.read import UnreadableFile, at_most, bytes_of
 from server.settings import Settings
 
 # What reading a table takes of a processor; the rest is for those who read its pictures.

@@ -17,11 +17,11 @@ import ray.data
 from deploy.ray.parts import Parts, part_of
 from deploy.ray.pictures import Files, Item, Objects, Source, Table
 from deploy.ray.places import NoSuchPlace, place_of
+from server.batch.output import CannotWrite, Row
+from server.batch.processes import map_in_processes
+from server.batch.progress import Progress
+from server.batch.read import positive, row_of, row_of_killer
 from server.model import UnusableModel
-from server.output import CannotWrite, Row
-from server.processes import map_in_processes
-from server.progress import Progress
-from server.read import positive, row_of, row_of_killer
 from server.recognize import load_recognizer
 from server.settings import InvalidSettings, Settings, load_settings
 

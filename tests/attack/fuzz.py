@@ -13,10 +13,10 @@ from random import Random
 
 from PIL import Image
 
+from server.batch.progress import Progress
 from server.errors import ClientError
 from server.image import Limits, decode
 from server.model import load_locator
-from server.progress import Progress
 from server.settings import REPOSITORY, load_settings
 from server.tensors import parse_request
 from server.uploads import parse_body

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from server.progress import Progress
+from server.batch.progress import Progress
 from tests.conftest import DATA
 from tests.drawings import seven
 from tests.processes import PATIENCE_SECONDS, Service, serving

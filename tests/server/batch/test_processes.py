@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from server.processes import map_in_processes
+from server.batch.processes import map_in_processes
 
 DEADLY = {3, 40}
 

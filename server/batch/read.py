@@ -11,12 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
+from server.batch.files import expand, name_of
+from server.batch.output import FORMATS, CannotWrite, Row, open_output
+from server.batch.processes import map_in_processes
+from server.batch.progress import Progress
 from server.errors import BodyTooLarge, ClientError, InternalError
-from server.files import expand, name_of
 from server.machine import read_machine
-from server.output import FORMATS, CannotWrite, Row, open_output
-from server.processes import map_in_processes
-from server.progress import Progress
 from server.recognize import Recognizer, load_recognizer
 from server.settings import Settings
 

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from server.progress import Progress, clock_time
+from server.batch.progress import Progress, clock_time
 
 
 class Terminal(io.StringIO):

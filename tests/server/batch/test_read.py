@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from server import read
 from server.__main__ import main
-from server.output import CannotWrite
+from server.batch import read
+from server.batch.output import CannotWrite
 from server.settings import REPOSITORY, load_settings
 from tests.processes import PATIENCE_SECONDS
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from server.files import expand, name_of
+from server.batch.files import expand, name_of
 
 
 @pytest.fixture

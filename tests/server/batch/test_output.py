@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow.parquet
 import pytest
 
-from server import output
-from server.output import FORMATS, CannotWrite, Output, open_output
+from server.batch import output
+from server.batch.output import FORMATS, CannotWrite, Output, open_output
 
 ANSWER = {
     "file": "a, b.png",
