@@ -28,7 +28,7 @@ The connection ends in one of these ways; what arrives after a refusal is droppe
 import json
 import logging
 from asyncio import AbstractEventLoop, TimerHandle, Transport
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from contextlib import suppress
 from fcntl import ioctl
 from struct import Struct
@@ -92,7 +92,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
         super().connection_made(transport)
-        self.flow = _Flow(self)
+        self.flow = _Flow(self.transport, self.pipeline)
         self._end_after(self._settings.header_timeout_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -447,13 +447,13 @@ class _Parser(HttpRequestParser):
 class _Flow(FlowControl):
     """What lets a connection be read on, but for requests that wait: nobody counts their bodies."""
 
-    def __init__(self, protocol: BoundedProtocol) -> None:
-        super().__init__(protocol.transport)
-        self._protocol = protocol
+    def __init__(self, transport: Transport, pipeline: Sized) -> None:
+        super().__init__(transport)
+        self._pipeline = pipeline
 
     def resume_reading(self) -> None:
         """Read on, unless a request waits for the one before it to be answered."""
-        if not self._protocol.pipeline:
+        if not self._pipeline:
             super().resume_reading()
 
 
