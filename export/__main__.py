@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import torch
 
-from export.card import LocatorReport, Report
+from export.card import Counts, DigitRecipes, LocatorRecipes, LocatorReport, Report
 from export.contract import FallsShort
 from export.data import DataSettings, Mnist, Split, check_test, load_mnist, load_test
 from export.fonts import check_fonts
@@ -115,16 +115,16 @@ def run(plan: Plan, mnist: Mnist, test: Callable[[], Split], command: str) -> No
     report = Report(
         command=command,
         locator=LocatorReport(
-            networks,
-            versions.cutter,
-            (plan.locator, plan.settle, plan.placer),
-            LOCATOR_SEED,
-            STRICTNESS,
+            networks=networks,
+            version=versions.cutter,
+            recipes=LocatorRecipes(locator=plan.locator, settled=plan.settle, placer=plan.placer),
+            seed=LOCATOR_SEED,
+            strictness=STRICTNESS,
         ),
         version=versions.distilled,
-        recipes=(plan.digit, plan.distill),
-        pictures=(len(mnist.train), len(mnist.validation)),
-        crops=(len(crops), len(held_out)),
+        recipes=DigitRecipes(trained=plan.digit, distilled=plan.distill),
+        pictures=Counts(train=len(mnist.train), validation=len(mnist.validation)),
+        crops=Counts(train=len(crops), validation=len(held_out)),
         trained=trained,
         shipped=evaluate("distilled", distilled, splits),
         seed=DISTILL_SEED,

@@ -7,7 +7,7 @@ import json
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -88,6 +88,28 @@ class Trained:
     test: Figures
 
 
+class LocatorRecipes(NamedTuple):
+    """How the locator was trained, how it was settled, and how the placer was trained."""
+
+    locator: Recipe
+    settled: Recipe
+    placer: Recipe
+
+
+class DigitRecipes(NamedTuple):
+    """How the classifiers were trained, and how one of them learned from all."""
+
+    trained: Recipe
+    distilled: Recipe
+
+
+class Counts(NamedTuple):
+    """How many were trained on, and how many were chosen or calibrated by."""
+
+    train: int
+    validation: int
+
+
 @dataclass(frozen=True)
 class LocatorReport:
     """The locator and the placer, and what they were made from.
@@ -95,14 +117,14 @@ class LocatorReport:
     Attributes:
         networks: on the CPU, set to answer.
         version: the fingerprint of recipes, data, seed and code.
-        recipes: how the locator was trained and settled, and how the placer was trained.
+        recipes: how they were trained.
         seed: what they were trained from.
         strictness: what is taken for a digit.
     """
 
     networks: tuple[Locator, Placer]
     version: str
-    recipes: tuple[Recipe, Recipe, Recipe]
+    recipes: LocatorRecipes
     seed: int
     strictness: Strictness
 
@@ -115,9 +137,9 @@ class Report:
         command: what started it.
         locator: the locator.
         version: the fingerprint of the shipped classifier's recipes, data, seeds and code.
-        recipes: how the classifiers were trained, and how one of them learned from all.
-        pictures: how many they were trained on, and how many they were chosen by.
-        crops: the same of crops.
+        recipes: how the classifiers were trained.
+        pictures: of MNIST's.
+        crops: that `locate.onnx` cut out.
         trained: the classifiers, each of another seed.
         shipped: what the first of them became by learning from all: it is in the file.
         seed: what it learned from.
@@ -127,9 +149,9 @@ class Report:
     command: str
     locator: LocatorReport
     version: str
-    recipes: tuple[Recipe, Recipe]
-    pictures: tuple[int, int]
-    crops: tuple[int, int]
+    recipes: DigitRecipes
+    pictures: Counts
+    crops: Counts
     trained: Sequence[Trained]
     shipped: Trained
     seed: int
@@ -156,9 +178,7 @@ def locate_metadata(report: LocatorReport) -> dict[str, str]:
         **report.strictness._asdict(),
         "small": SMALL,
         "smallest": SMALLEST,
-        "recipe": dict(
-            zip(("locator", "settled", "placer"), map(asdict, report.recipes), strict=True)
-        ),
+        "recipe": _by_name(report.recipes),
         "data": checksums(),
         "fonts": FONTS,
         "seed": report.seed,
@@ -178,7 +198,7 @@ def digit_metadata(report: Report) -> dict[str, str]:
         "labels": LABELS,
         "input": DIGIT_INPUT,
         "output": DIGIT_OUTPUT,
-        "recipe": dict(zip(("trained", "distilled"), map(asdict, report.recipes), strict=True)),
+        "recipe": _by_name(report.recipes),
         "data": checksums(),
         "seed": report.seed,
         "parameters": parameters(shipped.network),
@@ -196,6 +216,10 @@ def digit_metadata(report: Report) -> dict[str, str]:
     }
     assert values.keys() == DIGIT_METADATA
     return _as_json(values)
+
+
+def _by_name(recipes: LocatorRecipes | DigitRecipes) -> dict[str, dict[str, Any]]:
+    return {name: asdict(recipe) for name, recipe in recipes._asdict().items()}
 
 
 def _as_json(values: dict[str, Any]) -> dict[str, str]:
@@ -287,10 +311,10 @@ def _summary(report: Report, measured: Measurements) -> list[str]:
 
 
 def _data(report: Report) -> list[str]:
-    train, validation = report.pictures
-    train_crops, validation_crops = report.crops
+    pictures, crops = report.pictures, report.crops
     return [
-        f"{train:,} of MNIST's 60,000 training pictures to train on, {validation:,} to choose and",
+        f"{pictures.train:,} of MNIST's 60,000 training pictures to train on, "
+        f"{pictures.validation:,} to choose and",
         "calibrate by (numbers 50,000 to 54,999: a contiguous block, because the pictures come",
         "writer by writer and the test set's writers are new). A run reads the test set after",
         "training; nothing is chosen by it. Files are accepted by the SHA-256 of their contents:",
@@ -304,8 +328,8 @@ def _data(report: Report) -> list[str]:
         "turned foot, a 0 a flourish), of digits and other signs drawn stroke by stroke, and of",
         "printed ones, on paper as a camera, a scanner or a drawing program shows it. From them",
         "locator and placer learn, and",
-        f"`locate.onnx` cut from them {train_crops:,} crops to train the classifier on and, made",
-        f"with the digits that it did not see, {validation_crops:,} to calibrate by. The fonts are",
+        f"`locate.onnx` cut from them {crops.train:,} crops to train the classifier on and, made",
+        f"with the digits that it did not see, {crops.validation:,} to calibrate by. The fonts are",
         "files of packages, pinned in `requirements-train.txt`:",
         "",
         *(f"- {font}" for font in FONTS),

@@ -216,13 +216,14 @@ def verify(plan: Plan, report: Report, written: tuple[Path, Path], test: Split) 
     scenes, small = (
         scenes_of(glyphs, plan.verifying, VERIFYING_SEED, shapes) for shapes in (SHAPES, PLACED)
     )
-    locator = verify_locator(written[0], LOCATE_CONTRACT, report.locator.networks, scenes, small)
+    locate_file, digit_file = written
+    locator = verify_locator(locate_file, LOCATE_CONTRACT, report.locator.networks, scenes, small)
     print(
         f"verify    locate.onnx finds {locator.found:.2%} of the digits in composed scenes, "
         f"{locator.milliseconds:.1f} ms a picture"
     )
     network = (shipped.network, shipped.temperature)
-    digit = verify_digit(written[1], DIGIT_CONTRACT, network, test)
+    digit = verify_digit(digit_file, DIGIT_CONTRACT, network, test)
     print(
         f"verify    digit.onnx has probabilities within {digit.parity:.3f} of PyTorch's, "
         f"{digit.microseconds:.0f} us a crop"

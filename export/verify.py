@@ -207,7 +207,8 @@ def parity_of(content: bytes, networks: tuple[Locator, Placer], scenes: Sequence
 
 def candidates_of(networks: tuple[Locator, Placer], scenes: Sequence[Scene]) -> list[Floats]:
     """Return the candidates, as `export.locator.Peaks` has them, of the networks for each scene."""
-    peaks, placed = Peaks(networks[0]), Placed(networks[1])
+    locator, placer = networks
+    peaks, placed = Peaks(locator), Placed(placer)
     results = []
     for scene in scenes:
         if max(scene.pixels.shape) <= SMALL:
