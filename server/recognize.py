@@ -27,8 +27,8 @@ _ZOOMS = (0.93, 1.07)
 # if the memory that it then takes, in bytes a pixel, is allowed for decoding too.
 _SMALL_DIGIT = 16
 _SEARCH_BYTES = 60
-# Of digits that have fewer pixels in height some are missed, however sure those beside them are:
-# one of five numbers of three digits was a digit short, most of these surely.
+# Of smaller digits some are missed, however sure those beside them are (one of five numbers of three
+# digits was a digit short), so that a copy of twice the size is looked at, too.
 _TINY = 11
 _MAGNIFIED = 2.0
 
@@ -90,13 +90,12 @@ class Recognizer:
             picture, look = self._searched(data, larger, lap)
             readings = self._readings(look, explain)
         answer = readings[0].answer
-        is_clear = all(reading.answer.number == answer.number for reading in readings)
         is_tiny = _height(answer, picture) < _TINY and self._is_apt(picture, _MAGNIFIED)
-        if answer.number and answer.confidence >= _SURE and is_clear and not is_tiny:
+        if _is_sure(readings) and not is_tiny:
             return answer
         factors = _AGAIN if answer.number else _NEARER
         if is_tiny:
-            factors = (*_AGAIN, _MAGNIFIED)
+            factors = (*factors, _MAGNIFIED)
         views = [scaled(picture, factor) for factor in factors if self._is_apt(picture, factor)]
         looks = [look, *(self._look(view, lap) for view in views)]
         readings_of_looks = [self._readings(self._zoomed(look), explain) for look in looks]
@@ -168,6 +167,13 @@ class Recognizer:
             [data_uri(crop) for crop in look.crops] if explain else None,
         )
         return Reading(answer, probabilities, look.boxes)
+
+
+def _is_sure(readings: list[Reading]) -> bool:
+    """Return whether there is a number, as sure as need be and the same in every reading."""
+    answer = readings[0].answer
+    is_clear = all(reading.answer.number == answer.number for reading in readings)
+    return bool(answer.number) and answer.confidence >= _SURE and is_clear
 
 
 def _height(answer: Answer, picture: Picture) -> float:
