@@ -27,8 +27,8 @@ _ZOOMS = (0.93, 1.07)
 # if the memory that it then takes, in bytes a pixel, is allowed for decoding too.
 _SMALL_DIGIT = 16
 _SEARCH_BYTES = 60
-# Of smaller digits some are missed, however sure those beside them are (one of five numbers of three
-# digits was a digit short), so that a copy of twice the size is looked at, too.
+# Of smaller digits some are missed, however sure those beside them are: of numbers of three, one in
+# five was a digit short. So a copy of twice the size is looked at, too.
 _TINY = 11
 _MAGNIFIED = 2.0
 
