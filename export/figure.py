@@ -34,6 +34,9 @@ SCENES_SEED: Final = 6
 ROWS: Final = ([(192, 192)] * 5, [(64, 192)] * 5, [(64, 192)] * 5)
 BORDER: Final = 4
 
+# Nothing is told to be certain.
+SUREST: Final = 0.9999
+
 # In pixels of the drawing; a panel shows the whole picture.
 PANEL: Final = 288
 GAP: Final = 18
@@ -130,7 +133,7 @@ def _crop(digit: Digit, left: float, top: float) -> list[str]:
         f'<image href="{digit.crop}" x="{left}" y="{top:.0f}" width="{CROP}" height="{CROP}" '
         'style="image-rendering:pixelated"/>',
         _text(left + CROP + 8, top + CROP / 2, f"{digit.digit}", 'font-size="24"'),
-        _text(left + CROP + 8, top + CROP / 2 + 20, f"{digit.confidence:.2%}"),
+        _text(left + CROP + 8, top + CROP / 2 + 20, f"{min(digit.confidence, SUREST):.2%}"),
     ]
 
 
