@@ -151,6 +151,11 @@ def check_jpeg(image: JpegImageFile, data: bytes, budget: int) -> None:
     """
     width, height = image.size
     most = _MAX_SCANNED_PIXELS // max(width * height, _MIN_SCAN_PIXELS)
+    if not most:
+        raise TooManyPixels(
+            f"The JPEG picture has {width} x {height} pixels; "
+            f"at most {_MAX_SCANNED_PIXELS} are read."
+        )
     components = list(islice(jpeg_scans(data), most + 1))
     if len(components) > most:
         raise TooManyPixels(

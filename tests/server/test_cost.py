@@ -145,6 +145,16 @@ def test_thousands_of_scans() -> None:
         decode(data[:-2] + scan * 5000 + data[-2:], LIMITS)
 
 
+def test_a_jpeg_too_large_for_any_scan() -> None:
+    """It is told how many pixels are read, and nothing of scans."""
+    data = encode(RAMP, "JPEG")
+    size = struct.pack(">HH", *reversed(RAMP.size))
+    assert data.count(size) == 1
+
+    with pytest.raises(TooManyPixels, match="65535 x 65535 pixels; at most 268435456"):
+        decode(data.replace(size, b"\xff\xff\xff\xff"), LIMITS)
+
+
 def test_a_jpeg_whose_scans_have_a_component_each() -> None:
     """What libjpeg keeps of it is reckoned as of a progressive one."""
     data = encode(Image.new("RGB", (4000, 3000)), "JPEG")
