@@ -182,10 +182,9 @@ def _on_paper(image: Image.Image, band: str = "") -> Image.Image:
         return _gray(image, band)
     layered = image if image.mode in {"LA", "RGBA"} else image.convert("RGBA")
     gray, alpha = _gray(layered, band), layered.getchannel("A")
+    # Many programs leave the alpha of a BMP empty, and browsers do not heed it then.
     if isinstance(image, BmpImageFile) and alpha.getbbox() is None:
-        return (
-            gray  # many programs leave the alpha of a BMP empty, and browsers do not heed it then
-        )
+        return gray
     paper = Image.new("L", image.size, _WHITE)
     paper.paste(gray, mask=alpha)
     if not any(paper.histogram()[: _FAINTEST_INK + 1]):
