@@ -5,6 +5,7 @@
 Sets are as `benchmarks.score` has them, and are read in this process, without HTTP.
 """
 
+import argparse
 import os
 import sys
 import time
@@ -17,7 +18,7 @@ from unittest.mock import patch
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.score import read_set
+from benchmarks.score import picture_set, read_set
 from server import recognize
 from server.agreement import Reading
 from server.answer import Answer
@@ -53,6 +54,11 @@ WITHOUT: Final[Mapping[str, Mapping[str, Any]]] = {
 
 def main(argv: Sequence[str]) -> int:
     """Print how many pictures are read rightly without each step; return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.ablation", description=(__doc__ or "").split("\n", 1)[0]
+    )
+    parser.add_argument("sets", nargs="+", type=picture_set, metavar="SET.zip")
+    paths: list[Path] = parser.parse_args(argv).sets
     recognizer = load_recognizer(load_settings(os.environ))
 
     def read(picture: bytes) -> tuple[int, dict[str, Any], float]:
@@ -60,7 +66,6 @@ def main(argv: Sequence[str]) -> int:
         answer = recognizer.recognize(picture).as_json()
         return HTTPStatus.OK, answer, time.perf_counter() - start
 
-    paths = [Path(name) for name in argv]
     print(f"| without | {' | '.join(path.stem for path in paths)} | all | surely wrong | seconds |")
     print(f"| --- |{' ---: |' * (len(paths) + 3)}")
     for name, changes in WITHOUT.items():

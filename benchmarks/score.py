@@ -291,7 +291,8 @@ def _url(text: str) -> str:
     return text
 
 
-def _set(text: str) -> Path:
+def picture_set(text: str) -> Path:
+    """Return the path of a set that is named on a command line."""
     if not zipfile.is_zipfile(text):
         raise argparse.ArgumentTypeError(f"{text} is no zip file")
     return Path(text)
@@ -302,7 +303,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         prog="python -m benchmarks.score", description=(__doc__ or "").split("\n", 1)[0]
     )
     parser.add_argument("url", type=_url, help="of the server, such as http://localhost:5000")
-    parser.add_argument("sets", nargs="+", type=_set, metavar="SET.zip")
+    parser.add_argument("sets", nargs="+", type=picture_set, metavar="SET.zip")
     parser.add_argument("--misses", type=Path, metavar="FILE", help="a CSV of what was misread")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="the table as a page")
     return parser.parse_args(argv)

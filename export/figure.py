@@ -74,7 +74,6 @@ def reading() -> str:
     answer = recognizer.recognize(data, explain=True)
     scale = PANEL / pixels.shape[1]
     height = pixels.shape[0] * scale
-    picture = "data:image/jpeg;base64," + base64.b64encode(data).decode()
     panels = {
         "1. The picture": [],
         f"2. {len(candidates)} candidates": list(_candidates(candidates)),
@@ -82,14 +81,18 @@ def reading() -> str:
             _box(digit.box, FOUND, 1.0) for digit in answer.digits
         ],
     }
-    parts = []
+    # Written down once, as it is the largest part of the file.
+    picture = "data:image/jpeg;base64," + base64.b64encode(data).decode()
+    parts = [
+        f'<defs><image id="picture" href="{picture}" width="{pixels.shape[1]}" '
+        f'height="{pixels.shape[0]}" style="filter:grayscale(1)"/></defs>'
+    ]
     for column, (title, boxes) in enumerate(panels.items()):
         left = column * (PANEL + GAP)
         parts += [
             _text(left, LINE - 10, title),
             f'<g transform="translate({left} {LINE}) scale({scale:.4f})">',
-            f'<image href="{picture}" width="{pixels.shape[1]}" height="{pixels.shape[0]}" '
-            'style="filter:grayscale(1)"/>',
+            '<use href="#picture"/>',
             *boxes,
             "</g>",
         ]
