@@ -78,7 +78,8 @@ FULL = Plan(
     scenes=90_000,
     held_out_scenes=4_000,
     verifying=500,
-    floors=Floors(accuracy=0.995, calibration_error=0.004, strings=0.93, refused=0.88),
+    # Below what was ever measured: two exports of the same quality are up to two points apart.
+    floors=Floors(accuracy=0.995, calibration_error=0.004, strings=0.93, refused=0.85),
     out=MODELS,
     work=CACHE / "export",
 )
