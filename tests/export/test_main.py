@@ -226,3 +226,11 @@ def test_ctrl_c_tells_how_to_go_on(
     monkeypatch.setattr(command_line, "load_mnist", interrupt)
     assert main([], {}) == 130
     assert "goes on from the last checkpoint" in capsys.readouterr().err
+
+
+def test_nobody_is_told_of_an_export(tmp_path: Path) -> None:
+    """Left to itself, onnxruntime notes whose machine it is, and tells its makers."""
+    code = "import export, onnxruntime"
+    subprocess.run([sys.executable, "-c", code], env={"HOME": str(tmp_path)}, check=True)
+
+    assert not list(tmp_path.iterdir())
