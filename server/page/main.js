@@ -150,6 +150,14 @@ function readFiles(files) {
   readInRow(jobs);
 }
 
+/** Say that what was pasted or dropped is no picture; the text itself goes nowhere. */
+function refuseText() {
+  const card = new Card("Text", "picture.png", { onRemove: () => remove(card) });
+  card.showProblem({ code: "text" });
+  add(card);
+  tell(card, card.sentence);
+}
+
 /** In a row: on a slow line the first answer comes as soon as it can. */
 async function readInRow(jobs) {
   for (const job of jobs) await readFile(job);
@@ -183,5 +191,5 @@ async function readFile({ file, card, removal: { signal } }) {
 }
 
 setUpDrawing();
-listenForPictures(readFiles);
+listenForPictures(readFiles, refuseText);
 document.documentElement.classList.add("has-script");

@@ -4,8 +4,13 @@
  * Call back with the files that people bring, however they do it.
  *
  * @param {(files: File[]) => void} bring
+ * @param {() => void} bringText  called where they paste or drop text instead, such as an address
  */
-export function listenForPictures(bring) {
+export function listenForPictures(bring, bringText) {
+  const take = ({ files, types }, isForField = false) => {
+    if (files.length) bring([...files]);
+    else if (types.includes("text/plain") && !isForField) bringText();
+  };
   for (const id of ["files", "camera"]) {
     const input = document.getElementById(id);
     input.addEventListener("change", () => {
@@ -16,8 +21,10 @@ export function listenForPictures(bring) {
   for (const button of document.querySelectorAll("[data-sample]")) {
     button.addEventListener("click", async () => bring([await sample(button.dataset.sample)]));
   }
-  addEventListener("paste", ({ clipboardData }) => bring([...clipboardData.files]));
-  listenForDrops(bring);
+  addEventListener("paste", ({ target, clipboardData }) => {
+    take(clipboardData, Boolean(target.closest("input")));
+  });
+  listenForDrops(take);
 }
 
 /** @returns {Promise<File>}  a file without content where the sample cannot be had */
@@ -31,7 +38,7 @@ async function sample(address) {
   }
 }
 
-function listenForDrops(bring) {
+function listenForDrops(take) {
   const { classList } = document.documentElement;
   addEventListener("dragover", (event) => {
     // Without this the browser would open the picture in the place of the page.
@@ -44,7 +51,7 @@ function listenForDrops(bring) {
   addEventListener("drop", (event) => {
     event.preventDefault();
     classList.remove("is-dragging");
-    bring([...event.dataTransfer.files]);
+    take(event.dataTransfer);
   });
 }
 

@@ -61,6 +61,10 @@ const TROUBLES = {
     title: "This file cannot be opened",
     advice: "It may be a folder, or have been moved or changed. Choose the pictures themselves.",
   },
+  text: {
+    title: "This is text, not a picture",
+    advice: "Copy the picture itself, not its address, or save it and choose its file.",
+  },
   too_slow: {
     title: "That took too long to arrive",
     advice: "The connection is slow or the file large. A smaller picture will get through.",

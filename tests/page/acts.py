@@ -83,3 +83,10 @@ def paste(page: Page, png: Path) -> None:
         list(png.read_bytes()),
     )
     page.keyboard.press("ControlOrMeta+V")
+
+
+def paste_text(page: Page, text: str) -> None:
+    """Put text on the clipboard, and paste it."""
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.evaluate("text => navigator.clipboard.writeText(text)", text)
+    page.keyboard.press("ControlOrMeta+V")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.page.acts import cards, choose, draw, drop, expect_number, paste
+from tests.page.acts import cards, choose, draw, drop, expect_number, paste, paste_text
 from tests.page.browser import LOOKS, PATIENCE_MS, Watch
 from tests.page.pace import SendTimes
 from tests.processes import PATIENCE_SECONDS
@@ -98,6 +98,17 @@ def test_paste(page: Page, data: Path) -> None:
     paste(page, data / "7.png")
 
     expect_number(cards(page), "7")
+
+
+def test_paste_text(page: Page) -> None:
+    """Pasted text is refused with what to do instead, and sent nowhere."""
+    page.route(API, lambda route: pytest.fail("sent"))
+    paste_text(page, "https://example.com/7.png")
+
+    expect(cards(page)).to_contain_text("not a picture")
+    expect(page.get_by_role("status")).to_contain_text("Copy the picture itself")
+    page.get_by_role("button", name="Remove Text").click()
+    expect(cards(page)).to_have_count(0)
 
 
 def test_camera(browser: Browser, home: str, data: Path) -> None:

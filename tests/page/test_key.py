@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.page.acts import cards, choose, draw, expect_number, on_pad
+from tests.page.acts import cards, choose, draw, expect_number, on_pad, paste_text
 from tests.page.browser import Watch
 from tests.page.pace import SendTimes
 from tests.page.screenshots import open_page
@@ -74,6 +74,17 @@ def test_wrong_key(page: Page, field: Locator, data: Path) -> None:
     expect(field).to_have_attribute("aria-invalid", "true")
     enter(field, KEYS[0])
     expect_number(cards(page), "7")
+
+
+def test_pasted_key(page: Page, field: Locator, data: Path) -> None:
+    """Text pasted into the field is the key, and is not taken for a picture."""
+    choose(page, data / "7.png")
+    field.focus()
+    paste_text(page, KEYS[0])
+    field.press("Enter")
+
+    expect_number(cards(page), "7")
+    expect(cards(page)).to_have_count(1)
 
 
 def test_busy_after_wrong_keys(page: Page, watch: Watch, field: Locator, data: Path) -> None:
