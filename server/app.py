@@ -14,7 +14,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from server.admission import Admission
-from server.connection import while_connected
+from server.connection import Stoppable, while_connected
 from server.errors import ClientError, NotReady, Problem, all_problems
 from server.image import is_tiny
 from server.inference import MODELS
@@ -105,7 +105,7 @@ async def _lifespan(
 
 def _middleware(settings: Settings) -> list[Middleware]:
     """Return the middleware, outermost first."""
-    middleware = [Middleware(SecurityHeaders)]
+    middleware = [Middleware(SecurityHeaders), Middleware(Stoppable)]
     if settings.allowed_origins:
         middleware.append(
             Middleware(

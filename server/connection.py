@@ -1,10 +1,14 @@
-"""Work that ends when the client that asked for it hangs up."""
+"""Requests that end before they are answered: the client hangs up, or the server stops."""
 
 import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from server.errors import NotReady
+from server.problems import NO_RESPONSE, problem_response
 
 Result = TypeVar("Result")
 
@@ -30,3 +34,20 @@ async def while_connected(request: Request[Any], work: Coroutine[Any, Any, Resul
     finally:
         for task in tasks:
             task.cancel()
+
+
+class Stoppable:
+    """ASGI middleware that answers a request for which a stop of the server cannot wait."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer that the service stops: then uvicorn cancels it."""
+        try:
+            await self._app(scope, receive, send)
+        except asyncio.CancelledError:
+            if scope["type"] != "http" or scope["state"]["record"].status != NO_RESPONSE:
+                raise
+            problem = NotReady("The service is stopping, and could not wait for this request.")
+            await problem_response(Request(scope), problem)(scope, receive, send)

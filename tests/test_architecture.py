@@ -73,7 +73,7 @@ OURS = {
         "recognize",
         "settings",
     },
-    "connection": set(),
+    "connection": {"errors", "problems"},
     "cost": {"errors", "header", "webp"},
     "docs": set(),
     "doctor": {"machine", "model", "recognize", "settings"},

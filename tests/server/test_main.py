@@ -309,14 +309,19 @@ def test_telemetry_is_off() -> None:
 
 @asynccontextmanager
 async def in_this_process(
-    recognizer: Recognizer, settings: Settings
+    recognizer: Recognizer, settings: Settings, stop_seconds: int | None = None
 ) -> AsyncIterator[tuple[StoppingServer, Listener]]:
     """A server on the loop of the test, which so decides what it gets to see, and when."""
     readiness = Readiness()
     protocol: Any = partial(BoundedProtocol, settings, lambda: readiness.is_draining)
     app = create_app(recognizer, settings, readiness)
     config = uvicorn.Config(
-        app, http=protocol, ws="none", log_config=None, timeout_keep_alive=PATIENCE_SECONDS
+        app,
+        http=protocol,
+        ws="none",
+        log_config=None,
+        timeout_keep_alive=PATIENCE_SECONDS,
+        timeout_graceful_shutdown=stop_seconds,
     )
     config.load()
     with listen("127.0.0.1", 0) as listener:
@@ -424,3 +429,25 @@ def test_who_was_refused_is_not_waited_for(recognizer: Recognizer, settings: Set
             return answer
 
     assert asyncio.run(stop_with_one_refused()).startswith(b"HTTP/1.1 405")
+
+
+def test_who_sends_for_too_long_is_told_of_the_stop(
+    recognizer: Recognizer, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A request that a stop cannot wait for is answered as all are, and logged as no fault."""
+
+    async def stop_in_a_body() -> bytes:
+        async with in_this_process(recognizer, settings, stop_seconds=0) as (server, listener):
+            reader, writer = await asyncio.open_connection(*listener.getsockname())
+            writer.write(b"POST /recognize.json HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx")
+            while not server.server_state.tasks:
+                await asyncio.sleep(0.01)
+            await stop(server)
+            answer = await reader.read()
+            writer.close()
+            return answer
+
+    answer = asyncio.run(stop_in_a_body())
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert b"retry-after" in answer and b'"code":"not_ready"' in answer
+    assert not any(record.exc_info for record in caplog.records)
