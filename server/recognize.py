@@ -90,7 +90,7 @@ class Recognizer:
             picture, look = self._searched(data, larger, lap)
             readings = self._readings(look, explain)
         answer = readings[0].answer
-        is_tiny = _height(answer, picture) < _TINY and self._is_apt(picture, _MAGNIFIED)
+        is_tiny = self._is_apt(picture, _MAGNIFIED) and _height(answer, picture) < _TINY
         if _is_sure(readings) and not is_tiny:
             return answer
         factors = _AGAIN if answer.number else _NEARER
