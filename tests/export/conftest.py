@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -22,7 +23,8 @@ from export.placer import Placer
 from export.plan import Plan
 from export.settle import settled_of
 from export.shrink import shrunk
-from export.to_onnx import digit_model, relabeled
+from export.stages import DIGIT_CONTRACT
+from export.to_onnx import digit_model, finish, relabeled
 from export.train import Recipe
 from export.trial import Floors
 
@@ -112,6 +114,15 @@ def classifier(mnist: Mnist) -> DigitNetwork:
 def digit_file(classifier: DigitNetwork, mnist: Mnist) -> bytes:
     """The file of it, at TEMPERATURE, without metadata."""
     return digit_model(classifier, TEMPERATURE, mnist.train.images[:EXAMPLES], {})
+
+
+@pytest.fixture
+def written(tmp_path: Path, digit_file: bytes) -> Path:
+    """The same on disk, with all metadata that it has to have."""
+    metadata = dict.fromkeys(DIGIT_CONTRACT.metadata, "1")
+    path = tmp_path / "digit.onnx"
+    path.write_bytes(finish(onnx.load_from_string(digit_file), metadata))
+    return path
 
 
 @pytest.fixture(scope="session")

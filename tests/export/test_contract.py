@@ -9,17 +9,6 @@ import pytest
 
 from export.contract import Contract, FallsShort, breaches, check_contract, refuse
 from export.stages import DIGIT_CONTRACT
-from export.to_onnx import finish
-
-METADATA = dict.fromkeys(DIGIT_CONTRACT.metadata, "1")
-
-
-@pytest.fixture
-def written(tmp_path: Path, digit_file: bytes) -> Path:
-    """Return the file of an untrained network, on disk."""
-    path = tmp_path / "digit.onnx"
-    path.write_bytes(finish(onnx.load_from_string(digit_file), METADATA))
-    return path
 
 
 def test_a_right_file_passes(written: Path) -> None:

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import onnx
 import pytest
 import torch
 
@@ -15,20 +14,10 @@ from export.placer import Placer
 from export.scenes import Scene
 from export.shrink import shrunk
 from export.stages import DIGIT_CONTRACT, LOCATE_CONTRACT
-from export.to_onnx import finish, relabeled
+from export.to_onnx import relabeled
 from export.trial import PLACED, scenes_of
 from export.verify import PARITY_TOLERANCE, verify_digit, verify_locator
 from tests.export.conftest import CUTTER_STRICTNESS, TEMPERATURE
-
-METADATA = dict.fromkeys(DIGIT_CONTRACT.metadata, "1")
-
-
-@pytest.fixture
-def written(tmp_path: Path, digit_file: bytes) -> Path:
-    """Return the classifier's file on disk."""
-    path = tmp_path / "digit.onnx"
-    path.write_bytes(finish(onnx.load_from_string(digit_file), METADATA))
-    return path
 
 
 def test_a_right_file_passes(written: Path, classifier: DigitNetwork, test_split: Split) -> None:
