@@ -133,7 +133,7 @@ def running(
     port = _free_port()
     command = [str(service.python), *(part.replace("PORT", str(port)) for part in service.command)]
     environment = {**os.environ, "PORT": str(port), "WEB_CONCURRENCY": str(workers)}
-    environment["ORT_DISABLE_TELEMETRY"] = "1"  # ours does that itself, the peers do not
+    environment["ORT_DISABLE_TELEMETRY"] = "1"  # the peers leave it on
     begin = time.perf_counter()
     process = subprocess.Popen(
         command,
