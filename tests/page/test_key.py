@@ -79,7 +79,7 @@ def test_wrong_key(page: Page, field: Locator, data: Path) -> None:
 def test_pasted_key(page: Page, field: Locator, data: Path) -> None:
     """Text pasted into the field is the key, and is not taken for a picture."""
     choose(page, data / "7.png")
-    field.focus()
+    field.click()
     paste_text(page, KEYS[0])
     field.press("Enter")
 
