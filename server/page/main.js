@@ -43,6 +43,12 @@ function remove(card) {
   element("waiting").hidden = cards.childElementCount > 0;
 }
 
+/** Remove a card at the wish of someone, who goes on from where the cards begin. */
+function dismiss(card) {
+  remove(card);
+  element("answers-title").focus();
+}
+
 /** Connect the pad with its tools and its card, which follows the drawing. */
 function setUpDrawing() {
   const pad = new Pad(element("pad"));
@@ -136,8 +142,7 @@ function readFiles(files) {
     job.card = new Card(file.name, file.name, {
       onRemove: () => {
         job.removal.abort();
-        remove(job.card);
-        element("answers-title").focus();
+        dismiss(job.card);
       },
       onAgain: () => readInRow([job]),
     });
@@ -152,7 +157,7 @@ function readFiles(files) {
 
 /** Say that what was pasted or dropped is no picture; the text itself goes nowhere. */
 function refuseText() {
-  const card = new Card("Text", "picture.png", { onRemove: () => remove(card) });
+  const card = new Card("Text", "picture.png", { onRemove: () => dismiss(card) });
   card.showProblem({ code: "text" });
   add(card);
   tell(card, card.sentence);

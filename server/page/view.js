@@ -24,7 +24,7 @@ export class Card {
   /**
    * @param {string} title  what the card is called
    * @param {string} name  of the picture's file, for the requests to take home
-   * @param {{onRemove: () => void, onAgain: () => void}} actions
+   * @param {{onRemove: () => void, onAgain?: () => void}} actions
    */
   constructor(title, name, { onRemove, onAgain }) {
     this.#name = name;

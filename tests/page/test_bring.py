@@ -109,6 +109,7 @@ def test_paste_text(page: Page) -> None:
     expect(page.get_by_role("status")).to_contain_text("Copy the picture itself")
     page.get_by_role("button", name="Remove Text").click()
     expect(cards(page)).to_have_count(0)
+    expect(page.locator("#answers-title")).to_be_focused()
 
 
 def test_camera(browser: Browser, home: str, data: Path) -> None:
