@@ -77,6 +77,8 @@ def create_app(
         },
         lifespan=lambda _: _lifespan(recognizer, settings, readiness, metrics),
     )
+    # To an address with a scheme and a host, which a proxy has changed; see answer_http_exception.
+    app.router.redirect_slashes = False
     # Around all of it, so that it also sees the answers to faults.
     return Telemetry(app, metrics)
 

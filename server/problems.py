@@ -5,11 +5,14 @@ refusals at once would start them all, each with a stack of its own.
 """
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Final
+from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Match
 
 from server.errors import InternalError, MethodNotAllowed, NotFound, Problem
 
@@ -43,7 +46,24 @@ async def answer_http_exception(request: Request, error: Exception) -> Response:
     if error.status_code == MethodNotAllowed.status:
         detail = f"{request.method} is not for this path; {headers['Allow']} is."
         return problem_response(request, MethodNotAllowed(detail), headers)
+    if _is_there(request, request.scope["path"].removesuffix("/")):
+        return _without_slash(request)
     return problem_response(request, NotFound("There is nothing here; see POST /recognize.json."))
+
+
+def _is_there(request: Request, path: str) -> bool:
+    """Return whether a path has a route, with any method."""
+    scope = {**request.scope, "path": path}
+    return any(route.matches(scope)[0] is not Match.NONE for route in request.app.routes)
+
+
+def _without_slash(request: Request) -> Response:
+    """Lead a client, method and body, to the same path without the slash at its end."""
+    # Relative, so that it holds for any scheme, host and path that a proxy serves this under.
+    name, query = request.scope["path"].split("/")[-2], request.scope["query_string"].decode()
+    location = f"../{quote(name)}" + f"?{query}" * bool(query)
+    text = "This is answered at the same address without the slash at its end.\n"
+    return PlainTextResponse(text, HTTPStatus.TEMPORARY_REDIRECT, {"Location": location})
 
 
 async def answer_nobody(_: Request, error: Exception) -> Response:

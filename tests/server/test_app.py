@@ -247,6 +247,24 @@ def test_not_found(client: TestClient) -> None:
     assert_problem(client.get("/nothing"), 404, "not_found")
 
 
+def test_a_slash_too_many(client: TestClient) -> None:
+    """A path with a slash at its end leads to the same without, whatever stands before both."""
+    redirected = client.post(
+        f"{PATH}/?explain=1", content=SEVEN, headers={"host": "other"}, follow_redirects=False
+    )
+
+    assert redirected.status_code == 307
+    assert redirected.headers["location"] == "../recognize.json?explain=1"
+    assert redirected.text.endswith("without the slash at its end.\n")
+    assert "crop" in client.post(f"{PATH}/?explain=1", content=SEVEN).json()["digits"][0]
+
+
+@pytest.mark.parametrize("path", ["/nothing/", f"{PATH}//"])
+def test_a_slash_after_nothing(client: TestClient, path: str) -> None:
+    """Where there is nothing without the slash either, there is nothing."""
+    assert_problem(client.get(path), 404, "not_found")
+
+
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [("GET", PATH, {"POST"}), ("DELETE", PATH, {"POST"}), ("POST", "/healthz", {"GET", "HEAD"})],
