@@ -1,4 +1,4 @@
-"""The OpenAPI description as HTML for people: no script, nothing from other hosts.
+"""The OpenAPI description as HTML for people, with nothing from other hosts.
 
 Swagger UI and Redoc are a megabyte of JavaScript or more each, to be loaded from another host or
 kept here. The operations of this service need no more than this.
