@@ -47,7 +47,8 @@ class Stoppable:
         try:
             await self._app(scope, receive, send)
         except asyncio.CancelledError:
-            if scope["type"] != "http" or scope["state"]["record"].status != NO_RESPONSE:
+            if scope["type"] != "http":
                 raise
-            problem = NotReady("The service is stopping, and could not wait for this request.")
-            await problem_response(Request(scope), problem)(scope, receive, send)
+            if scope["state"]["record"].status == NO_RESPONSE:
+                problem = NotReady("The service is stopping, and could not wait for this request.")
+                await problem_response(Request(scope), problem)(scope, receive, send)
