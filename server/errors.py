@@ -195,7 +195,7 @@ class CorruptImage(ClientError):
 
 
 class HeaderTooLarge(ClientError):
-    """The request line and headers have more bytes than are accepted; the connection is closed."""
+    """The request line and headers are more than is accepted; the connection is closed."""
 
     status = 431
     title = "Request Header Fields Too Large"

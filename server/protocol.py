@@ -58,6 +58,9 @@ _SPARE_SECONDS = 0.5
 _LAST_SECONDS = 1.0
 # Requests that came behind one that is being answered; each is an object of several kB.
 _MOST_WAITING = 64
+# Each is several objects of Python's: of nothing but empty ones, a head would take twenty times the
+# memory that its bytes do.
+_MOST_HEADERS = 100
 # Bytes of an answer that a client reads at least in the time that a body may take.
 _LEAST_READ = 2**15
 _COUNT = Struct("i")
@@ -140,6 +143,10 @@ class BoundedProtocol(HttpToolsProtocol):
         """Take a header, or a trailer."""
         self._count_head(len(name) + len(value))
         super().on_header(name, value)
+        if len(self.headers) > _MOST_HEADERS:
+            self._refuse_in_parser(
+                HeaderTooLarge(f"The request has more than {_MOST_HEADERS} headers.")
+            )
 
     def on_headers_complete(self) -> None:
         """Hand the request to the application; its body has to be there in time, too."""

@@ -92,6 +92,19 @@ def test_too_large_a_head(service: Service, head: bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    "head",
+    [GET + b"A:\r\n" * 101, POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + b"A:\r\n" * 101],
+    ids=["headers", "trailers"],
+)
+def test_too_many_headers(service: Service, head: bytes) -> None:
+    """A hundred in all are taken: each is several objects, however short it is."""
+    answer = exchange(service, head)
+
+    assert_problem(answer, 431, "header_too_large")
+    assert b"100 headers" in answer
+
+
+@pytest.mark.parametrize(
     "request_bytes",
     [
         POST + b"Content-Length: 4\r\nContent-Length: 5\r\n\r\nabcde",
