@@ -107,6 +107,13 @@ def test_names() -> None:
     assert ", ".join(LABELS) in outputs
 
 
+@pytest.mark.parametrize("name", ["Answer", "Digit"])
+def test_an_answer_is_explained(name: str) -> None:
+    """Every member of an answer says what it means."""
+    members = DESCRIPTION["components"]["schemas"][name]["properties"]
+    assert [member for member in members if "description" not in members[member]] == []
+
+
 def test_examples() -> None:
     """The examples are what their schemas say."""
     answer = validator("Answer")
