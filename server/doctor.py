@@ -128,7 +128,7 @@ def _try_models(settings: Settings) -> Iterator[Finding]:
 def _try_address(settings: Settings, platform: str | None) -> Iterator[Finding]:
     if platform not in _OWN_MACHINE and settings.host.startswith(_LOOPBACK):
         yield Finding(
-            Grade.UNWISE, f"DIGIT_HOST={settings.host} lets in nobody from outside, on {platform}"
+            Grade.UNWISE, f"DIGIT_HOST={settings.host} admits nobody from outside, on {platform}"
         )
     address = f"{settings.host}:{settings.port}"
     try:

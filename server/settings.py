@@ -127,32 +127,30 @@ def _path(text: str) -> Path:
 _PATH = Kind("a path, relative ones starting at the repository", _path)
 
 SETTINGS: Mapping[str, Setting] = {
-    "port": Setting(
-        "PORT", "5000", _whole(0, 65535), "the port that is listened on; 0 for any free one"
-    ),
+    "port": Setting("PORT", "5000", _whole(0, 65535), "the port to listen on; 0 for any free one"),
     "host": Setting(
         "DIGIT_HOST",
         "0.0.0.0",
         Kind("an address or host name", _host),
-        "the address that is listened on; 127.0.0.1 lets in nobody from outside",
+        "the address to listen on; with 127.0.0.1 only this machine can connect",
     ),
     "locator": Setting(
         "DIGIT_LOCATOR",
         "models/locate.onnx",
         _PATH,
-        "the network that finds digits and cuts them out",
+        "the network that finds digits and crops them",
     ),
     "classifier": Setting(
         "DIGIT_CLASSIFIER",
         "models/digit.onnx",
         _PATH,
-        "the network that says which digit a crop shows",
+        "the network that classifies the crops",
     ),
     "workers": Setting(
         "WEB_CONCURRENCY",
         "auto",
         _whole_or_auto(1, 64),
-        "how many processes answer requests; auto is one for each processor, if memory allows",
+        "the number of worker processes; auto is one for each processor, if memory allows",
     ),
     "max_header_bytes": Setting(
         "DIGIT_MAX_HEADER_BYTES",
@@ -167,7 +165,7 @@ SETTINGS: Mapping[str, Setting] = {
         "DIGIT_MAX_BYTES_IN_FLIGHT",
         str(48 * 2**20),
         _whole(2**16, 2**34),
-        "the most bytes of bodies held at a time in one process; what goes beyond is answered 503",
+        "the most bytes of bodies that one process holds at a time; beyond that it answers 503",
     ),
     "max_pictures": Setting(
         "DIGIT_MAX_PICTURES", "64", _whole(1, 10_000), "the most pictures in one request"
@@ -194,13 +192,13 @@ SETTINGS: Mapping[str, Setting] = {
         "DIGIT_KEEP_ALIVE_SECONDS",
         "5",
         _seconds(0.1, 3600),
-        "how long an idle connection is kept; behind a proxy, longer than the proxy keeps its own",
+        "how long an idle connection is kept open; behind a proxy, longer than the proxy's own",
     ),
     "max_waiting": Setting(
         "DIGIT_MAX_WAITING",
         "32",
         _whole(1, 10_000),
-        "the most requests that wait to be read, eight tiny ones counted as one; more get 503",
+        "the most requests that wait, eight with tiny pictures counted as one; more get 503",
     ),
     "drain_seconds": Setting(
         "DIGIT_DRAIN_SECONDS",
@@ -212,25 +210,25 @@ SETTINGS: Mapping[str, Setting] = {
         "LOG_FORMAT",
         "text",
         _one_of("text", "json"),
-        "how each line of the log on standard output is written; one a request",
+        "the format of the log on standard output",
     ),
     "allowed_origins": Setting(
         "DIGIT_ALLOWED_ORIGINS",
         "",
-        _list_of("origins such as https://example.org, with commas between, or * for all"),
-        "whose scripts may read answers (CORS)",
+        _list_of("origins such as https://example.org, separated by commas, or * for all"),
+        "the origins whose scripts may read answers (CORS)",
     ),
     "api_keys": Setting(
         "DIGIT_API_KEYS",
         "",
-        _list_of("keys with commas between"),
-        "needed, if set, in X-API-Key or as a bearer token, but for health, page and documents",
+        _list_of("keys separated by commas"),
+        "if set, one is needed, in X-API-Key or as a bearer token, but for health, page and docs",
     ),
     "sentry_dsn": Setting(
         "SENTRY_DSN",
         "",
         Kind("a Sentry DSN, with sentry-sdk installed", str.strip),
-        "where unexpected exceptions are reported, without anything of the request",
+        "where unexpected exceptions are reported, with no data of the request",
     ),
 }
 """What sets each field of `Settings`."""
