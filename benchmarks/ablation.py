@@ -45,10 +45,10 @@ def _surest(looks: Sequence[Sequence[Reading]]) -> Answer:
 WITHOUT: Final[Mapping[str, Mapping[str, Any]]] = {
     "nothing": {},
     "the locator's score": {"weighed": _classifier_alone},
-    "looks from farther and nearer": {"_AGAIN": (), "_NEARER": ()},
-    "crops a little smaller and larger": {"_ZOOMS": ()},
+    "other scales of the picture": {"_AGAIN": (), "_NEARER": ()},
+    "other scales of the crops": {"_ZOOMS": ()},
     "a second reading where boxes overlap": {"doubles": _no_doubles},
-    "the sum over all readings, the surest one instead": {"agreed": _surest},
+    "the sum over all readings, the likeliest one instead": {"agreed": _surest},
 }
 
 
@@ -66,7 +66,8 @@ def main(argv: Sequence[str]) -> int:
         answer = recognizer.recognize(picture).as_json()
         return HTTPStatus.OK, answer, time.perf_counter() - start
 
-    print(f"| without | {' | '.join(path.stem for path in paths)} | all | surely wrong | seconds |")
+    names = " | ".join(path.stem for path in paths)
+    print(f"| without | {names} | all | confidently wrong | seconds |")
     print(f"| --- |{' ---: |' * (len(paths) + 3)}")
     for name, changes in WITHOUT.items():
         with patch.dict(vars(recognize), changes):

@@ -109,7 +109,7 @@ def test_errors(problem: type) -> None:
 
 
 def test_scores() -> None:
-    """What it says is read rightly, or surely wrong, is what was measured."""
+    """What it says is read correctly, or confidently wrong, is what was measured."""
     scores = (REPOSITORY / "models" / "SCORES.md").read_text()
     measured = dict(re.findall(r"^\| (\w+) \| (.+) \|$", scores, re.MULTILINE))
     told = re.findall(r"^\| .+ \| `(\w+)` \| (\d+) \| (.+%) \| (.+%) \|$", README, re.MULTILINE)

@@ -21,6 +21,6 @@ def test_a_row_for_each_step(
                 pictures.write(data / name, name)
     assert main([str(first), str(second)]) == 0
     head, _, *lines = capsys.readouterr().out.splitlines()
-    assert head == "| without | sevens | mixed | all | surely wrong | seconds |"
+    assert head == "| without | sevens | mixed | all | confidently wrong | seconds |"
     assert len(lines) == len(WITHOUT)
     assert lines[0].startswith("| nothing | 1 | 1 | 2 | 0 |")
