@@ -118,7 +118,7 @@ def measure(command: Sequence[str], output: Path) -> Run:
 def table(runs: Mapping[str, Sequence[Run]]) -> list[str]:
     """Return what the programs took, medians over the rounds, as a table."""
     lines = [
-        "| | pictures | unreadable | seconds | processor time a picture | a second of one core |",
+        "| | pictures | unreadable | seconds | CPU time per picture | pictures per core-second |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for name, rounds in runs.items():

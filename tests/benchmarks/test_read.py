@@ -49,7 +49,7 @@ def test_all_good(folders: tuple[Path, Path], tmp_path: Path) -> None:
 
 
 def test_table() -> None:
-    """The table has medians, and what a second of one core pays for."""
+    """The table has medians, and how many pictures a second of one core pays for."""
     runs = [Run(seconds, 2 * seconds, Counter({None: 900, "x": 100})) for seconds in (1, 2, 9)]
 
     assert table({"ours": runs})[-1] == "| ours | 1,000 | 100 | 2 | 4.00 ms | 250 |"
