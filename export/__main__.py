@@ -10,24 +10,14 @@ from pathlib import Path
 import cv2
 import torch
 
-from export.card import Counts, DigitRecipes, LocatorRecipes, LocatorReport, Report
 from export.contract import FallsShort
 from export.data import DataSettings, Mnist, Split, check_test, load_mnist, load_test
 from export.fonts import check_fonts
-from export.plan import (
-    CACHE,
-    DISTILL_SEED,
-    FULL,
-    LOCATOR_SEED,
-    MODELS,
-    QUICK,
-    STRICTNESS,
-    Plan,
-)
+from export.plan import CACHE, FULL, MODELS, QUICK, Plan
+from export.report import Counts, Report
 from export.sources import DataError
 from export.stages import (
     cutter_of,
-    device_name,
     distill_digits,
     evaluate,
     harvest_crops,
@@ -114,25 +104,17 @@ def run(plan: Plan, mnist: Mnist, test: Callable[[], Split], command: str) -> No
     ]
     report = Report(
         command=command,
-        locator=LocatorReport(
-            networks=networks,
-            version=versions.cutter,
-            recipes=LocatorRecipes(locator=plan.locator, settled=plan.settle, placer=plan.placer),
-            seed=LOCATOR_SEED,
-            strictness=STRICTNESS,
-        ),
-        version=versions.distilled,
-        recipes=DigitRecipes(trained=plan.digit, distilled=plan.distill),
+        plan=plan,
+        networks=networks,
+        versions=(versions.cutter, versions.distilled),
         pictures=Counts(train=len(mnist.train), validation=len(mnist.validation)),
         crops=Counts(train=len(crops), validation=len(held_out)),
         trained=trained,
         shipped=evaluate("distilled", distilled, splits),
-        seed=DISTILL_SEED,
-        device=device_name(),
     )
-    written = write(plan, report, cutter, (mnist.train, crops))
-    measured = verify(plan, report, written, judged)
-    put_in_place(plan, report, written, measured)
+    written = write(report, cutter, lessons)
+    measured = verify(report, written, judged)
+    put_in_place(report, written, measured)
 
 
 def _fail(message: str) -> int:

@@ -1,51 +1,35 @@
-"""What is said about a model: in the file's own metadata, and on the page models/README.md.
+"""The model card, models/README.md: what the files are, were made from, and reach.
 
 Every figure comes from the run that made the file; nothing here is typed in by hand but words.
 """
 
-import json
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from dataclasses import asdict
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from export.crops import Strictness
 from export.data import SIDE, checksums
 from export.evaluate import Figures
 from export.fonts import FONTS
-from export.locator import Locator
-from export.placer import SMALL, Placer
+from export.metadata import (
+    DIGIT_INPUT,
+    DIGIT_OUTPUT,
+    LABELS,
+    LOCATE_INPUT,
+    LOCATE_OUTPUTS,
+    WORKING_SIZE,
+    parameters,
+    torch_version,
+)
+from export.placer import SMALL
+from export.report import Measurements, Report, Trained
 from export.sheets import SMALLEST
-from export.train import Recipe
-from export.trial import Trial
-from export.verify import (
-    ALIKE,
-    ALIKE_CANDIDATES,
-    TIMED_PICTURE,
-    LocatorVerification,
-    Verification,
-)
+from export.verify import ALIKE, ALIKE_CANDIDATES, TIMED_PICTURE
 
-WORKING_SIZE = 512
-LABELS = [*"0123456789", "no digit"]
-DIGIT_INPUT = "uint8 (N, 28, 28), ink bright on 0, placed as MNIST's digits are"
-DIGIT_OUTPUT = "float32 (N, 11), calibrated, rows sum to 1"
-LOCATE_INPUT = "uint8 (H, W, 1), black 0, white 255, dark on light or light on dark"
-LOCATE_OUTPUTS = {
-    "boxes": "float32 (M, 4), x, y, width, height in pixels",
-    "scores": "float32 (M,), likeliest first",
-    "crops": "uint8 (M, 28, 28), ink bright on 0, as digit.onnx takes them",
-}
-_COMMON = ["name", "version", "input", "output", "recipe", "data", "seed", "parameters", "torch"]
-DIGIT_METADATA = frozenset([*_COMMON, "labels", "temperature", "figures"])
-LOCATE_METADATA = frozenset(
-    [*_COMMON, "working_size", *Strictness._fields, "small", "smallest", "fonts"]
-)
 MOST_FREQUENT = 10
 
 INTENDED_USE = """\
@@ -65,183 +49,6 @@ LIMITS = f"""\
 - Two 1s whose middles are two fifths of their height apart, or less, are often read as one.
 - What pictures composed for training look like was decided by people: a kind of paper, pen or
   camera that nobody thought of is met unprepared."""
-
-
-@dataclass(frozen=True)
-class Trained:
-    """One network and what it reaches.
-
-    Attributes:
-        name: which one it is: "seed 0" and so on, or "distilled".
-        network: on the CPU, set to answer.
-        temperature: fitted on validation pictures and as many held-out crops.
-        validation: its figures on the split that choices are made by.
-        crops: its figures on crops that were held out.
-        test: its figures on the test set.
-    """
-
-    name: str
-    network: nn.Module
-    temperature: float
-    validation: Figures
-    crops: Figures
-    test: Figures
-
-
-class LocatorRecipes(NamedTuple):
-    """How the locator was trained, how it was settled, and how the placer was trained."""
-
-    locator: Recipe
-    settled: Recipe
-    placer: Recipe
-
-
-class DigitRecipes(NamedTuple):
-    """How the classifiers were trained, and how one of them learned from all."""
-
-    trained: Recipe
-    distilled: Recipe
-
-
-class Counts(NamedTuple):
-    """How many were trained on, and how many were chosen or calibrated by."""
-
-    train: int
-    validation: int
-
-
-@dataclass(frozen=True)
-class LocatorReport:
-    """The locator and the placer, and what they were made from.
-
-    Attributes:
-        networks: on the CPU, set to answer.
-        version: the fingerprint of recipes, data, seed and code.
-        recipes: how they were trained.
-        seed: what they were trained from.
-        strictness: what is taken for a digit.
-    """
-
-    networks: tuple[Locator, Placer]
-    version: str
-    recipes: LocatorRecipes
-    seed: int
-    strictness: Strictness
-
-
-@dataclass(frozen=True)
-class Report:
-    """An export, so far as it is known before its files are written.
-
-    Attributes:
-        command: what started it.
-        locator: the locator.
-        version: the fingerprint of the shipped classifier's recipes, data, seeds and code.
-        recipes: how the classifiers were trained.
-        pictures: of MNIST's.
-        crops: that `locate.onnx` cut out.
-        trained: the classifiers, each of another seed.
-        shipped: what the first of them became by learning from all: it is in the file.
-        seed: what it learned from.
-        device: what they were trained on, in words.
-    """
-
-    command: str
-    locator: LocatorReport
-    version: str
-    recipes: DigitRecipes
-    pictures: Counts
-    crops: Counts
-    trained: Sequence[Trained]
-    shipped: Trained
-    seed: int
-    device: str
-
-
-@dataclass(frozen=True)
-class Measurements:
-    """What was measured of the written files: each by itself, and both in the server."""
-
-    locator: LocatorVerification
-    digit: Verification
-    trial: Trial
-
-
-def locate_metadata(report: LocatorReport) -> dict[str, str]:
-    """Return what `locate.onnx` says about itself: JSON values by the keys in `LOCATE_METADATA`."""
-    values = {
-        "name": "locate",
-        "version": report.version,
-        "input": LOCATE_INPUT,
-        "output": LOCATE_OUTPUTS,
-        "working_size": WORKING_SIZE,
-        **report.strictness._asdict(),
-        "small": SMALL,
-        "smallest": SMALLEST,
-        "recipe": _by_name(report.recipes),
-        "data": checksums(),
-        "fonts": FONTS,
-        "seed": report.seed,
-        "parameters": sum(map(parameters, report.networks)),
-        "torch": _torch_version(),
-    }
-    assert values.keys() == LOCATE_METADATA
-    return _as_json(values)
-
-
-def digit_metadata(report: Report) -> dict[str, str]:
-    """Return what `digit.onnx` says about itself: JSON values by the keys in `DIGIT_METADATA`."""
-    shipped = report.shipped
-    values = {
-        "name": "digit",
-        "version": report.version,
-        "labels": LABELS,
-        "input": DIGIT_INPUT,
-        "output": DIGIT_OUTPUT,
-        "recipe": _by_name(report.recipes),
-        "data": checksums(),
-        "seed": report.seed,
-        "parameters": parameters(shipped.network),
-        "temperature": round(shipped.temperature, 6),
-        "torch": _torch_version(),
-        "figures": {
-            "validation_accuracy": round(shipped.validation.accuracy, 6),
-            "crop_accuracy": round(shipped.crops.accuracy, 6),
-            "test_accuracy": round(shipped.test.accuracy, 6),
-            "test_calibration_error": round(shipped.test.calibration_error, 6),
-            "test_accuracy_by_seed": {
-                one.name: round(one.test.accuracy, 6) for one in report.trained
-            },
-        },
-    }
-    assert values.keys() == DIGIT_METADATA
-    return _as_json(values)
-
-
-def _by_name(recipes: LocatorRecipes | DigitRecipes) -> dict[str, dict[str, Any]]:
-    return {name: asdict(recipe) for name, recipe in recipes._asdict().items()}
-
-
-def _as_json(values: dict[str, Any]) -> dict[str, str]:
-    return {key: json.dumps(value) for key, value in values.items()}
-
-
-def _torch_version() -> str:
-    return torch.__version__.partition("+")[0]
-
-
-def parameters(network: nn.Module) -> int:
-    """Return how many numbers were learned."""
-    return sum(parameter.numel() for parameter in network.parameters())
-
-
-def multiplications(network: nn.Module, example: Tensor) -> int:
-    """Return how many multiply-accumulates an input takes, counted while the network runs."""
-    counter = FlopCounterMode(display=False)
-    with counter, torch.no_grad():
-        network(example)
-    # torch counts a multiplication and an addition as two operations.
-    return int(counter.get_total_flops()) // 2
 
 
 def card(report: Report, measured: Measurements) -> str:
@@ -268,7 +75,8 @@ def card(report: Report, measured: Measurements) -> str:
 
 
 def _summary(report: Report, measured: Measurements) -> list[str]:
-    (locator, placer), digit = report.locator.networks, report.shipped.network
+    (locator, placer), digit = report.networks, report.shipped.network
+    locate_version, digit_version = report.versions
     per_picture = multiplications(locator, torch.zeros(1, 1, *TIMED_PICTURE))
     per_small = multiplications(placer, torch.zeros(1, 1, SMALL, SMALL))
     per_crop = multiplications(digit, torch.zeros(1, SIDE, SIDE, dtype=torch.uint8))
@@ -288,7 +96,7 @@ def _summary(report: Report, measured: Measurements) -> list[str]:
         ),
         "size": (f"{measured.locator.size:,} bytes", f"{measured.digit.size:,} bytes"),
         "SHA-256": (f"`{measured.locator.sha256}`", f"`{measured.digit.sha256}`"),
-        "version": (f"`{report.locator.version}`", f"`{report.version}`"),
+        "version": (f"`{locate_version}`", f"`{digit_version}`"),
     }
     return [
         "From a picture to the digits on it, in two steps:",
@@ -308,6 +116,15 @@ def _summary(report: Report, measured: Measurements) -> list[str]:
         "boxes may overlap. The server reads what they show without those that show the same as a",
         "likelier one under them, and with them, and answers with what is likelier of the whole.",
     ]
+
+
+def multiplications(network: nn.Module, example: Tensor) -> int:
+    """Return how many multiply-accumulates an input takes, counted while the network runs."""
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        network(example)
+    # torch counts a multiplication and an addition as two operations.
+    return int(counter.get_total_flops()) // 2
 
 
 def _data(report: Report) -> list[str]:
@@ -337,9 +154,13 @@ def _data(report: Report) -> list[str]:
 
 
 def _recipe(report: Report) -> list[str]:
-    recipes = [asdict(recipe) for recipe in (*report.locator.recipes, *report.recipes)]
+    plan = report.plan
+    recipes = [
+        asdict(recipe)
+        for recipe in (plan.locator, plan.settle, plan.placer, plan.digit, plan.distill)
+    ]
     return [
-        f"Trained on {report.device} with torch {_torch_version()}. What is learned from is made",
+        f"Trained on {device_name()} with torch {torch_version()}. What is learned from is made",
         "in `export/scenes.py` and `export/augment.py`; the steps are in `export/train.py`.",
         "",
         "| setting | locator | settled | placer | classifier | distilled |",
@@ -350,11 +171,13 @@ def _recipe(report: Report) -> list[str]:
         "and classifier compute in integers from their second convolution to their last of 3 x 3,",
         "with weights of seven bits and activations of eight; other large weights are kept in half",
         "precision. The locator's looks at each level of an image pyramid:",
-        *(
-            f"\n```\n{network}\n```"
-            for network in (*report.locator.networks, report.shipped.network)
-        ),
+        *(f"\n```\n{network}\n```" for network in (*report.networks, report.shipped.network)),
     ]
+
+
+def device_name() -> str:
+    """Return what classifiers are trained on, in words."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "the CPU"
 
 
 def _measured(report: Report, measured: Measurements) -> list[str]:

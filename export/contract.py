@@ -1,4 +1,4 @@
-"""The form that a model file must have, and the check of a file on disk against it."""
+"""The form that each model file must have, and the check of a file on disk against it."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from typing import Final
 
 import onnx
 
+from export.crops import Strictness
 from export.to_onnx import OPSET, graphs_of
 
 # Signs of the machine that made a file, or of other files; a file for everyone must have none.
@@ -32,6 +33,23 @@ class Contract:
     outputs: Mapping[str, str]
     metadata: frozenset[str]
     max_bytes: int
+
+
+_SAID_BY_BOTH = frozenset(
+    ["name", "version", "input", "output", "recipe", "data", "seed", "parameters", "torch"]
+)
+DIGIT_CONTRACT = Contract(
+    inputs={"images": "uint8 (N, 28, 28)"},
+    outputs={"probabilities": "float32 (N, 11)"},
+    metadata=_SAID_BY_BOTH | {"labels", "temperature", "figures"},
+    max_bytes=300_000,
+)
+LOCATE_CONTRACT = Contract(
+    inputs={"pixels": "uint8 (H, W, 1)"},
+    outputs={"boxes": "float32 (M, 4)", "scores": "float32 (M,)", "crops": "uint8 (M, 28, 28)"},
+    metadata=_SAID_BY_BOTH | {"working_size", "small", "smallest", "fonts", *Strictness._fields},
+    max_bytes=360_000,
+)
 
 
 def refuse(findings: Mapping[str, bool]) -> None:

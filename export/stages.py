@@ -10,21 +10,11 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from export.card import (
-    DIGIT_METADATA,
-    LOCATE_METADATA,
-    Measurements,
-    Report,
-    Trained,
-    card,
-    digit_metadata,
-    locate_metadata,
-)
+from export.card import card, device_name
 from export.checkpoint import Checkpoint, State, remember
-from export.contract import Contract
+from export.contract import DIGIT_CONTRACT, LOCATE_CONTRACT
 from export.data import Mnist, Split
 from export.distill import distill
 from export.evaluate import fit_temperature, measure
@@ -32,6 +22,7 @@ from export.files import write_atomically
 from export.glyphs import Glyphs
 from export.harvest import LOOSE, harvest, split_of
 from export.locator import Locator
+from export.metadata import digit_metadata, locate_metadata
 from export.placer import Placer
 from export.plan import (
     DISTILL_SEED,
@@ -46,6 +37,7 @@ from export.plan import (
     Plan,
 )
 from export.processes import end_with_parent
+from export.report import Measurements, Report, Trained
 from export.settle import settle, settled_of
 from export.shrink import shrunk
 from export.to_onnx import digit_model, locate_model, relabeled
@@ -56,19 +48,6 @@ from export.trial import PLACED, SHAPES, check_floors, scenes_of, try_out
 from export.verify import verify_digit, verify_locator
 from export.versions import Versions
 from server.settings import REPOSITORY
-
-DIGIT_CONTRACT = Contract(
-    inputs={"images": "uint8 (N, 28, 28)"},
-    outputs={"probabilities": "float32 (N, 11)"},
-    metadata=DIGIT_METADATA,
-    max_bytes=300_000,
-)
-LOCATE_CONTRACT = Contract(
-    inputs={"pixels": "uint8 (H, W, 1)"},
-    outputs={"boxes": "float32 (M, 4)", "scores": "float32 (M,)", "crops": "uint8 (M, 28, 28)"},
-    metadata=LOCATE_METADATA,
-    max_bytes=360_000,
-)
 
 
 def train_networks(plan: Plan, split: Split, versions: Versions) -> tuple[Locator, Placer]:
@@ -191,17 +170,21 @@ def evaluate(name: str, weights: State, splits: tuple[Split, Split, Split]) -> T
     return one
 
 
-def write(
-    plan: Plan, report: Report, cutter: bytes, learned_from: tuple[Split, Split]
-) -> tuple[Path, Path]:
-    """Return locate.onnx and digit.onnx, in the work folder: they have yet to be verified."""
-    shipped = report.shipped
+def write(report: Report, cutter: bytes, lessons: Lessons) -> tuple[Path, Path]:
+    """Return locate.onnx and digit.onnx, in the work folder: they have yet to be verified.
+
+    Args:
+        report: what they are made from.
+        cutter: a `locate.onnx` of another strictness.
+        lessons: what the classifier learned from, of which a few set the scale of its integers.
+    """
+    plan, shipped = report.plan, report.shipped
     # As many of the one as of the other, as in training.
-    count = plan.examples // len(learned_from)
-    examples = np.concatenate([split.images[:count] for split in learned_from])
+    count = plan.examples // len(lessons)
+    examples = np.concatenate([split.images[:count] for split in lessons])
     metadata = digit_metadata(report)
     contents = {
-        "locate.onnx": relabeled(cutter, STRICTNESS, locate_metadata(report.locator)),
+        "locate.onnx": relabeled(cutter, STRICTNESS, locate_metadata(report)),
         "digit.onnx": digit_model(shipped.network, shipped.temperature, examples, metadata),
     }
     for name, content in contents.items():
@@ -210,14 +193,15 @@ def write(
     return plan.work / "locate.onnx", plan.work / "digit.onnx"
 
 
-def verify(plan: Plan, report: Report, written: tuple[Path, Path], test: Split) -> Measurements:
+def verify(report: Report, written: tuple[Path, Path], test: Split) -> Measurements:
     """Return what was measured of both files, or raise FallsShort."""
-    glyphs, shipped = Glyphs(test.images, test.labels), report.shipped
+    plan, shipped = report.plan, report.shipped
+    glyphs = Glyphs(test.images, test.labels)
     scenes, small = (
         scenes_of(glyphs, plan.verifying, VERIFYING_SEED, shapes) for shapes in (SHAPES, PLACED)
     )
     locate_file, digit_file = written
-    locator = verify_locator(locate_file, LOCATE_CONTRACT, report.locator.networks, scenes, small)
+    locator = verify_locator(locate_file, LOCATE_CONTRACT, report.networks, scenes, small)
     print(
         f"verify    locate.onnx finds {locator.found:.2%} of the digits in composed scenes, "
         f"{locator.milliseconds:.1f} ms a picture"
@@ -237,25 +221,17 @@ def verify(plan: Plan, report: Report, written: tuple[Path, Path], test: Split) 
     return Measurements(locator, digit, trial)
 
 
-def put_in_place(
-    plan: Plan, report: Report, written: tuple[Path, Path], measured: Measurements
-) -> None:
+def put_in_place(report: Report, written: tuple[Path, Path], measured: Measurements) -> None:
     """Replace the models and their card by files that were verified."""
+    out = report.plan.out
     content = card(report, measured)
     for path in written:
-        write_atomically(plan.out / path.name, path.read_bytes())
-    write_atomically(plan.out / "README.md", content.encode())
+        write_atomically(out / path.name, path.read_bytes())
+    write_atomically(out / "README.md", content.encode())
     print(
         f"card      locate.onnx {measured.locator.sha256[:12]}, digit.onnx "
-        f"{measured.digit.sha256[:12]} and their card are in {shown(plan.out)}"
+        f"{measured.digit.sha256[:12]} and their card are in {shown(out)}"
     )
-
-
-def device_name() -> str:
-    """Return what classifiers are trained on, in words."""
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    return "the CPU"
 
 
 def shown(folder: Path) -> str:

@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import nn
 
 from export.__main__ import run
+from export.contract import DIGIT_CONTRACT
 from export.crops import Strictness
 from export.data import Mnist, Split
 from export.locator import Locator
@@ -23,7 +24,6 @@ from export.placer import Placer
 from export.plan import Plan
 from export.settle import settled_of
 from export.shrink import shrunk
-from export.stages import DIGIT_CONTRACT
 from export.to_onnx import digit_model, finish, relabeled
 from export.train import Recipe
 from export.trial import Floors

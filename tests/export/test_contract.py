@@ -7,8 +7,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from export.contract import Contract, FallsShort, breaches, check_contract, refuse
-from export.stages import DIGIT_CONTRACT
+from export.contract import DIGIT_CONTRACT, Contract, FallsShort, breaches, check_contract, refuse
 
 
 def test_a_right_file_passes(written: Path) -> None:

@@ -8,7 +8,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from export.contract import breaches
+from export.contract import LOCATE_CONTRACT, breaches
 from export.crops import Strictness
 from export.data import Mnist
 from export.glyphs import Glyphs
@@ -16,7 +16,7 @@ from export.harvest import locate, open_locator
 from export.locator import Locator
 from export.placer import SMALL, Placer
 from export.plan import Plan
-from export.stages import LOCATE_CONTRACT, examples_of
+from export.stages import examples_of
 from export.to_onnx import IR_VERSION, OPSET, locate_model, relabeled
 from export.trial import scenes_of
 from export.verify import apart, candidates_of, candidates_of_file

@@ -17,9 +17,8 @@ import torch
 
 from export import __main__ as command_line
 from export.__main__ import CodeChanged, main, run
-from export.card import DIGIT_METADATA, LOCATE_METADATA
 from export.checkpoint import Checkpoint, State
-from export.contract import FallsShort
+from export.contract import DIGIT_CONTRACT, LOCATE_CONTRACT, FallsShort
 from export.data import Mnist, Split
 from export.plan import MODELS
 from export.trial import Floors
@@ -56,8 +55,8 @@ def test_the_test_set_is_read_when_nothing_is_left_to_choose(exported: Exported)
 @pytest.mark.parametrize(
     ("name", "keys", "trained"),
     [
-        ("digit.onnx", DIGIT_METADATA, ["trained", "distilled"]),
-        ("locate.onnx", LOCATE_METADATA, ["locator", "placer"]),
+        ("digit.onnx", DIGIT_CONTRACT.metadata, ["trained", "distilled"]),
+        ("locate.onnx", LOCATE_CONTRACT.metadata, ["locator", "placer"]),
     ],
 )
 def test_a_file_says_what_it_is(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from export.contract import FallsShort
+from export.contract import DIGIT_CONTRACT, LOCATE_CONTRACT, FallsShort
 from export.data import Mnist, Split
 from export.glyphs import Glyphs
 from export.locator import Locator
@@ -13,7 +13,6 @@ from export.network import DigitNetwork
 from export.placer import Placer
 from export.scenes import Scene
 from export.shrink import shrunk
-from export.stages import DIGIT_CONTRACT, LOCATE_CONTRACT
 from export.to_onnx import relabeled
 from export.trial import PLACED, scenes_of
 from export.verify import PARITY_TOLERANCE, verify_digit, verify_locator

@@ -1,0 +1,97 @@
+"""What a model file says about itself, in its own metadata."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import nn
+
+from export.contract import DIGIT_CONTRACT, LOCATE_CONTRACT
+from export.data import checksums
+from export.fonts import FONTS
+from export.placer import SMALL
+from export.plan import DISTILL_SEED, LOCATOR_SEED, STRICTNESS
+from export.report import Report
+from export.sheets import SMALLEST
+
+WORKING_SIZE = 512
+LABELS = [*"0123456789", "no digit"]
+DIGIT_INPUT = "uint8 (N, 28, 28), ink bright on 0, placed as MNIST's digits are"
+DIGIT_OUTPUT = "float32 (N, 11), calibrated, rows sum to 1"
+LOCATE_INPUT = "uint8 (H, W, 1), black 0, white 255, dark on light or light on dark"
+LOCATE_OUTPUTS = {
+    "boxes": "float32 (M, 4), x, y, width, height in pixels",
+    "scores": "float32 (M,), likeliest first",
+    "crops": "uint8 (M, 28, 28), ink bright on 0, as digit.onnx takes them",
+}
+
+
+def locate_metadata(report: Report) -> dict[str, str]:
+    """Return what `locate.onnx` says about itself: JSON values by the keys in LOCATE_CONTRACT."""
+    plan, (version, _) = report.plan, report.versions
+    values = {
+        "name": "locate",
+        "version": version,
+        "input": LOCATE_INPUT,
+        "output": LOCATE_OUTPUTS,
+        "working_size": WORKING_SIZE,
+        **STRICTNESS._asdict(),
+        "small": SMALL,
+        "smallest": SMALLEST,
+        "recipe": {
+            "locator": asdict(plan.locator),
+            "settled": asdict(plan.settle),
+            "placer": asdict(plan.placer),
+        },
+        "data": checksums(),
+        "fonts": FONTS,
+        "seed": LOCATOR_SEED,
+        "parameters": sum(map(parameters, report.networks)),
+        "torch": torch_version(),
+    }
+    assert values.keys() == LOCATE_CONTRACT.metadata
+    return _as_json(values)
+
+
+def digit_metadata(report: Report) -> dict[str, str]:
+    """Return what `digit.onnx` says about itself: JSON values by the keys in DIGIT_CONTRACT."""
+    plan, shipped, (_, version) = report.plan, report.shipped, report.versions
+    values = {
+        "name": "digit",
+        "version": version,
+        "labels": LABELS,
+        "input": DIGIT_INPUT,
+        "output": DIGIT_OUTPUT,
+        "recipe": {"trained": asdict(plan.digit), "distilled": asdict(plan.distill)},
+        "data": checksums(),
+        "seed": DISTILL_SEED,
+        "parameters": parameters(shipped.network),
+        "temperature": round(shipped.temperature, 6),
+        "torch": torch_version(),
+        "figures": {
+            "validation_accuracy": round(shipped.validation.accuracy, 6),
+            "crop_accuracy": round(shipped.crops.accuracy, 6),
+            "test_accuracy": round(shipped.test.accuracy, 6),
+            "test_calibration_error": round(shipped.test.calibration_error, 6),
+            "test_accuracy_by_seed": {
+                one.name: round(one.test.accuracy, 6) for one in report.trained
+            },
+        },
+    }
+    assert values.keys() == DIGIT_CONTRACT.metadata
+    return _as_json(values)
+
+
+def _as_json(values: dict[str, Any]) -> dict[str, str]:
+    return {key: json.dumps(value) for key, value in values.items()}
+
+
+def torch_version() -> str:
+    """Return the version of torch, whatever it was built for."""
+    return torch.__version__.partition("+")[0]
+
+
+def parameters(network: nn.Module) -> int:
+    """Return how many numbers were learned."""
+    return sum(parameter.numel() for parameter in network.parameters())
