@@ -13,23 +13,13 @@ import torch
 from export.contract import FallsShort
 from export.data import DataSettings, Mnist, Split, check_test, load_mnist, load_test
 from export.fonts import check_fonts
+from export.harvest import split_of
 from export.plan import CACHE, FULL, MODELS, QUICK, Plan
+from export.release import evaluate, put_in_place, shown, verify, write
 from export.report import Counts, Report
 from export.sources import DataError
-from export.stages import (
-    cutter_of,
-    distill_digits,
-    evaluate,
-    harvest_crops,
-    put_in_place,
-    shown,
-    train_digits,
-    train_networks,
-    verify,
-    write,
-)
+from export.stages import done_side_by_side, networks_of, stages_of
 from export.train_digit import Lessons
-from export.versions import versions_of
 from server.model import UnusableModel
 
 INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
@@ -45,6 +35,9 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     plan = _plan(argv)
     # Left to itself, a GPU adds up gradients in whatever order they arrive.
     torch.backends.cudnn.deterministic = True
+    # OpenCV's threads do not live on in the processes that compose scenes, which would wait for
+    # them forever.
+    cv2.setNumThreads(1)
     data = DataSettings.from_environment(environ, CACHE / "mnist")
     command = " ".join(["python -m export", *argv])
     try:
@@ -79,40 +72,35 @@ def run(plan: Plan, mnist: Mnist, test: Callable[[], Split], command: str) -> No
         CodeChanged: somebody edits it meanwhile.
         FallsShort: a written file is not good enough; `plan.out` is as it was.
     """
-    # OpenCV's threads do not live on in the processes that compose scenes, which would wait for
-    # them forever.
-    cv2.setNumThreads(1)
     mnist = Mnist(mnist.train.head(plan.pictures), mnist.validation.head(plan.pictures))
     print(
         f"data      {len(mnist.train):,} pictures to train on, {len(mnist.validation):,} to choose"
     )
-    versions = versions_of(plan, mnist)
-    networks = train_networks(plan, mnist.train, versions)
-    cutter = cutter_of(plan, mnist.train, networks, versions.cutter)
-    crops, held_out = harvest_crops(plan, mnist, cutter, versions)
+    stages = stages_of(plan, mnist)
+    # Asked for its result, a stage is done, after those that it depends on.
+    networks = networks_of(stages.settled.result, stages.placer.result)
+    crops, held_out = split_of(stages.crops.result), split_of(stages.held_out.result)
     # The seeds' processes load the code once more: edited meanwhile, it would be another's result.
-    if versions_of(plan, mnist) != versions:
+    if stages_of(plan, mnist) != stages:
         raise CodeChanged("export/ was edited meanwhile; give the same command again.")
-    lessons = Lessons(mnist.train, crops)
-    weights = train_digits(plan, lessons, versions.digits)
-    distilled = distill_digits(plan, lessons, weights, versions.distilled)
+    weights = done_side_by_side(stages.digits, plan.processes)
+    distilled = stages.distilled.result
     judged = test().head(plan.pictures)
     splits = (mnist.validation, held_out, judged)
-    trained = [
-        evaluate(f"seed {seed}", state, splits)
-        for seed, state in zip(plan.seeds, weights, strict=True)
-    ]
     report = Report(
         command=command,
         plan=plan,
         networks=networks,
-        versions=(versions.cutter, versions.distilled),
+        versions=(stages.cutter.version, stages.distilled.version),
         pictures=Counts(train=len(mnist.train), validation=len(mnist.validation)),
         crops=Counts(train=len(crops), validation=len(held_out)),
-        trained=trained,
+        trained=[
+            evaluate(f"seed {seed}", of_seed, splits)
+            for seed, of_seed in zip(plan.seeds, weights, strict=True)
+        ],
         shipped=evaluate("distilled", distilled, splits),
     )
-    written = write(report, cutter, lessons)
+    written = write(report, stages.cutter.result, Lessons(mnist.train, crops))
     measured = verify(report, written, judged)
     put_in_place(report, written, measured)
 

@@ -1,28 +1,33 @@
-"""The stages of an export, each from what the one before it made; `run` calls them in order.
+"""The stages of an export whose results are kept, each with all that it depends on.
 
-What takes long is kept in the plan's work folder under its version, so that it is made only once.
+What takes long is made only once: it is kept in the plan's work folder under its version, so that
+it is never taken for a result of other code, data or settings.
 """
 
+import inspect
 import multiprocessing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from dataclasses import asdict, dataclass, field
+from functools import cached_property, partial
+from operator import call
 from pathlib import Path
+from typing import Generic, NamedTuple, TypeVar, TypeVarTuple
 
+import cv2
 import numpy as np
+import onnxruntime
+import PIL
+import torch
 from numpy.typing import NDArray
 
-from export.card import card, device_name
-from export.checkpoint import Checkpoint, State, remember
-from export.contract import DIGIT_CONTRACT, LOCATE_CONTRACT
-from export.data import Mnist, Split
+from export.checkpoint import Checkpoint, State, fingerprint, remember
+from export.data import Mnist, checksums
 from export.distill import distill
-from export.evaluate import fit_temperature, measure
 from export.files import write_atomically
 from export.glyphs import Glyphs
 from export.harvest import LOOSE, harvest, split_of
 from export.locator import Locator
-from export.metadata import digit_metadata, locate_metadata
 from export.placer import Placer
 from export.plan import (
     DISTILL_SEED,
@@ -31,58 +36,203 @@ from export.plan import (
     HELD_OUT_SEED,
     LOCATOR_SEED,
     SETTLE_SEED,
-    STRICTNESS,
     TRAINING_SEED,
-    VERIFYING_SEED,
     Plan,
 )
 from export.processes import end_with_parent
-from export.report import Measurements, Report, Trained
 from export.settle import settle, settled_of
 from export.shrink import shrunk
-from export.to_onnx import digit_model, locate_model, relabeled
-from export.train_digit import Lessons, classifier_of, learned, logits_of
+from export.to_onnx import locate_model
+from export.train import device, precision
+from export.train_digit import Lessons, learned
 from export.train_locator import train_locator
 from export.train_placer import train_placer
-from export.trial import PLACED, SHAPES, check_floors, scenes_of, try_out
-from export.verify import verify_digit, verify_locator
-from export.versions import Versions
-from server.settings import REPOSITORY
+from export.trial import scenes_of
+
+Result = TypeVar("Result")
+Given = TypeVarTuple("Given")
 
 
-def train_networks(plan: Plan, split: Split, versions: Versions) -> tuple[Locator, Placer]:
-    """Return locator and placer as they answer, trained on scenes of a split's digits."""
-    glyphs = Glyphs(split.images, split.labels)
+@dataclass(frozen=True)
+class Stage(Generic[Result]):
+    """A stage of an export. Two are equal if they make the same.
 
-    def finished(stage: str, name: str, make: Callable[[Checkpoint], State]) -> State:
-        return _finished(stage, plan.work / f"{name}.pt", "trained on composed scenes", make)
+    Attributes:
+        place: the file that its result is kept in, but for the version in the file's name.
+        version: the fingerprint of all that the result depends on.
+        prepare: has the stages before it done, and returns what takes the result from its file or,
+            if it is not there yet, makes it and keeps it there.
+    """
 
-    trained = finished(
-        "locate",
-        f"locator-{versions.locator}",
-        partial(train_locator, glyphs, plan.locator, LOCATOR_SEED),
+    place: Path
+    version: str
+    prepare: Callable[[], Callable[[Path], Result]] = field(compare=False)
+
+    @property
+    def path(self) -> Path:
+        """The file that its result is kept in."""
+        return self.place.with_stem(f"{self.place.stem}-{self.version}")
+
+    @cached_property
+    def result(self) -> Result:
+        """What it makes; done when this is asked for first."""
+        result = self.prepare()(self.path)
+        print(f"kept      {self.path.name}")
+        return result
+
+
+class Stages(NamedTuple):
+    """All stages whose results are kept, in order.
+
+    Attributes:
+        locator: trains the locator on composed scenes.
+        settled: trains it on in the form in which it answers.
+        placer: trains the placer on small scenes.
+        cutter: makes a `locate.onnx` that cuts crops for the classifiers.
+        crops: cuts those that they are trained on.
+        held_out: cuts those that they are calibrated by, with digits that nothing is trained on.
+        digits: each trains a classifier, of another seed.
+        distilled: trains the first of them on, to say what all of them together say.
+    """
+
+    locator: Stage[State]
+    settled: Stage[State]
+    placer: Stage[State]
+    cutter: Stage[bytes]
+    crops: Stage[State]
+    held_out: Stage[State]
+    digits: Sequence[Stage[State]]
+    distilled: Stage[State]
+
+
+def stages_of(plan: Plan, mnist: Mnist) -> Stages:
+    """Return the stages of an export, by the code as it stands now; nothing is done yet.
+
+    Of each is told first what its result depends on, then how it is made.
+    """
+    glyphs, unseen = (
+        Glyphs(split.images, split.labels) for split in (mnist.train, mnist.validation)
     )
-    settled = finished(
-        "settle",
-        f"settled-{versions.settled}",
-        partial(settle, glyphs, plan.settle, trained, SETTLE_SEED),
+    pictures = (len(mnist.train), len(mnist.validation))
+    locator, settled, placer, cutter = _of_networks(plan, glyphs, pictures)
+    crops = Stage(
+        plan.work / "crops.pt",
+        _version(harvest, cutter=cutter.version, scenes=plan.scenes, seed=TRAINING_SEED),
+        lambda: _remembering(harvest, cutter.result, glyphs, plan.scenes, TRAINING_SEED),
     )
-    placed = finished(
-        "place",
-        f"placer-{versions.placer}",
-        partial(train_placer, glyphs, plan.placer, LOCATOR_SEED),
+    held_out = Stage(
+        plan.work / "crops.pt",
+        _version(harvest, cutter=cutter.version, scenes=plan.held_out_scenes, seed=HELD_OUT_SEED),
+        lambda: _remembering(harvest, cutter.result, unseen, plan.held_out_scenes, HELD_OUT_SEED),
     )
-    placer = Placer()
-    placer.load_state_dict(placed)
-    return settled_of(settled), shrunk(placer)
+
+    def lessons() -> Lessons:
+        return Lessons(mnist.train, split_of(crops.result))
+
+    digits = [_digit(plan, seed, crops.version, lessons) for seed in plan.seeds]
+    distilled = Stage(
+        plan.work / "distilled.pt",
+        _version(
+            distill,
+            teachers=[teacher.version for teacher in digits],
+            recipe=asdict(plan.distill),
+            seed=DISTILL_SEED,
+        ),
+        lambda: _remembering(
+            distill,
+            lessons(),
+            plan.distill,
+            [teacher.result for teacher in digits],
+            DISTILL_SEED,
+        ),
+    )
+    return Stages(locator, settled, placer, cutter, crops, held_out, digits, distilled)
 
 
-def cutter_of(plan: Plan, split: Split, networks: tuple[Locator, Placer], version: str) -> bytes:
-    """Return a `locate.onnx` that cuts crops for the classifier; tracing it takes a while."""
-    path = plan.work / f"cutter-{version}.onnx"
+def _of_networks(
+    plan: Plan, glyphs: Glyphs, pictures: tuple[int, int]
+) -> tuple[Stage[State], Stage[State], Stage[State], Stage[bytes]]:
+    """Return the stages up to the `locate.onnx` that cuts crops; see `stages_of`.
+
+    Args:
+        plan: how much work they are.
+        glyphs: what is put into scenes.
+        pictures: how many of MNIST's there are to train on, and to choose by.
+    """
+    common = {
+        "seed": LOCATOR_SEED,
+        "data": checksums(),
+        "pictures": pictures,
+        "torch": torch.__version__,
+        "precision": str(precision(torch.device("cpu"))),
+        "numpy": np.__version__,
+        "opencv": cv2.__version__,
+        "pillow": PIL.__version__,
+    }
+    locator = Stage(
+        plan.work / "locator.pt",
+        _version(train_locator, recipe=asdict(plan.locator), **common),
+        lambda: _remembering(train_locator, glyphs, plan.locator, LOCATOR_SEED),
+    )
+    settled = Stage(
+        plan.work / "settled.pt",
+        _version(settle, locator=locator.version, recipe=asdict(plan.settle), seed=SETTLE_SEED),
+        lambda: _remembering(settle, glyphs, plan.settle, locator.result, SETTLE_SEED),
+    )
+    placer = Stage(
+        plan.work / "placer.pt",
+        _version(train_placer, recipe=asdict(plan.placer), **common),
+        lambda: _remembering(train_placer, glyphs, plan.placer, LOCATOR_SEED),
+    )
+    cutter = Stage(
+        plan.work / "cutter.onnx",
+        _version(
+            locate_model,
+            locator=settled.version,
+            placer=placer.version,
+            **LOOSE._asdict(),
+            examples=[plan.examples, EXAMPLE_SEED, *EXAMPLE_SHAPE],
+            onnxruntime=onnxruntime.__version__,
+        ),
+        lambda: partial(_cutter, networks_of(settled.result, placer.result), glyphs, plan.examples),
+    )
+    return locator, settled, placer, cutter
+
+
+def _digit(plan: Plan, seed: int, crops: str, lessons: Callable[[], Lessons]) -> Stage[State]:
+    """Return the stage that trains the classifier of a seed; another process can do it.
+
+    Args:
+        plan: how much work it is.
+        seed: of the weights that it begins with, and of what it sees.
+        crops: the version of those in its lessons.
+        lessons: returns what it learns from.
+    """
+    where = [device().type, str(precision(device()))]
+    return Stage(
+        plan.work / f"digit-seed{seed}.pt",
+        _version(learned, crops=crops, recipe=asdict(plan.digit), seed=seed, device=where),
+        lambda: partial(learned, lessons=lessons(), recipe=plan.digit, seed=seed),
+    )
+
+
+def _version(make: Callable[..., object], **settings: object) -> str:
+    """Return the fingerprint of what a function makes with some settings."""
+    return fingerprint(Path(inspect.getfile(make)), settings)
+
+
+def _remembering(
+    make: Callable[[*Given, Checkpoint], State], *given: *Given
+) -> Callable[[Path], State]:
+    """Return what takes a function's result from a file or, if need be, makes it and keeps it."""
+    return lambda path: remember(path, lambda checkpoint: make(*given, checkpoint))
+
+
+def _cutter(networks: tuple[Locator, Placer], glyphs: Glyphs, examples: int, path: Path) -> bytes:
+    """Return a `locate.onnx` from its file, or make and keep it; tracing it takes a while."""
     if not path.exists():
-        examples = examples_of(Glyphs(split.images, split.labels), plan.examples)
-        write_atomically(path, locate_model(*networks, LOOSE, examples, {}))
+        pictures = examples_of(glyphs, examples)
+        write_atomically(path, locate_model(*networks, LOOSE, pictures, {}))
     return path.read_bytes()
 
 
@@ -91,150 +241,19 @@ def examples_of(glyphs: Glyphs, count: int) -> list[NDArray[np.uint8]]:
     return [scene.pixels for scene in scenes_of(glyphs, count, EXAMPLE_SEED, [EXAMPLE_SHAPE])]
 
 
-def harvest_crops(
-    plan: Plan, mnist: Mnist, cutter: bytes, versions: Versions
-) -> tuple[Split, Split]:
-    """Return the crops that a `locate.onnx` cuts from scenes: to train on, and held out."""
-
-    def harvested(split: Split, scenes: int, seed: int, version: str) -> Split:
-        glyphs = Glyphs(split.images, split.labels)
-        make = partial(harvest, cutter, glyphs, scenes, seed)
-        path = plan.work / f"crops-{version}.pt"
-        return split_of(_finished("harvest", path, f"cut from {scenes:,} scenes", make))
-
-    return (
-        harvested(mnist.train, plan.scenes, TRAINING_SEED, versions.crops),
-        harvested(mnist.validation, plan.held_out_scenes, HELD_OUT_SEED, versions.held_out),
-    )
+def networks_of(settled: State, placed: State) -> tuple[Locator, Placer]:
+    """Return the locator and the placer with trained weights, on the CPU, set to answer."""
+    placer = Placer()
+    placer.load_state_dict(placed)
+    return settled_of(settled), shrunk(placer)
 
 
-def train_digits(plan: Plan, lessons: Lessons, versions: Mapping[int, str]) -> list[State]:
-    """Return the weights of the classifiers of all seeds, which learn side by side."""
-    jobs = []
-    for seed, version in versions.items():
-        path = plan.work / f"digit-seed{seed}-{version}.pt"
-        print(f"train     seed {seed}, {_place(path, f'on {device_name()}')}")
-        jobs.append((path, lessons, plan.digit, seed))
-    if min(plan.processes, len(jobs)) == 1:
-        return [learned(*job) for job in jobs]
-    # Spawned: torch's gradients do not work in a fork of a process that has made some already.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(plan.processes, context, end_with_parent) as pool:
-        return list(pool.map(learned, *zip(*jobs, strict=True)))
-
-
-def distill_digits(plan: Plan, lessons: Lessons, teachers: Sequence[State], version: str) -> State:
-    """Return the weights of the classifier that learned from all."""
-    make = partial(distill, lessons, plan.distill, teachers, DISTILL_SEED)
-    path = plan.work / f"distilled-{version}.pt"
-    return _finished("distill", path, f"from {len(teachers)}", make)
-
-
-def _finished(stage: str, path: Path, how: str, make: Callable[[Checkpoint], State]) -> State:
-    """Return a stage's result, from its file where an earlier run finished it; say which."""
-    print(f"{stage:9} {_place(path, how)}")
-    return remember(path, make)
-
-
-def _place(path: Path, how: str) -> str:
-    return f"{'finished by an earlier run' if path.exists() else how}: {path.stem}"
-
-
-def evaluate(name: str, weights: State, splits: tuple[Split, Split, Split]) -> Trained:
-    """Return a classifier with its temperature and its figures.
-
-    Args:
-        name: which one it is.
-        weights: its own.
-        splits: MNIST's validation pictures and held-out crops, on both of which the temperature is
-            fitted, and MNIST's test pictures.
-    """
-    network = shrunk(classifier_of(weights))
-    logits = [logits_of(network, split.images) for split in splits]
-    validation, crops, _ = splits
-    # As many of the one as of the other, so that the confidence holds for clean digits too.
-    count = min(len(validation), len(crops))
-    temperature = fit_temperature(
-        np.concatenate([logits[0][:count], logits[1][:count]]),
-        np.concatenate([validation.labels[:count], crops.labels[:count]]),
-    )
-    figures = [
-        measure(each, split.labels, temperature) for each, split in zip(logits, splits, strict=True)
-    ]
-    one = Trained(name, network, temperature, *figures)
-    print(
-        f"evaluate  {name}: validation {one.validation.accuracy:.2%}, crops "
-        f"{one.crops.accuracy:.2%}, test {one.test.accuracy:.2%}, calibration error "
-        f"{one.test.calibration_error:.2%} at temperature {temperature:.3f}"
-    )
-    return one
-
-
-def write(report: Report, cutter: bytes, lessons: Lessons) -> tuple[Path, Path]:
-    """Return locate.onnx and digit.onnx, in the work folder: they have yet to be verified.
-
-    Args:
-        report: what they are made from.
-        cutter: a `locate.onnx` of another strictness.
-        lessons: what the classifier learned from, of which a few set the scale of its integers.
-    """
-    plan, shipped = report.plan, report.shipped
-    # As many of the one as of the other, as in training.
-    count = plan.examples // len(lessons)
-    examples = np.concatenate([split.images[:count] for split in lessons])
-    metadata = digit_metadata(report)
-    contents = {
-        "locate.onnx": relabeled(cutter, STRICTNESS, locate_metadata(report)),
-        "digit.onnx": digit_model(shipped.network, shipped.temperature, examples, metadata),
-    }
-    for name, content in contents.items():
-        write_atomically(plan.work / name, content)
-        print(f"export    {len(content):,} bytes to {name}")
-    return plan.work / "locate.onnx", plan.work / "digit.onnx"
-
-
-def verify(report: Report, written: tuple[Path, Path], test: Split) -> Measurements:
-    """Return what was measured of both files, or raise FallsShort."""
-    plan, shipped = report.plan, report.shipped
-    glyphs = Glyphs(test.images, test.labels)
-    scenes, small = (
-        scenes_of(glyphs, plan.verifying, VERIFYING_SEED, shapes) for shapes in (SHAPES, PLACED)
-    )
-    locate_file, digit_file = written
-    locator = verify_locator(locate_file, LOCATE_CONTRACT, report.networks, scenes, small)
-    print(
-        f"verify    locate.onnx finds {locator.found:.2%} of the digits in composed scenes, "
-        f"{locator.milliseconds:.1f} ms a picture"
-    )
-    network = (shipped.network, shipped.temperature)
-    digit = verify_digit(digit_file, DIGIT_CONTRACT, network, test)
-    print(
-        f"verify    digit.onnx has probabilities within {digit.parity:.3f} of PyTorch's, "
-        f"{digit.microseconds:.0f} us a crop"
-    )
-    trial = try_out(written, test, plan.verifying, VERIFYING_SEED)
-    print(
-        f"verify    the server reads {trial.accuracy:.2%} of PNG files, {trial.strings:.2%} of "
-        f"numbers; refuses {trial.refused:.2%} of pictures without digits"
-    )
-    check_floors(trial, digit.calibration_error, plan.floors)
-    return Measurements(locator, digit, trial)
-
-
-def put_in_place(report: Report, written: tuple[Path, Path], measured: Measurements) -> None:
-    """Replace the models and their card by files that were verified."""
-    out = report.plan.out
-    content = card(report, measured)
-    for path in written:
-        write_atomically(out / path.name, path.read_bytes())
-    write_atomically(out / "README.md", content.encode())
-    print(
-        f"card      locate.onnx {measured.locator.sha256[:12]}, digit.onnx "
-        f"{measured.digit.sha256[:12]} and their card are in {shown(out)}"
-    )
-
-
-def shown(folder: Path) -> str:
-    """Return a folder's name as it is short to read: from the repository where it is inside."""
-    inside = folder.is_relative_to(REPOSITORY)
-    return f"{folder.relative_to(REPOSITORY) if inside else folder}/"
+def done_side_by_side(stages: Sequence[Stage[Result]], processes: int) -> list[Result]:
+    """Return the results of stages that do not need each other, done in processes of their own."""
+    if min(processes, len(stages)) > 1:
+        jobs = [(stage.prepare(), stage.path) for stage in stages]
+        # Spawned: torch's gradients do not work in a fork of a process that has made some already.
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(processes, context, end_with_parent) as pool:
+            list(pool.map(call, *zip(*jobs, strict=True)))
+    return [stage.result for stage in stages]

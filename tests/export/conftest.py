@@ -22,8 +22,8 @@ from export.locator import Locator
 from export.network import DigitNetwork
 from export.placer import Placer
 from export.plan import Plan
-from export.settle import settled_of
 from export.shrink import shrunk
+from export.stages import networks_of
 from export.to_onnx import digit_model, finish, relabeled
 from export.train import Recipe
 from export.trial import Floors
@@ -178,9 +178,8 @@ def kept(plan: Plan, stage: str) -> Path:
 @pytest.fixture(scope="session")
 def networks(exported: Exported) -> tuple[Locator, Placer]:
     """The locator and the placer of that export, as they answer."""
-    placer = Placer()
-    placer.load_state_dict(torch.load(kept(exported.plan, "placer")))
-    return settled_of(torch.load(kept(exported.plan, "settled"))), shrunk(placer)
+    settled, placer = (torch.load(kept(exported.plan, name)) for name in ("settled", "placer"))
+    return networks_of(settled, placer)
 
 
 @pytest.fixture(scope="session")

@@ -21,8 +21,8 @@ from export.checkpoint import Checkpoint, State
 from export.contract import DIGIT_CONTRACT, LOCATE_CONTRACT, FallsShort
 from export.data import Mnist, Split
 from export.plan import MODELS
+from export.stages import stages_of
 from export.trial import Floors
-from export.versions import versions_of
 from server.model import load_classifier, load_models
 from server.settings import REPOSITORY
 from tests.export.conftest import COMMAND, Exported, kept
@@ -98,8 +98,8 @@ def test_code_that_is_edited_meanwhile_trains_nothing(
     exported: Exported, mnist: Mnist, test_split: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The seeds' processes would load the new code, and keep its results under the old name."""
-    names = iter([versions_of(exported.plan, mnist), None])
-    monkeypatch.setattr(command_line, "versions_of", lambda plan, mnist: next(names))
+    found = iter([stages_of(exported.plan, mnist), None])
+    monkeypatch.setattr(command_line, "stages_of", lambda plan, mnist: next(found))
     with pytest.raises(CodeChanged):
         run(exported.plan, mnist, lambda: test_split, COMMAND)
 
