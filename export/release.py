@@ -17,7 +17,7 @@ from export.report import Measurements, Report, Trained
 from export.shrink import shrunk
 from export.to_onnx import digit_model, relabeled
 from export.train_digit import Lessons, classifier_of, logits_of
-from export.trial import PLACED, SHAPES, check_floors, scenes_of, try_out
+from export.trial import PLACED, SEARCHED, check_floors, scenes_of, try_out
 from export.verify import verify_digit, verify_locator
 from server.settings import REPOSITORY
 
@@ -80,7 +80,7 @@ def verify(report: Report, written: tuple[Path, Path], test: Split) -> Measureme
     plan, shipped = report.plan, report.shipped
     glyphs = Glyphs(test.images, test.labels)
     scenes, small = (
-        scenes_of(glyphs, plan.verifying, VERIFYING_SEED, shapes) for shapes in (SHAPES, PLACED)
+        scenes_of(glyphs, plan.verifying, VERIFYING_SEED, shapes) for shapes in (SEARCHED, PLACED)
     )
     locate_file, digit_file = written
     locator = verify_locator(locate_file, LOCATE_CONTRACT, report.networks, scenes, small)

@@ -11,7 +11,7 @@ from export.locator import Locator
 from export.placer import Placer
 from export.plan import Plan
 from export.trial import Trial
-from export.verify import LocatorVerification, Verification
+from export.verify import DigitVerification, LocatorVerification
 
 
 @dataclass(frozen=True)
@@ -72,5 +72,5 @@ class Measurements:
     """What was measured of the written files: each by itself, and both in the server."""
 
     locator: LocatorVerification
-    digit: Verification
+    digit: DigitVerification
     trial: Trial

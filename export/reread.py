@@ -11,7 +11,7 @@ import cv2
 from export.data import DataSettings, load_test
 from export.glyphs import Glyphs
 from export.plan import CACHE, FULL, MODELS, VERIFYING_SEED
-from export.trial import SHAPES, scenes_of, try_out
+from export.trial import SEARCHED, scenes_of, try_out
 from export.verify import finds
 
 
@@ -29,7 +29,7 @@ def main() -> None:
         f"{trial.refused:.2%} of {trial.count} pictures without digits"
     )
     glyphs = Glyphs(test.images, test.labels)
-    scenes = scenes_of(glyphs, FULL.verifying, VERIFYING_SEED, SHAPES)
+    scenes = scenes_of(glyphs, FULL.verifying, VERIFYING_SEED, SEARCHED)
     found, false = finds(files[0].read_bytes(), scenes)
     print(f"{found:.2%} of the digits found, {false:.2%} as many boxes without one")
 

@@ -26,7 +26,7 @@ Pixels = NDArray[np.uint8]
 Labeled = Sequence[tuple[bytes, str]]
 """Encoded pictures, each with the number that is on it."""
 
-SHAPES: Final[tuple[Shape, ...]] = ((192, 192), (64, 192), (150, 111), (67, 317))
+SEARCHED: Final[tuple[Shape, ...]] = ((192, 192), (64, 192), (150, 111), (67, 317))
 """Heights and widths of pictures that the locator searches."""
 
 PLACED: Final[tuple[Shape, ...]] = ((28, 28), (16, 16), (32, 32), (32, 22))
@@ -162,7 +162,7 @@ def _paper(width: int) -> Pixels:
 
 
 def scenes_of(
-    glyphs: Glyphs, count: int, seed: int, shapes: Sequence[Shape] = SHAPES
+    glyphs: Glyphs, count: int, seed: int, shapes: Sequence[Shape] = SEARCHED
 ) -> list[Scene]:
     """Return composed scenes, of several sizes unless one is asked for."""
     return [
@@ -174,7 +174,7 @@ def scenes_of(
 def scenes_without(glyphs: Glyphs, count: int, generator: Generator) -> Iterable[Scene]:
     """Yield composed scenes that have no digit in them: other signs, blots, paper, nothing."""
     while count:
-        scene = compose(glyphs, SHAPES[generator.integers(len(SHAPES))], generator)
+        scene = compose(glyphs, SEARCHED[generator.integers(len(SEARCHED))], generator)
         if (scene.labels == NO_DIGIT).all():
             count -= 1
             yield scene

@@ -60,7 +60,7 @@ TIMED_PICTURES: Final = 30
 
 
 @dataclass(frozen=True)
-class Verification:
+class DigitVerification:
     """What was measured of the written `digit.onnx`.
 
     Attributes:
@@ -105,7 +105,7 @@ class LocatorVerification:
 
 def verify_digit(
     path: Path, contract: Contract, network: tuple[nn.Module, float], test: Split
-) -> Verification:
+) -> DigitVerification:
     """Return what was measured of a written `digit.onnx`.
 
     Args:
@@ -135,7 +135,7 @@ def verify_digit(
         }
     )
     crops = [test.images[k % len(test)][np.newaxis] for k in range(TIMED_CROPS)]
-    return Verification(
+    return DigitVerification(
         calibration_error=calibration_error(served, test.labels),
         parity=parity,
         differing=differing,
