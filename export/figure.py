@@ -88,14 +88,7 @@ def reading() -> str:
         f'height="{pixels.shape[0]}" style="filter:grayscale(1)"/></defs>'
     ]
     for column, (title, boxes) in enumerate(panels.items()):
-        left = column * (PANEL + GAP)
-        parts += [
-            _text(left, LINE - 10, title),
-            f'<g transform="translate({left} {LINE}) scale({scale:.4f})">',
-            '<use href="#picture"/>',
-            *boxes,
-            "</g>",
-        ]
+        parts += _panel(column * (PANEL + GAP), scale, title, boxes)
     top = LINE + height + LINE
     parts.append(_text(0, top + LINE - 10, "4. What the classifier sees, and says"))
     for column, digit in enumerate(answer.digits):
@@ -112,6 +105,17 @@ def reading() -> str:
         f'width="{width}" font-family="sans-serif" font-size="14" fill="{TEXT}" role="img">'
     )
     return "\n".join([head, *parts, "</svg>", ""])
+
+
+def _panel(left: int, scale: float, title: str, boxes: Iterable[str]) -> list[str]:
+    """Return the picture with what was found in it."""
+    return [
+        _text(left, LINE - 10, title),
+        f'<g transform="translate({left} {LINE}) scale({scale:.4f})">',
+        '<use href="#picture"/>',
+        *boxes,
+        "</g>",
+    ]
 
 
 def _candidates(candidates: Floats) -> Iterable[str]:
