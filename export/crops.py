@@ -1,7 +1,13 @@
 """What `locate.onnx` does beside its networks, as ONNX operators: which candidates, which crops.
 
 Both are written once, here, in onnxscript, and run nowhere but in onnxruntime: the crops that the
-classifier is trained on are cut by the very file that is deployed.
+classifier is trained on are cut by the very file that is deployed. `export.to_onnx` puts these
+functions together, in this order:
+
+    measure
+    of a small picture:   flatten, the placer, take, align
+    of any other:         pad, lift, the locator, select, arrange, weigh, sample
+    bound, clean
 """
 # onnxscript reads these functions and does not run them: their names are tensors, and constants
 # that it knows; Python's typing has no word for that.

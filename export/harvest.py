@@ -29,7 +29,7 @@ HIT, MISS = 0.55, 0.45
 """Overlap from which a crop shows a digit, and below which none; between, it is left out."""
 
 PART: Final = 0.5
-"""A box with more than this share of it in one sign, of which it holds only a part, is left out."""
+"""A box that lies in a sign with more than this share shows a part of it, and is left out."""
 
 SLIM: Final = 0.22
 """The most that a bar's deviation across may be, over the one along it."""

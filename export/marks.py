@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from export.strokes import Stroke, smooth
 
 FOOTED: Final = 0.3
-"""Share of those ones that get a foot beside the upstroke."""
+"""Share of the 1s with an upstroke that get a foot, too."""
 
 BROADEST: Final = 0.2
 """Width of the broadest stroke that is added, in heights."""

@@ -1,10 +1,11 @@
 """The locator's last training: in the form in which it answers, with normalization folded.
 
 Before, each level of the pyramid is normalized by its own statistics; in use, all levels are by the
-same (Wu and Johnson 2021, Rethinking "Batch" in BatchNorm). That made a loss of 1.25, as
-`export.targets.difference` measures it, 1.80 in use; this training makes it 1.20. What is served is
-the mean of the weights before and after: it reads composed scenes as well as those after, and other
-pictures as well as those before (Wortsman et al. 2022, Robust Fine-Tuning of Zero-Shot Models).
+same (Wu and Johnson 2021, Rethinking "Batch" in BatchNorm). A loss of 1.25 in training, as
+`export.targets.difference` measures it, was one of 1.80 in use; this training makes it 1.20. What
+is served is the mean of the weights before and after: it reads composed scenes as well as those
+after, and other pictures as well as those before (Wortsman et al. 2022, Robust Fine-Tuning of
+Zero-Shot Models).
 """
 
 from dataclasses import replace
