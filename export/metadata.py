@@ -17,13 +17,18 @@ from export.sheets import SMALLEST
 
 WORKING_SIZE = 512
 LABELS = [*"0123456789", "no digit"]
-DIGIT_INPUT = "uint8 (N, 28, 28), ink bright on 0, placed as MNIST's digits are"
-DIGIT_OUTPUT = "float32 (N, 11), calibrated, rows sum to 1"
-LOCATE_INPUT = "uint8 (H, W, 1), black 0, white 255, dark on light or light on dark"
+DIGIT_INPUT = f"{DIGIT_CONTRACT.inputs['images']}, ink bright on 0, placed as MNIST's digits are"
+DIGIT_OUTPUT = f"{DIGIT_CONTRACT.outputs['probabilities']}, calibrated, rows sum to 1"
+LOCATE_INPUT = (
+    f"{LOCATE_CONTRACT.inputs['pixels']}, black 0, white 255, dark on light or light on dark"
+)
+_LOCATED = {
+    "boxes": "x, y, width, height in pixels",
+    "scores": "likeliest first",
+    "crops": "ink bright on 0, as digit.onnx takes them",
+}
 LOCATE_OUTPUTS = {
-    "boxes": "float32 (M, 4), x, y, width, height in pixels",
-    "scores": "float32 (M,), likeliest first",
-    "crops": "uint8 (M, 28, 28), ink bright on 0, as digit.onnx takes them",
+    name: f"{form}, {_LOCATED[name]}" for name, form in LOCATE_CONTRACT.outputs.items()
 }
 
 
