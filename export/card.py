@@ -33,22 +33,22 @@ from export.verify import ALIKE, ALIKE_CANDIDATES, TIMED_PICTURE
 MOST_FREQUENT = 10
 
 INTENDED_USE = """\
-Reading handwritten digits, and printed ones, in whatever picture a person sends: one, several or
-none, in rows or scattered, a sheet photographed or a drawing. Not for deciding anything about a
-person from their handwriting, nor for amounts that nobody checks where an error costs money: look
-at `confidence`, and have a person read what is below what you can afford."""
+Reading handwritten and printed digits in pictures that people send: one digit, several or none, in
+rows or scattered, photographed, scanned or drawn. Not for deciding anything about a person from
+their handwriting, nor for unchecked amounts where an error costs money: choose a threshold of
+`confidence` by the errors that you can afford, and have a person read what is below it."""
 
 LIMITS = f"""\
-- MNIST was written in the United States. What other countries add to a 1 or a 7 was put on it by
-  rule; an open 4 or a looped 2 was drawn by hand-made strokes, not by many hands.
+- MNIST was written in the United States. For training, what other countries add to a 1 or a 7 was
+  added by a program, which also drew an open 4 or a looped 2; they were not written by many people.
 - Digits smaller than about {SMALLEST} pixels, after a picture was reduced to {WORKING_SIZE} on its
   longer side, are not found; nor are those a quarter as high as others in the same picture.
-- Lines that slant by more than about 15 degrees are not read as lines, and the strokes in a date as
-  2/3 often as 1s.
-- What has a digit's form, as the letters O and l have, is read as one.
-- Two 1s whose middles are two fifths of their height apart, or less, are often read as one.
-- What pictures composed for training look like was decided by people: a kind of paper, pen or
-  camera that nobody thought of is met unprepared."""
+- Lines that slant by more than about 15 degrees are not read as lines, and the slash of a date as
+  2/3 is often read as a 1.
+- Signs that look like digits, as the letters O and l do, are read as digits.
+- Two 1s whose centers are at most two fifths of their height apart are often read as one.
+- The synthetic pictures have the kinds of paper, pen and camera that we thought of; others may be
+  read worse."""
 
 
 def card(report: Report, measured: Measurements) -> str:
@@ -63,7 +63,7 @@ def card(report: Report, measured: Measurements) -> str:
         "Recipe": _recipe(report),
         "Measured": _measured(report, measured),
         "Pictures from elsewhere": _elsewhere(),
-        "What is taken for what": _confusion(report.shipped.test),
+        "Confusion matrix": _confusion(report.shipped.test),
         "Calibration": _calibration(report.shipped),
         "Limits": [LIMITS],
         "How to make them again": _how_to(report, measured),
@@ -106,15 +106,15 @@ def _summary(report: Report, measured: Measurements) -> list[str]:
         *(f"| {name} | {first} | {second} |" for name, (first, second) in rows.items()),
         "",
         "Normalization, suppression, cropping, softmax and temperature are in the graphs: any ONNX",
-        "runtime that knows their opset, 18, gets the same answers. The figures are in the files'",
-        f"`metadata_props` too. A picture is reduced to {WORKING_SIZE} pixels on its longer side",
-        f"before, a long strip to as many in all as {WORKING_SIZE} x {WORKING_SIZE} have; one of",
-        f"at most {SMALL} is taken for one crop, as MNIST's are: a second network, the placer,",
-        "says where in it the sign stands and what is ink.",
+        "runtime with their opset, 18, gives the same answers. The figures are in the files'",
+        f"`metadata_props` too. Pictures are first reduced to {WORKING_SIZE} pixels on the longer",
+        f"side, a long strip to as many pixels as {WORKING_SIZE} x {WORKING_SIZE} has. One of at",
+        f"most {SMALL} pixels is a single crop, as in MNIST: a second network, the placer,",
+        "predicts the digit's box and whether ink is brighter than paper.",
         "",
-        "Two digits that lean have as much of their boxes in common as a digit and a part of it:",
-        "boxes may overlap. The server reads what they show without those that show the same as a",
-        "likelier one under them, and with them, and answers with what is likelier of the whole.",
+        "Boxes may overlap, as two slanted digits share as much of their boxes as a digit and a",
+        "part of it. Where overlapping boxes show the same digit, the server reads the number with",
+        "and without the less likely of them, and answers with the likelier number.",
     ]
 
 
@@ -130,24 +130,25 @@ def multiplications(network: nn.Module, example: Tensor) -> int:
 def _data(report: Report) -> list[str]:
     pictures, crops = report.pictures, report.crops
     return [
-        f"{pictures.train:,} of MNIST's 60,000 training pictures to train on, "
-        f"{pictures.validation:,} to choose and",
-        "calibrate by (numbers 50,000 to 54,999: a contiguous block, because the pictures come",
-        "writer by writer and the test set's writers are new). A run reads the test set after",
-        "training; nothing is chosen by it. Files are accepted by the SHA-256 of their contents:",
+        f"{pictures.train:,} of MNIST's 60,000 training pictures are for training, "
+        f"{pictures.validation:,} for",
+        "validation and calibration (numbers 50,000 to 54,999: a contiguous block, because the",
+        "pictures come writer by writer and the test set's writers are new). A run reads the test",
+        "set after training; nothing is chosen by it. Files are accepted by the SHA-256 of their",
+        "contents:",
         "",
         "| file | SHA-256 |",
         "| --- | --- |",
         *(f"| {name} | `{checksum}` |" for name, checksum in checksums().items()),
         "",
-        "All else is composed: scenes of these digits, as they are, written with another pen, or",
-        "with what other countries add (a 1 an upstroke or a foot, a 7 a bar, a 5 a far cap, a 9 a",
-        "turned foot, a 0 a flourish), of digits and other signs drawn stroke by stroke, and of",
-        "printed ones, on paper as a camera, a scanner or a drawing program shows it. From them",
-        "locator and placer learn, and",
-        f"`locate.onnx` cut from them {crops.train:,} crops to train the classifier on and, made",
-        f"with the digits that it did not see, {crops.validation:,} to calibrate by. The fonts are",
-        "files of packages, pinned in `requirements-train.txt`:",
+        "Everything else is synthetic: scenes with these digits, as they are, redrawn with another",
+        "pen, or with what other countries add (an upstroke or a foot to a 1, a bar to a 7, a far",
+        "cap to a 5, a turned foot to a 9, a flourish to a 0), with digits and other signs drawn",
+        "stroke by stroke, and with printed ones, on paper as photographed, scanned or shown by a",
+        "drawing program. Locator and placer are trained on them.",
+        f"`locate.onnx` cut {crops.train:,} crops from them to train the classifier and, from",
+        f"scenes with held-out digits, {crops.validation:,} to calibrate it. The fonts are files",
+        "of packages, pinned in `requirements-train.txt`:",
         "",
         *(f"- {font}" for font in FONTS),
     ]
@@ -160,17 +161,19 @@ def _recipe(report: Report) -> list[str]:
         for recipe in (plan.locator, plan.settle, plan.placer, plan.digit, plan.distill)
     ]
     return [
-        f"Trained on {device_name()} with torch {torch_version()}. What is learned from is made",
-        "in `export/scenes.py` and `export/augment.py`; the steps are in `export/train.py`.",
+        f"Trained on {device_name()} with torch {torch_version()}. The training data are made in",
+        "`export/scenes.py` and `export/augment.py`; the training loop is in `export/train.py`.",
+        "*Settled* is the locator after fine-tuning with folded normalization",
+        "(`export/settle.py`).",
         "",
         "| setting | locator | settled | placer | classifier | distilled |",
         "| --- | --- | --- | --- | --- | --- |",
         *(f"| {name} | {' | '.join(f'{one[name]:,}' for one in recipes)} |" for name in recipes[0]),
         "",
-        "The networks as they answer, layer by layer, normalization folded. In the files, locator",
-        "and classifier compute in integers from their second convolution to their last of 3 x 3,",
-        "with weights of seven bits and activations of eight; other large weights are kept in half",
-        "precision. The locator's looks at each level of an image pyramid:",
+        "The networks as used for inference, with normalization folded. In the files, locator and",
+        "classifier are quantized from their second convolution to their last 3 x 3 one, with",
+        "7-bit weights and 8-bit activations; other large weights are kept in half precision. The",
+        "locator's network runs on each level of an image pyramid:",
         *(f"\n```\n{network}\n```" for network in (*report.networks, report.shipped.network)),
     ]
 
@@ -192,9 +195,9 @@ def _measured(report: Report, measured: Measurements) -> list[str]:
     locator, digit, trial = measured.locator, measured.digit, measured.trial
     height, width = TIMED_PICTURE
     return [
-        "Of the classifiers, on crops, with the averaged weights after the last step, before they",
-        f"become integers. In the file is what {names[0]} became by learning from all (Hinton et",
-        "al. 2015, Distilling the Knowledge in a Neural Network).",
+        "The classifiers on crops, with the averaged weights after the last step, before",
+        f"quantization. The file has {names[0]} after distillation from all (Hinton et al. 2015,",
+        "Distilling the Knowledge in a Neural Network).",
         "",
         f"| | {' | '.join(names)} | mean | deviation | {report.shipped.name} |",
         f"| --- |{' --- |' * (len(names) + 3)}",
@@ -203,8 +206,8 @@ def _measured(report: Report, measured: Measurements) -> list[str]:
             for name, figure in figures.items()
         ),
         "",
-        "Of the written files, opened again by the server's code. Scenes are composed with digits",
-        "that neither network saw; `python -m export.reread` measures the first five rows again.",
+        "The written files, opened by the server's code. The scenes have digits that neither",
+        "network was trained on; `python -m export.reread` measures the first five rows again.",
         "",
         "| | |",
         "| --- | --- |",
@@ -225,9 +228,9 @@ def _measured(report: Report, measured: Measurements) -> list[str]:
 
 def _elsewhere() -> list[str]:
     return [
-        "MNIST is cleaner than what people send, and composed scenes look as we imagine pictures.",
-        "What counts is how pictures from elsewhere are read, which no training has seen:",
-        "[SCORES.md](SCORES.md) has that, as `make score` writes it of a running server.",
+        "MNIST is cleaner than what people send, and synthetic scenes look as we imagine pictures.",
+        "What counts are pictures from other sources, none of which was trained on: `make score`",
+        "measures how a running server reads them, and writes [SCORES.md](SCORES.md).",
     ]
 
 
@@ -251,10 +254,10 @@ def _confusion(test: Figures) -> list[str]:
         if errors[label, answer]
     ]
     return [
-        f"{test.misses} of {counts.sum():,} test pictures are missed; most often "
+        f"{test.misses} of {counts.sum():,} test pictures are misread; most often "
         f"{', '.join(frequent) or 'none'}.",
         "",
-        f"| label | {' | '.join(LABELS)} |",
+        f"| label \\ answer | {' | '.join(LABELS)} |",
         f"| --- |{' --- |' * len(LABELS)}",
         *(
             f"| {LABELS[label]} | {' | '.join(str(count or '') for count in row)} |"
@@ -265,11 +268,11 @@ def _confusion(test: Figures) -> list[str]:
 
 def _calibration(shipped: Trained) -> list[str]:
     return [
-        f"The logits are divided by {shipped.temperature:.3f}, the temperature at which the",
-        "labels of the validation pictures, with as many crops held out, are likeliest (Guo et al.",
-        "2017, On Calibration of Modern Neural Networks). The expected calibration error, over 15",
-        f"bins of equal width, is then {shipped.validation.calibration_error:.2%} on the pictures,",
-        f"{shipped.crops.calibration_error:.2%} on the crops and "
+        f"The logits are divided by {shipped.temperature:.3f}, the temperature that maximizes the",
+        "likelihood of the labels of the validation pictures and of as many held-out crops (Guo et",
+        "al. 2017, On Calibration of Modern Neural Networks). The expected calibration error, over",
+        f"15 bins of equal width, is then {shipped.validation.calibration_error:.2%} on the",
+        f"pictures, {shipped.crops.calibration_error:.2%} on the crops and "
         f"{shipped.test.calibration_error:.2%} on the test set; the negative",
         f"log-likelihood is {shipped.test.negative_log_likelihood:.4f} nats on the test set.",
     ]
