@@ -155,10 +155,11 @@ COLUMNS = (
     Column("p50 ms", lambda all_: statistics.median(one.seconds for one in all_) * 1e3, "{:.1f}"),
 )
 LEGEND = """\
-`exact`: every digit right. `digit err`: edits for each digit. `none`: nothing read, which is what a
-set without digits should give. `sure`: a number at a confidence above 0.9; `wrong`: that, and not
-the right one. `cov 99`: the share that can be taken, the surest first, with 99 % of them right.
-`ECE`: how far confidence and frequency lie apart. `p50 ms`: median time of a request."""
+`exact`: every digit right. `digit err`: edit distance per digit. `none`: nothing read, which is
+right for a set without digits. `sure`: a number at a confidence above 0.9; `wrong`: that, and not
+the right one. `cov 99`: the largest share, by falling confidence, of which 99 % are right. `ECE`:
+expected calibration error of the numbers read. `not 200`: other responses. `p50 ms`: median time of
+a request."""
 
 
 class Client:
@@ -223,7 +224,7 @@ def as_markdown(rows: Mapping[str, Sequence[str]], model: Mapping[str, str]) -> 
         "# Pictures from elsewhere",
         "",
         f"How a server with `{model['name']}.onnx`, SHA-256 `{model['sha256']}...`, reads pictures "
-        "that no training has seen.",
+        "from sources that it was not trained on.",
         "",
         f"| set | {' | '.join(titles)} |",
         f"| --- |{' ---: |' * len(titles)}",
