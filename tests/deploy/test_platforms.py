@@ -19,7 +19,7 @@ from PIL import Image
 from server.doctor import Grade, examine
 from server.machine import Machine
 from server.settings import REPOSITORY, load_settings
-from tests.deploy.platforms import PLATFORMS, Platform, heroku, render
+from tests.deploy.platforms import PLATFORMS, Platform, heroku, kserve, kubernetes, render
 from tests.deploy.tools import judge, tool
 from tests.processes import PATIENCE_SECONDS
 
@@ -102,13 +102,16 @@ def test_runs(platform: Platform, data: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("platform", "router_seconds"), [(heroku(), 90), (render(), 60)], ids=["Heroku", "Render"]
+    ("platform", "router_seconds"),
+    [(heroku(), 90), (render(), 60), (kubernetes(), 60), (kserve(), 90)],
+    ids=["Heroku", "Render", "ingress-nginx", "Knative's queue-proxy"],
 )
 def test_keep_alive(platform: Platform, router_seconds: int) -> None:
     """Idle connections are the router's to end: what it sends on one that ends is lost.
 
     Sources: devcenter.heroku.com/articles/http-routing#keepalives;
-    github.com/render-examples/express-hello-world/pull/32.
+    github.com/render-examples/express-hello-world/pull/32; upstream-keepalive-timeout of
+    ingress-nginx; IdleConnTimeout of Go's DefaultTransport.
     """
     with running(platform) as (process, _):
         variables = Path(f"/proc/{process.pid}/environ").read_text().strip("\0").split("\0")
