@@ -211,8 +211,10 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if following:
             self._begin(following)
-        elif self._is_refused and self._problem and not self.transport.is_closing():
-            self._answer(self._problem)
+        elif self._is_refused:  # nobody waits for a next request
+            self._unset_keepalive_if_required()
+            if self._problem and not self.transport.is_closing():
+                self._answer(self._problem)
         elif self._arriving == "head":
             self._unset_keepalive_if_required()
             self._end_after(self._settings.header_timeout_seconds)
@@ -366,7 +368,6 @@ class BoundedProtocol(HttpToolsProtocol):
             (b"connection", b"close"),
         ]
         lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
-        self._unset_keepalive_if_required()
         self.transport.write(STATUS_LINE[problem.status] + lines + b"\r\n" + body)
         if self.cycle is not None:
             self._let_go(self.cycle)

@@ -176,6 +176,16 @@ def test_a_body_that_is_refused_and_never_ends(service: Service) -> None:
                 time.sleep(0.1)
 
 
+def test_a_last_body_that_is_refused_has_its_time(service: Service) -> None:
+    """Who asks for no next request may send on for as long as others, to get to read why."""
+    with socket.create_connection(("localhost", service.port), PATIENCE_SECONDS) as link:
+        link.sendall(POST + b"Content-Length: 99999999\r\n" + LAST)
+        for _ in range(8):
+            time.sleep(0.1)
+            link.sendall(b"abc")
+        assert received(link).startswith(b"HTTP/1.1 413 ")
+
+
 def test_no_invitation_to_a_body_that_is_too_large(service: Service) -> None:
     """Whoever asks before sending is told at once, and not to go on."""
     answer = exchange(service, POST + b"Expect: 100-continue\r\nContent-Length: 99999999\r\n\r\n")
