@@ -33,7 +33,7 @@ from contextlib import suppress
 from fcntl import ioctl
 from struct import Struct
 from termios import TIOCOUTQ
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.flow_control import FlowControl
@@ -79,7 +79,6 @@ class BoundedProtocol(HttpToolsProtocol):
         super().__init__(**uvicorn)
         self._settings = settings
         self._is_draining = is_draining
-        self._begin_to_parse()
         self._arriving: Literal["nothing", "head", "body"] = "nothing"
         # Of the request line and the headers; and since anything was made of what arrives.
         self._head_bytes = self._unused_bytes = 0
@@ -112,9 +111,15 @@ class BoundedProtocol(HttpToolsProtocol):
         """Parse what arrives, unless it is too much or too late."""
         if self._is_refused:
             return
+        self._unset_keepalive_if_required()
         self._unused_bytes += len(data)
-        super().data_received(data)
-        if self.transport.is_closing() or self._is_refused:
+        try:
+            self._parse(data)
+        except HttpParserError as error:
+            # What a callback below raises reaches us as the context of the parser's own error.
+            raised = error.__context__
+            syntax = MalformedRequest("The request does not keep to the syntax of HTTP/1.1.")
+            self._refuse(raised if isinstance(raised, Problem) else syntax)
             return
         # A header, a trailer or a chunk's extension without end: the parser would keep all of it.
         if self._unused_bytes > self._settings.max_header_bytes:
@@ -150,8 +155,10 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Hand the request to the application; its body has to be there in time, too."""
-        if self.parser.should_upgrade():  # it comes once more, see `stay`
-            return
+        if self.parser.should_upgrade():
+            if self.parser.get_method() == b"CONNECT":
+                raise MalformedRequest("CONNECT is for proxies; this is none.")
+            return  # it comes once more, see `_without_upgrade`
         super().on_headers_complete()
         # All of a transport that uvicorn uses there.
         answer: Any = _Answer(self)
@@ -163,10 +170,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._is_draining():
             self.cycle.keep_alive = False
         if len(self.pipeline) > _MOST_WAITING:
-            self._refuse_in_parser(
-                MalformedRequest(
-                    f"More than {_MOST_WAITING} requests wait on the connection; read the answers."
-                )
+            raise MalformedRequest(
+                f"More than {_MOST_WAITING} requests wait on the connection; read the answers."
             )
 
     def on_body(self, body: bytes) -> None:
@@ -184,26 +189,6 @@ class BoundedProtocol(HttpToolsProtocol):
         self._deadline.lift()
         if self._is_idle():  # it was answered before all of it was here
             self._await_next(self.timeout_keep_alive)
-
-    def stay(self, rest: bytes) -> bytes:
-        """Return a request that asks for another protocol as one that does not (RFC 9110, 7.8).
-
-        `curl --http2` and Java's client ask so of every server. The parser stops at such a head,
-        and would leave what follows, the body, to the other protocol.
-
-        Args:
-            rest: what came after the head.
-        """
-        if self.parser.get_method() == b"CONNECT":
-            self._refuse_in_parser(MalformedRequest("CONNECT is for proxies; this is none."))
-        line = b"%s %s HTTP/%s\r\n" % (
-            self.parser.get_method(),
-            self.url,
-            self.parser.get_http_version().encode(),
-        )
-        headers = [b"%s: %s\r\n" % each for each in self.headers if each[0] != b"upgrade"]
-        self._begin_to_parse()
-        return b"".join([line, *headers, b"\r\n", rest])
 
     def on_response_complete(self) -> None:
         """Answer the next request that waits, or at last what is none."""
@@ -262,17 +247,35 @@ class BoundedProtocol(HttpToolsProtocol):
         """End a connection on which no next request came."""
         self._close()
 
-    def send_400_response(self, msg: str) -> None:
-        """Refuse what is not HTTP; uvicorn's own answer is plain text."""
-        self._refuse(
-            self._problem
-            or MalformedRequest("The request does not keep to the syntax of HTTP/1.1.")
-        )
+    def _parse(self, data: bytes) -> None:
+        """Parse what arrives, again where a request asks for another protocol."""
+        while True:
+            try:
+                self.parser.feed_data(data)
+            except HttpParserUpgrade as asked:
+                data = self._without_upgrade(data[asked.args[0] :])
+            else:
+                return
 
-    def _begin_to_parse(self) -> None:
-        self.parser = _Parser(self)
+    def _without_upgrade(self, rest: bytes) -> bytes:
+        """Return a request that asks for another protocol as one that does not (RFC 9110, 7.8).
+
+        `curl --http2` and Java's client ask so of every server. The parser stops at such a head,
+        and would leave what follows, the body, to the other protocol.
+
+        Args:
+            rest: what came after the head.
+        """
+        line = b"%s %s HTTP/%s\r\n" % (
+            self.parser.get_method(),
+            self.url,
+            self.parser.get_http_version().encode(),
+        )
+        headers = [b"%s: %s\r\n" % each for each in self.headers if each[0] != b"upgrade"]
+        self.parser = HttpRequestParser(self)
         # As uvicorn has it: of pipelined requests the first may end the connection.
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        return b"".join([line, *headers, b"\r\n", rest])
 
     def _begin(self, cycle: RequestResponseCycle) -> None:
         """Note the request that the application has now; its body has to be there in time."""
@@ -312,12 +315,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _count_head(self, count: int) -> None:
         self._head_bytes += count
         if self._head_bytes > self._settings.max_header_bytes:
-            self._refuse_in_parser(self._header_too_large())
-
-    def _refuse_in_parser(self, problem: Problem) -> NoReturn:
-        """Stop the parser, which ends in `send_400_response`."""
-        self._problem = problem
-        raise HttpParserError
+            raise self._header_too_large()
 
     def _header_too_large(self) -> Problem:
         return HeaderTooLarge(
@@ -430,26 +428,6 @@ class _Deadline:
             self._timer = self._loop.call_at(self.at, self._look, end)
         else:
             end()
-
-
-class _Parser(HttpRequestParser):
-    """A parser that tells its protocol where a request asks for another one."""
-
-    def __init__(self, protocol: BoundedProtocol) -> None:
-        super().__init__(protocol)
-        self._protocol = protocol
-
-    def feed_data(self, data: Any) -> None:
-        """Parse what arrives; who asks is parsed anew, by the parser that follows this one."""
-        parser: HttpRequestParser = self
-        while True:
-            try:
-                HttpRequestParser.feed_data(parser, data)
-            except HttpParserUpgrade as asked:
-                data = self._protocol.stay(data[asked.args[0] :])
-                parser = self._protocol.parser
-            else:
-                return
 
 
 class _Flow(FlowControl):
