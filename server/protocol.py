@@ -82,8 +82,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._arriving: Literal["nothing", "head", "body"] = "nothing"
         # Of the request line and the headers; and since anything was made of what arrives.
         self._head_bytes = self._unused_bytes = 0
-        # The request that the application has, or had last; behind it waits uvicorn's `pipeline`.
-        self._begun: RequestResponseCycle | None = None
+        # The request that the application answers; behind it waits uvicorn's `pipeline`.
+        self._oldest: RequestResponseCycle | None = None
         self._deadline = _Deadline(self.loop)
         # Ends the connection if its client does not read what it is answered.
         self._unread: TimerHandle | None = None
@@ -103,8 +103,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._await_reader_no_more()
         # uvicorn tells the newest request, which may have to wait for this one.
         self.pipeline.clear()
-        if self._begun is not None:
-            self._let_go(self._begun)
+        self._tell_oldest()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -125,7 +124,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._unused_bytes > self._settings.max_header_bytes:
             self._refuse(self._header_too_large())
         # Line ends between requests keep no connection open.
-        elif self._deadline.at is None and self._is_idle() and self._unused_bytes:
+        elif self._deadline.at is None and self._oldest is None and self._unused_bytes:
             self._end_after(self._settings.header_timeout_seconds)
 
     def on_message_begin(self) -> None:
@@ -136,7 +135,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self._head_bytes = 0
         self._arriving = "head"
-        if self._deadline.at is None and self._is_idle():
+        if self._deadline.at is None and self._oldest is None:
             self._end_after(self._settings.header_timeout_seconds)
 
     def on_url(self, url: bytes) -> None:
@@ -166,7 +165,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._arriving = "body"
         self._unused_bytes = 0
         if not self.pipeline:
-            self._begin(self.cycle)
+            self._oldest = self.cycle
+            self._await_body()
         if self._is_draining():
             self.cycle.keep_alive = False
         if len(self.pipeline) > _MOST_WAITING:
@@ -187,15 +187,16 @@ class BoundedProtocol(HttpToolsProtocol):
         self._arriving = "nothing"
         self._unused_bytes = 0
         self._deadline.lift()
-        if self._is_idle():  # it was answered before all of it was here
+        if self._oldest is None:  # it was answered before all of it was here
             self._await_next(self.timeout_keep_alive)
 
     def on_response_complete(self) -> None:
         """Answer the next request that waits, or at last what is none."""
-        following = self.pipeline[-1][0] if self.pipeline else None
+        self._oldest = self.pipeline[-1][0] if self.pipeline else None
         super().on_response_complete()
-        if following:
-            self._begin(following)
+        if self._oldest is not None:
+            if self._oldest is self.cycle and self._arriving == "body":
+                self._await_body()
         elif self._is_refused:  # nobody waits for a next request
             self._unset_keepalive_if_required()
             if self._problem and not self.transport.is_closing():
@@ -222,7 +223,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """Answer what is under way and end; who waits for a request waits a moment still."""
-        if not self._is_idle():
+        if self._oldest is not None:
             super().shutdown()
         elif self._is_refused:
             self.loop.call_later(_LAST_SECONDS, self._close)
@@ -277,11 +278,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
         return b"".join([line, *headers, b"\r\n", rest])
 
-    def _begin(self, cycle: RequestResponseCycle) -> None:
-        """Note the request that the application has now; its body has to be there in time."""
-        self._begun = cycle
-        if cycle is self.cycle and self._arriving == "body":
-            self._end_after(self._settings.body_timeout_seconds + _SPARE_SECONDS)
+    def _await_body(self) -> None:
+        """Let the rest of the oldest request's body have to be there in time."""
+        self._end_after(self._settings.body_timeout_seconds + _SPARE_SECONDS)
 
     def _await_next(self, seconds: float) -> None:
         self._unset_keepalive_if_required()
@@ -323,10 +322,6 @@ class BoundedProtocol(HttpToolsProtocol):
             f"{self._settings.max_header_bytes} bytes are taken."
         )
 
-    def _is_idle(self) -> bool:
-        """Say whether all requests so far are answered."""
-        return not self.pipeline and (self._begun is None or self._begun.response_complete)
-
     def _end_after(self, seconds: float) -> None:
         self._deadline.set(seconds, self._end)
 
@@ -345,7 +340,7 @@ class BoundedProtocol(HttpToolsProtocol):
         is_body = self._arriving == "body"
         if is_ending or (is_body and self.cycle.response_started):
             self._close()
-        elif self._is_idle() or (is_body and not self.pipeline):
+        elif self._oldest is None or (is_body and not self.pipeline):
             self._answer(problem)
         else:
             self._problem = problem
@@ -367,16 +362,15 @@ class BoundedProtocol(HttpToolsProtocol):
         ]
         lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
         self.transport.write(STATUS_LINE[problem.status] + lines + b"\r\n" + body)
-        if self.cycle is not None:
-            self._let_go(self.cycle)
+        self._tell_oldest()
         self._write_eof()
         self.loop.call_later(_LINGER_SECONDS, self._close)
 
-    def _let_go(self, cycle: RequestResponseCycle) -> None:
-        """Tell whoever waits for a request's body, or answers it, that nobody is there."""
-        if not cycle.response_complete:
-            cycle.disconnected = True
-        cycle.message_event.set()
+    def _tell_oldest(self) -> None:
+        """Tell whoever waits for its body, or answers it, that its client is gone."""
+        if self._oldest is not None:
+            self._oldest.disconnected = True
+            self._oldest.message_event.set()
 
     def _write_eof(self) -> None:
         with suppress(OSError):  # the client may have reset the connection
