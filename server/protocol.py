@@ -28,15 +28,11 @@ The connection ends in one of these ways; what arrives after a refusal is droppe
 import json
 import logging
 from asyncio import AbstractEventLoop, TimerHandle, Transport
-from collections.abc import Callable, Sized
+from collections.abc import Callable
 from contextlib import suppress
-from fcntl import ioctl
-from struct import Struct
-from termios import TIOCOUTQ
 from typing import Any, Literal
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
-from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
@@ -44,6 +40,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from server.errors import HeaderTooLarge, MalformedRequest, Problem, TooSlow
+from server.flow import Flow
 from server.settings import Settings
 from server.telemetry import new_id
 
@@ -61,9 +58,6 @@ _MOST_WAITING = 64
 # Each is several objects of Python's: of nothing but empty ones, a head would take twenty times the
 # memory that its bytes do.
 _MOST_HEADERS = 100
-# Bytes of an answer that a client reads at least in the time that a body may take.
-_LEAST_READ = 2**15
-_COUNT = Struct("i")
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -85,8 +79,6 @@ class BoundedProtocol(HttpToolsProtocol):
         # The request that the application answers; behind it waits uvicorn's `pipeline`.
         self._oldest: RequestResponseCycle | None = None
         self._deadline = _Deadline(self.loop)
-        # Ends the connection if its client does not read what it is answered.
-        self._unread: TimerHandle | None = None
         self._is_refused = False
         # Why, until that can be told.
         self._problem: Problem | None = None
@@ -94,13 +86,13 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
         super().connection_made(transport)
-        self.flow = _Flow(self.transport, self.pipeline)
+        self.flow: Flow = Flow(transport, self.pipeline, self._settings.body_timeout_seconds)
         self._end_after(self._settings.header_timeout_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the deadlines."""
         self._deadline.cancel()
-        self._await_reader_no_more()
+        self.flow.unwatch_client()
         # uvicorn tells the newest request, which may have to wait for this one.
         self.pipeline.clear()
         self._tell_oldest()
@@ -205,17 +197,6 @@ class BoundedProtocol(HttpToolsProtocol):
             self._unset_keepalive_if_required()
             self._end_after(self._settings.header_timeout_seconds)
 
-    def pause_writing(self) -> None:
-        """Let an answer wait for its client to read."""
-        super().pause_writing()
-        self._await_reader()
-
-    def resume_writing(self) -> None:
-        """Go on with an answer."""
-        super().resume_writing()
-        if not self.transport.is_closing():
-            self._await_reader_no_more()
-
     def drain(self) -> None:
         """Let the answer to a request that is under way invite no next one."""
         if self.cycle is not None:
@@ -288,29 +269,6 @@ class BoundedProtocol(HttpToolsProtocol):
             seconds, self.timeout_keep_alive_handler
         )
 
-    def _await_reader(self) -> None:
-        """Look in a while whether the client reads, and end the connection if it does not."""
-        self._await_reader_no_more()
-        self._unread = self.loop.call_later(
-            self._settings.body_timeout_seconds, self._look_at_reader, self._unread_bytes()
-        )
-
-    def _await_reader_no_more(self) -> None:
-        if self._unread:
-            self._unread.cancel()
-
-    def _look_at_reader(self, unread: int) -> None:
-        if self._unread_bytes() > unread - _LEAST_READ:
-            self.transport.abort()
-        else:
-            self._await_reader()
-
-    def _unread_bytes(self) -> int:
-        """Return how much the client has not taken yet, the kernel's megabytes included."""
-        link = self.transport.get_extra_info("socket")
-        (queued,) = _COUNT.unpack(ioctl(link.fileno(), TIOCOUTQ, bytes(_COUNT.size)))
-        return int(self.transport.get_write_buffer_size() + queued)
-
     def _count_head(self, count: int) -> None:
         self._head_bytes += count
         if self._head_bytes > self._settings.max_header_bytes:
@@ -380,7 +338,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Close the connection once the client has read what was sent to it, or by force."""
         if not self.transport.is_closing():
             self.transport.close()
-            self._await_reader()
+            self.flow.watch_client()
 
 
 class _Deadline:
@@ -422,19 +380,6 @@ class _Deadline:
             self._timer = self._loop.call_at(self.at, self._look, end)
         else:
             end()
-
-
-class _Flow(FlowControl):
-    """What lets a connection be read on, but for requests that wait: nobody counts their bodies."""
-
-    def __init__(self, transport: Transport, pipeline: Sized) -> None:
-        super().__init__(transport)
-        self._pipeline = pipeline
-
-    def resume_reading(self) -> None:
-        """Read on, unless a request waits for the one before it to be answered."""
-        if not self._pipeline:
-            super().resume_reading()
 
 
 class _Answer:
