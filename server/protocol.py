@@ -223,7 +223,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.flow.resume_reading()
             self._write_eof()
         else:
-            self.transport.close()
+            self._close()
 
     def timeout_keep_alive_handler(self) -> None:
         """End a connection on which no next request came."""

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ SEVEN = seven()
 # The beginning of a body; and a client that wants the end of the connection.
 CHUNKED = b"\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n1\r\n"
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
+HOME = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+LAST = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -429,6 +432,26 @@ def test_who_was_refused_is_not_waited_for(recognizer: Recognizer, settings: Set
             return answer
 
     assert asyncio.run(stop_with_one_refused()).startswith(b"HTTP/1.1 405")
+
+
+def test_who_does_not_read_the_last_answer(recognizer: Recognizer, settings: Settings) -> None:
+    """The connection ends, also where so little of it is left that writing was never paused."""
+
+    async def read_nothing() -> None:
+        hasty = replace(settings, body_timeout_seconds=0.2)
+        async with in_this_process(recognizer, hasty) as (server, listener):
+            # The kernel keeps little of an answer for a client that does not read.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+            with socket.socket() as client:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+                client.connect(listener.getsockname())
+                client.sendall(HOME * 3 + LAST)
+                async with asyncio.timeout(PATIENCE_SECONDS / 2):
+                    while server.server_state.total_requests < 4 or server.server_state.connections:
+                        await asyncio.sleep(0.01)
+            await stop(server)
+
+    asyncio.run(read_nothing())
 
 
 def test_who_sends_for_too_long_is_told_of_the_stop(
