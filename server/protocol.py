@@ -27,7 +27,7 @@ The connection ends in one of these ways; what arrives after a refusal is droppe
 
 import json
 import logging
-from asyncio import AbstractEventLoop, TimerHandle, Transport
+from asyncio import Transport
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Literal
@@ -39,6 +39,7 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
+from server.deadline import Deadline
 from server.errors import HeaderTooLarge, MalformedRequest, Problem, TooSlow
 from server.flow import Flow
 from server.settings import Settings
@@ -78,7 +79,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes = self._unused_bytes = 0
         # The request that the application answers; behind it waits uvicorn's `pipeline`.
         self._oldest: RequestResponseCycle | None = None
-        self._deadline = _Deadline(self.loop)
+        self._deadline = Deadline(self.loop)
         self._is_refused = False
         # Why, until that can be told.
         self._problem: Problem | None = None
@@ -339,47 +340,6 @@ class BoundedProtocol(HttpToolsProtocol):
         if not self.transport.is_closing():
             self.transport.close()
             self.flow.watch_client()
-
-
-class _Deadline:
-    """When something has to have happened, or the connection ends.
-
-    Most deadlines are met within a millisecond: they move, and the timer that looks stays.
-    """
-
-    def __init__(self, loop: AbstractEventLoop) -> None:
-        self._loop = loop
-        self.at: float | None = None
-        self._timer: TimerHandle | None = None
-
-    def set(self, seconds: float, end: Callable[[], None]) -> None:
-        """Have `end` called after this time, in place of whatever time there was."""
-        self.at = self._loop.time() + seconds
-        if self._timer and self._timer.when() > self.at:
-            self._timer.cancel()
-            self._timer = None
-        if not self._timer:
-            self._timer = self._loop.call_at(self.at, self._look, end)
-
-    def lift(self) -> None:
-        """Let there be none."""
-        self.at = None
-
-    def cancel(self) -> None:
-        """Let there be none, and no timer that would look."""
-        self.at = None
-        if self._timer:
-            self._timer.cancel()
-
-    def _look(self, end: Callable[[], None]) -> None:
-        """End if it is time, or look again when it will be."""
-        self._timer = None
-        if self.at is None:
-            return
-        if self.at > self._loop.time():
-            self._timer = self._loop.call_at(self.at, self._look, end)
-        else:
-            end()
 
 
 class _Answer:
