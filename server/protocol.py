@@ -6,23 +6,23 @@ ends, as nobody can tell where on it a next request would begin.
 
 Requests arrive, and are answered in their order; the two go on side by side:
 
-    arriving    between ── first byte ──> head ── empty line ──> body ── last byte ──> between
+    arriving    nothing ── first byte ──> head ── empty line ──> body ── last byte ──> nothing
     answering   idle ── end of a head ──> the oldest, then those that wait ── all answered ──> idle
 
 While the client has something to do, it has to do it in time:
 
-    idle, between requests    header timeout for the first, keep-alive (uvicorn's) for the next
-    idle, in a head           header timeout; also where nothing but line ends arrive
-    in the oldest's body      body timeout; also where it is answered before all is here
+    idle, nothing arrives     header timeout for the first, keep-alive (uvicorn's) for the next
+    idle, a head arrives      header timeout; also where nothing but line ends arrive
+    the oldest's body         body timeout; also where it is answered before all is here
     the oldest is all here    none, nor for what arrives behind it, as reading may rest
     an answer is to be read   a body timeout for each 32 kB of it
 
-The connection ends in one of these ways; what arrives after a refusal is dropped:
+The connection ends in one of these ways; what arrives while it is ending is dropped:
 
-    open ─┬─ last answer, no next request ────────────────────────────────────────> closed
-          ├─ last answer before its body's end ──> refused ── body timeout ───────> closed
-          ├─ a body too slow, but its answer has begun ───────────────────────────> closed
-          └─ no request, or too slow ──> refused ── answers due ──> told ── 2 s ──> closed
+    open ─┬─ last answer, or no next request ────────────────────────────────────────> closed
+          ├─ last answer before its body's end ──> ending ── body timeout ───────────> closed
+          ├─ no request, or too slow ──> ending ── answers due, then the refusal, 2 s ─> closed
+          └─ no request, or too slow, where its answer has begun ────────────────────> closed
 """
 
 import json
@@ -77,31 +77,31 @@ class BoundedProtocol(HttpToolsProtocol):
         self._arriving: Literal["nothing", "head", "body"] = "nothing"
         # Of the request line and the headers; and since anything was made of what arrives.
         self._head_bytes = self._unused_bytes = 0
-        # The request that the application answers; behind it waits uvicorn's `pipeline`.
+        # What the application answers, unless idle; behind it waits uvicorn's `pipeline`.
         self._oldest: RequestResponseCycle | None = None
         self._deadline = Deadline(self.loop)
-        self._is_refused = False
-        # Why, until that can be told.
-        self._problem: Problem | None = None
+        self._is_ending = False
+        # Why, until all answers that are due before it are given.
+        self._refusal: Problem | None = None
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
         super().connection_made(transport)
         self.flow: Flow = Flow(transport, self.pipeline, self._settings.body_timeout_seconds)
-        self._end_after(self._settings.header_timeout_seconds)
+        self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the deadlines."""
+        """Expect nothing any more, and let nobody wait for it."""
         self._deadline.cancel()
         self.flow.unwatch_client()
-        # uvicorn tells the newest request, which may have to wait for this one.
         self.pipeline.clear()
-        self._tell_oldest()
+        # uvicorn tells the newest request, which may have waited for this one.
+        self._disconnect_oldest()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Parse what arrives, unless it is too much or too late."""
-        if self._is_refused:
+        if self._is_ending:
             return
         self._unset_keepalive_if_required()
         self._unused_bytes += len(data)
@@ -118,7 +118,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(self._header_too_large())
         # Line ends between requests keep no connection open.
         elif self._deadline.at is None and self._oldest is None and self._unused_bytes:
-            self._end_after(self._settings.header_timeout_seconds)
+            self._expect_head()
 
     def on_message_begin(self) -> None:
         """Begin a request; it has to be there in time, counted from its first byte.
@@ -129,7 +129,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._arriving = "head"
         if self._deadline.at is None and self._oldest is None:
-            self._end_after(self._settings.header_timeout_seconds)
+            self._expect_head()
 
     def on_url(self, url: bytes) -> None:
         """Take a part of the request line."""
@@ -159,7 +159,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unused_bytes = 0
         if not self.pipeline:
             self._oldest = self.cycle
-            self._await_body()
+            self._expect_body()
         if self._is_draining():
             self.cycle.keep_alive = False
         if len(self.pipeline) > _MOST_WAITING:
@@ -181,7 +181,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unused_bytes = 0
         self._deadline.lift()
         if self._oldest is None:  # it was answered before all of it was here
-            self._await_next(self.timeout_keep_alive)
+            self._expect_next(self.timeout_keep_alive)
 
     def on_response_complete(self) -> None:
         """Answer the next request that waits, or at last what is none."""
@@ -189,14 +189,14 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if self._oldest is not None:
             if self._oldest is self.cycle and self._arriving == "body":
-                self._await_body()
-        elif self._is_refused:  # nobody waits for a next request
+                self._expect_body()
+        elif self._is_ending:
             self._unset_keepalive_if_required()
-            if self._problem and not self.transport.is_closing():
-                self._answer(self._problem)
+            if self._refusal and not self.transport.is_closing():
+                self._send_refusal(self._refusal)
         elif self._arriving == "head":
             self._unset_keepalive_if_required()
-            self._end_after(self._settings.header_timeout_seconds)
+            self._expect_head()
 
     def drain(self) -> None:
         """Let the answer to a request that is under way invite no next one."""
@@ -207,22 +207,17 @@ class BoundedProtocol(HttpToolsProtocol):
         """Answer what is under way and end; who waits for a request waits a moment still."""
         if self._oldest is not None:
             super().shutdown()
-        elif self._is_refused:
-            self.loop.call_later(_LAST_SECONDS, self._close)
         elif self.cycle is None or self._deadline.at:  # for a first request, or the rest of one
-            self._end_after(_LAST_SECONDS)
+            self._expect_within(_LAST_SECONDS)
         else:
-            self._await_next(_LAST_SECONDS)
+            self._expect_next(_LAST_SECONDS)
 
     def finish(self) -> None:
         """End after an answer, which a client that is still sending its request gets to read."""
         # What came behind it came too late, and is not begun.
         self.pipeline.clear()
         if self._arriving == "body":
-            # Until the deadline of the body, if it takes no notice.
-            self._is_refused = True
-            self.flow.resume_reading()
-            self._write_eof()
+            self._linger()
         else:
             self._close()
 
@@ -260,16 +255,6 @@ class BoundedProtocol(HttpToolsProtocol):
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
         return b"".join([line, *headers, b"\r\n", rest])
 
-    def _await_body(self) -> None:
-        """Let the rest of the oldest request's body have to be there in time."""
-        self._end_after(self._settings.body_timeout_seconds + _SPARE_SECONDS)
-
-    def _await_next(self, seconds: float) -> None:
-        self._unset_keepalive_if_required()
-        self.timeout_keep_alive_task = self.loop.call_later(
-            seconds, self.timeout_keep_alive_handler
-        )
-
     def _count_head(self, count: int) -> None:
         self._head_bytes += count
         if self._head_bytes > self._settings.max_header_bytes:
@@ -281,11 +266,29 @@ class BoundedProtocol(HttpToolsProtocol):
             f"{self._settings.max_header_bytes} bytes are taken."
         )
 
-    def _end_after(self, seconds: float) -> None:
-        self._deadline.set(seconds, self._end)
+    def _expect_head(self) -> None:
+        """Let the rest of a head have to be there in time."""
+        self._expect_within(self._settings.header_timeout_seconds)
 
-    def _end(self) -> None:
-        """End a connection whose client was too slow."""
+    def _expect_body(self) -> None:
+        """Let the rest of the oldest request's body have to be there in time."""
+        self._expect_within(self._settings.body_timeout_seconds + _SPARE_SECONDS)
+
+    def _expect_next(self, seconds: float) -> None:
+        """Let a next request have to begin in time."""
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(
+            seconds, self.timeout_keep_alive_handler
+        )
+
+    def _expect_within(self, seconds: float) -> None:
+        self._deadline.set(seconds, self._on_deadline)
+
+    def _on_deadline(self) -> None:
+        """End a connection whose client was too slow, or takes no notice of its end."""
+        if self._is_ending:
+            self._close()
+            return
         limits = self._settings
         # The application would have said so; on a busy machine this may be first.
         is_body = self._arriving == "body"
@@ -294,21 +297,20 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _refuse(self, problem: Problem) -> None:
         """Answer what is no request once all before it is answered, and end the connection."""
-        is_ending, self._is_refused = self._is_refused, True
+        self._is_ending = True
         self._deadline.lift()
         is_body = self._arriving == "body"
-        if is_ending or (is_body and self.cycle.response_started):
+        if is_body and self.cycle.response_started:
             self._close()
         elif self._oldest is None or (is_body and not self.pipeline):
-            self._answer(problem)
+            self._send_refusal(problem)
         else:
-            self._problem = problem
+            self._refusal = problem
             if is_body:  # the last request was not handed on, and never will be
                 self.pipeline.popleft()
                 self._arriving = "nothing"
 
-    def _answer(self, problem: Problem) -> None:
-        """Answer what is no request, and end the connection."""
+    def _send_refusal(self, problem: Problem) -> None:
         name = new_id()
         log.info("Refused what is no request: %d %s id=%s", problem.status, problem.code, name)
         body = json.dumps(problem.as_document()).encode()
@@ -321,19 +323,24 @@ class BoundedProtocol(HttpToolsProtocol):
         ]
         lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
         self.transport.write(STATUS_LINE[problem.status] + lines + b"\r\n" + body)
-        self._tell_oldest()
-        self._write_eof()
-        self.loop.call_later(_LINGER_SECONDS, self._close)
+        self._disconnect_oldest()
+        self._linger()
 
-    def _tell_oldest(self) -> None:
+    def _disconnect_oldest(self) -> None:
         """Tell whoever waits for its body, or answers it, that its client is gone."""
         if self._oldest is not None:
             self._oldest.disconnected = True
             self._oldest.message_event.set()
 
-    def _write_eof(self) -> None:
+    def _linger(self) -> None:
+        """Say that this is the end, and let the client read so, although it may still send."""
+        self._is_ending = True
+        self.flow.resume_reading()
         with suppress(OSError):  # the client may have reset the connection
             self.transport.write_eof()
+        # The body that is sent still has one.
+        if self._deadline.at is None:
+            self._expect_within(_LINGER_SECONDS)
 
     def _close(self) -> None:
         """Close the connection once the client has read what was sent to it, or by force."""
