@@ -108,28 +108,20 @@ class BoundedProtocol(HttpToolsProtocol):
         try:
             self._parse(data)
         except HttpParserError as error:
-            # What a callback below raises reaches us as the context of the parser's own error.
-            raised = error.__context__
-            syntax = MalformedRequest("The request does not keep to the syntax of HTTP/1.1.")
-            self._refuse(raised if isinstance(raised, Problem) else syntax)
+            self._refuse(_problem_of(error))
             return
         # A header, a trailer or a chunk's extension without end: the parser would keep all of it.
         if self._unused_bytes > self._settings.max_header_bytes:
             self._refuse(self._header_too_large())
-        # Line ends between requests keep no connection open.
-        elif self._deadline.at is None and self._oldest is None and self._unused_bytes:
+        # A head has begun, or may have: line ends before it keep no connection open, either.
+        elif self._unused_bytes and self._oldest is None and self._deadline.at is None:
             self._expect_head()
 
     def on_message_begin(self) -> None:
-        """Begin a request; it has to be there in time, counted from its first byte.
-
-        Or from when all before it are answered: until then, reading may rest.
-        """
+        """Begin a request."""
         super().on_message_begin()
         self._head_bytes = 0
         self._arriving = "head"
-        if self._deadline.at is None and self._oldest is None:
-            self._expect_head()
 
     def on_url(self, url: bytes) -> None:
         """Take a part of the request line."""
@@ -195,7 +187,6 @@ class BoundedProtocol(HttpToolsProtocol):
             if self._refusal and not self.transport.is_closing():
                 self._send_refusal(self._refusal)
         elif self._arriving == "head":
-            self._unset_keepalive_if_required()
             self._expect_head()
 
     def drain(self) -> None:
@@ -267,7 +258,8 @@ class BoundedProtocol(HttpToolsProtocol):
         )
 
     def _expect_head(self) -> None:
-        """Let the rest of a head have to be there in time."""
+        """Let the rest of a head have to be there in time, in place of a next request."""
+        self._unset_keepalive_if_required()
         self._expect_within(self._settings.header_timeout_seconds)
 
     def _expect_body(self) -> None:
@@ -347,6 +339,15 @@ class BoundedProtocol(HttpToolsProtocol):
         if not self.transport.is_closing():
             self.transport.close()
             self.flow.watch_client()
+
+
+def _problem_of(error: HttpParserError) -> Problem:
+    """Return what a callback of the protocol raised, or that it was the parser that stopped."""
+    raised = error.__context__
+    if isinstance(raised, Problem):
+        # Its frames would keep the connection, once it has ended, until the collector comes.
+        return raised.with_traceback(None)
+    return MalformedRequest("The request does not keep to the syntax of HTTP/1.1.")
 
 
 class _Answer:
