@@ -98,6 +98,8 @@ class BoundedProtocol(HttpToolsProtocol):
         # uvicorn tells the newest request, which may have waited for this one.
         self._disconnect_oldest()
         super().connection_lost(exc)
+        # By `_Answer` they know this connection, too: all would be kept until the collector comes.
+        self.cycle = self._oldest = None  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
         """Parse what arrives, unless it is too much or too late."""

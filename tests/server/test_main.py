@@ -2,6 +2,7 @@
 
 import asyncio
 import faulthandler
+import gc
 import http.client
 import json
 import re
@@ -10,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
@@ -452,6 +454,37 @@ def test_who_does_not_read_the_last_answer(recognizer: Recognizer, settings: Set
             await stop(server)
 
     asyncio.run(read_nothing())
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """Python without its collector of what refers to itself."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize("asked", [HEALTH, HEALTH + b"\0"], ids=["answered", "refused"])
+def test_a_connection_that_has_ended_is_freed(
+    recognizer: Recognizer, settings: Settings, asked: bytes
+) -> None:
+    """All that belongs to it is freed at once, and not when the collector comes."""
+
+    async def end_a_connection() -> object:
+        async with in_this_process(recognizer, settings) as (server, listener):
+            reader, writer = await asyncio.open_connection(*listener.getsockname())
+            writer.write(asked)
+            await reader.readuntil(b"}")
+            (ended,) = map(weakref.ref, server.server_state.connections)
+            writer.close()
+            while server.server_state.connections:
+                await asyncio.sleep(0.01)
+            kept = ended()
+            await stop(server)
+            return kept
+
+    assert asyncio.run(end_a_connection()) is None
 
 
 def test_who_sends_for_too_long_is_told_of_the_stop(
