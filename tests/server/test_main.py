@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+from starlette.types import Receive, Scope, Send
 
 from server.__main__ import StoppingServer, main
 from server.app import create_app
@@ -454,6 +455,33 @@ def test_who_does_not_read_the_last_answer(recognizer: Recognizer, settings: Set
             await stop(server)
 
     asyncio.run(read_nothing())
+
+
+def test_a_fault_after_the_last_answer(
+    recognizer: Recognizer, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged, and has nothing left to end where the connection has ended."""
+
+    async def fail_late() -> None:
+        async with in_this_process(recognizer, settings) as (server, listener):
+
+            async def answer_and_fail(_scope: Scope, _receive: Receive, send: Send) -> None:
+                headers = [(b"content-length", b"0"), (b"connection", b"close")]
+                await send({"type": "http.response.start", "status": 200, "headers": headers})
+                await send({"type": "http.response.body"})
+                while server.server_state.connections:
+                    await asyncio.sleep(0.01)
+                raise RuntimeError
+
+            server.config.loaded_app = answer_and_fail
+            reader, writer = await asyncio.open_connection(*listener.getsockname())
+            writer.write(HEALTH)
+            await reader.read()
+            writer.close()
+            await stop(server)
+
+    asyncio.run(fail_late())
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [RuntimeError]
 
 
 @pytest.fixture
