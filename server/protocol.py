@@ -135,9 +135,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._count_head(len(name) + len(value))
         super().on_header(name, value)
         if len(self.headers) > _MOST_HEADERS:
-            self._refuse_in_parser(
-                HeaderTooLarge(f"The request has more than {_MOST_HEADERS} headers.")
-            )
+            raise HeaderTooLarge(f"The request has more than {_MOST_HEADERS} headers.")
 
     def on_headers_complete(self) -> None:
         """Hand the request to the application; its body has to be there in time, too."""
