@@ -94,8 +94,9 @@ async def read_upload(
     coding = request.headers.get("content-encoding", "identity")
     if coding.lower() != "identity":
         raise UnsupportedCoding("Bodies are taken without a content-encoding only.")
-    body = await read_body(request, settings, hold)
-    return parse_body(body, request.headers.get("content-type", ""), settings.max_pictures)
+    content_type = request.headers.get("content-type", "")
+    # Nobody else keeps the body.
+    return parse_body(await read_body(request, settings, hold), content_type, settings.max_pictures)
 
 
 async def read_body(
@@ -156,7 +157,12 @@ def parse_body(body: bytes, content_type: str, most: int) -> Upload:
     if kind == b"multipart/form-data":
         return _parse_form(body, parameters.get(b"boundary", b""), most)
     if kind == b"application/json" or body.lstrip().startswith(b"{"):
-        return _parse_json(body, most)
+        # Each copy of a large text is let go of for the next one, here and below.
+        text = _json_text(body, most)
+        del body
+        document = _json_document(text)
+        del text
+        return _pictures_in(document, most)
     raise UnsupportedFormat(
         "The body is neither a PNG, JPEG, WebP, GIF or BMP picture, nor a form "
         "(multipart/form-data), nor JSON (application/json)."
@@ -196,7 +202,7 @@ def _is_text(data: bytes) -> bool:
     return len(data) <= _LONGEST_PATH and data.isascii() and data.decode("ascii").isprintable()
 
 
-def _parse_json(body: bytes, most: int) -> Upload:
+def _json_text(body: bytes, most: int) -> str:
     # Commas tell how many values there are at most: base64 has none, a data: URI has one. Small
     # values take far more memory as objects than in the body.
     if body.count(b",") > 2 * most + _OTHER_FIELDS:
@@ -207,18 +213,32 @@ def _parse_json(body: bytes, most: int) -> Upload:
     body, count = _FOREIGN.subn(rb"\\u003f", body.removeprefix(BOM_UTF8), _MOST_FOREIGN)
     if count == _MOST_FOREIGN:
         raise MalformedJson(f"The JSON has {_MOST_FOREIGN} escaped characters that are not Latin.")
+    return body.decode("latin-1")
+
+
+def _json_document(text: str) -> Any:
     try:
-        document = json.loads(body.decode("latin-1"))
+        return json.loads(text)
     # Lists nested too deeply raise a RecursionError.
     except (ValueError, RecursionError) as error:
         raise MalformedJson("The body is not JSON in UTF-8.") from error
+
+
+def _pictures_in(document: Any, most: int) -> Upload:
+    """Return the pictures of a JSON document, which are taken out of it."""
     match document:
-        case {"image": str(text), **rest} if "images" not in rest:
-            return Upload([from_text(text)], is_batch=False)
+        case {"image": str(), **rest} if "images" not in rest:
+            return Upload([from_text(document.pop("image"))], is_batch=False)
         case {"images": [_, *_] as texts, **rest} if "image" not in rest:
             if len(texts) > most:
                 raise too_many_pictures(most)
-            return Upload([_picture_or_problem(text) for text in texts], is_batch=True)
+            pictures: list[bytes | ClientError] = []
+            while texts:
+                try:
+                    pictures.append(from_text(texts.pop(0)))
+                except ClientError as problem:
+                    pictures.append(problem)
+            return Upload(pictures, is_batch=True)
     raise MalformedJson(
         'The JSON body has to be {"image": "<base64 or data: URI>"} '
         'or {"images": ["<base64 or data: URI>", ...]}.'
@@ -228,13 +248,6 @@ def _parse_json(body: bytes, most: int) -> Upload:
 def too_many_pictures(most: int) -> TooManyPictures:
     """Return the error for a request with more pictures than are taken."""
     return TooManyPictures(f"There are too many pictures; at most {most} are taken in one request.")
-
-
-def _picture_or_problem(text: object) -> bytes | ClientError:
-    try:
-        return from_text(text)
-    except ClientError as problem:
-        return problem
 
 
 def from_text(text: object) -> bytes:
@@ -252,9 +265,18 @@ def from_text(text: object) -> bytes:
         raise MalformedJson("Each of `images` has to be a string.")
     # Both are ASCII. Anything else becomes a question mark, which is not in base64.
     encoded = text.encode("ascii", "replace")
-    head, comma, data = encoded.partition(b",")
-    if comma and head[: len(_DATA)].lower() == _DATA:
-        encoded = _without_escapes(data)
+    del text
+    if encoded[: len(_DATA)].lower() == _DATA and b"," in encoded:
+        head, _, encoded = encoded.partition(b",")
+        # Percent escapes (RFC 3986, 2.1).
+        for escape, character in _ESCAPES.items():
+            encoded = encoded.replace(escape, character)
+        if b"%" in encoded and len(encoded) > _MOST_ESCAPED_BYTES:
+            raise MalformedBase64(
+                f"The data: URI has percent escapes, and more than {_MOST_ESCAPED_BYTES} bytes; "
+                "send base64."
+            )
+        encoded = unquote_to_bytes(encoded)
         if not head.lower().endswith(b";base64"):
             return encoded
     # Line breaks are usual in base64 and mean nothing; whatever else is not in it is refused.
@@ -263,15 +285,3 @@ def from_text(text: object) -> bytes:
         return base64.b64decode(encoded, validate=True)
     except binascii.Error as error:
         raise MalformedBase64("The picture is neither base64 nor a data: URI.") from error
-
-
-def _without_escapes(data: bytes) -> bytes:
-    """Return the data of a URI with its percent escapes undone (RFC 3986, 2.1)."""
-    for escape, character in _ESCAPES.items():
-        data = data.replace(escape, character)
-    if b"%" in data and len(data) > _MOST_ESCAPED_BYTES:
-        raise MalformedBase64(
-            f"The data: URI has percent escapes, and more than {_MOST_ESCAPED_BYTES} bytes; "
-            "send base64."
-        )
-    return unquote_to_bytes(data)

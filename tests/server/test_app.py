@@ -135,6 +135,24 @@ def test_json_takes_no_more_room_for_one_character(wide: str) -> None:
     tracemalloc.stop()
 
 
+@pytest.mark.parametrize("head", [b"", b"data:image/png;base64,", b"data:;base64,%2B%2F%2b%2f"])
+@pytest.mark.parametrize(
+    "form", [(b'{"image": "', b'"}'), (b'{"images": ["', b'"]}')], ids=["one", "batch"]
+)
+def test_json_takes_the_room_of_few_copies(form: tuple[bytes, bytes], head: bytes) -> None:
+    """Of a large text there are few copies at a time, its body's own included."""
+    lines = [rb"iVBORw0KGgoAAAANSUhEUgAAAIAAAACACAAAAADmVT4XAAAAIGNIUk0AAHomAACA\n"] * 2**16
+    size = sum(map(len, lines))
+    tracemalloc.start()
+
+    upload = parse_body(b"".join([form[0], head, *lines, form[1]]), "application/json", 1)
+
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert isinstance(upload.pictures[0], bytes)
+    assert peak < 3 * size
+
+
 def test_json_batch(client: TestClient) -> None:
     """A batch in JSON has a problem in the place of each string that is no picture."""
     texts = [BASE64, "not base64!", 7, BASE64[:80], "\ud800"]
