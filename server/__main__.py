@@ -28,7 +28,7 @@ from server.health import check_health
 from server.listener import Listener, listen
 from server.machine import plan_workers, read_machine
 from server.master import Master
-from server.memory import forget_libraries, share_one_heap
+from server.memory import forget_libraries, keep_little
 from server.model import UnusableModel
 from server.protocol import BoundedProtocol
 from server.recognize import Recognizer, load_recognizer
@@ -57,7 +57,7 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         settings = load_settings(environ)
         if arguments.command == "read":
             return read(arguments, settings)
-        share_one_heap()
+        keep_little()
         recognizer = load_recognizer(settings)
         workers = plan_workers(read_machine(), settings, environ).workers
         return serve(recognizer, settings, workers)

@@ -8,7 +8,7 @@ from server.settings import REPOSITORY
 HOLDING = """
 import threading
 from pathlib import Path
-from server.memory import give_back, share_one_heap
+from server.memory import give_back, keep_little
 
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 >> 20
@@ -26,7 +26,7 @@ give_back()
 print(before - resident())
 """
 SHARING = """
-share_one_heap()
+keep_little()
 end = threading.Event()
 sizes = []
 
@@ -42,6 +42,15 @@ for count, thread in enumerate(threads, 1):
         pass
 end.set()
 print(sizes[2] - sizes[0])
+"""
+PARTING = """
+keep_little()
+before = resident()
+for _ in range(8):
+    large = b"1" * 2**23
+    kept.append(b"1" * 2**16)
+    del large
+print(resident() - before)
 """
 FORGETTING = """
 import os
@@ -77,6 +86,11 @@ def test_what_is_free_is_given_back() -> None:
 def test_threads_share_a_heap() -> None:
     """What one thread has freed is there for the next, which has no heap of its own."""
     assert mebibytes(SHARING) < 16
+
+
+def test_a_large_block_is_given_back_at_once() -> None:
+    """Though what came after it is still in use, and each time."""
+    assert mebibytes(PARTING) < 4
 
 
 def test_libraries_are_forgotten() -> None:
