@@ -47,8 +47,8 @@ from server.telemetry import new_id
 
 log = logging.getLogger("server.requests")
 
-# Until then a refused client may still send, so that it gets to read why; a connection that is
-# closed while bytes arrive is reset, and the answer lost.
+# How long who was refused may still send, and so gets to read why: a connection that is closed
+# while bytes arrive is reset, and the answer lost.
 _LINGER_SECONDS = 2.0
 # The application answers a slow body itself; this ends what it does not wait for any more.
 _SPARE_SECONDS = 0.5
@@ -77,12 +77,12 @@ class BoundedProtocol(HttpToolsProtocol):
         self._arriving: Literal["nothing", "head", "body"] = "nothing"
         # Of the request line and the headers; and since anything was made of what arrives.
         self._head_bytes = self._unused_bytes = 0
-        # What the application answers, unless idle; behind it waits uvicorn's `pipeline`.
+        # The request that is answered, None while idle; behind it waits uvicorn's `pipeline`.
         self._oldest: RequestResponseCycle | None = None
-        self._deadline = Deadline(self.loop)
         self._is_ending = False
-        # Why, until all answers that are due before it are given.
+        # Why, until all that is before it is answered.
         self._refusal: Problem | None = None
+        self._deadline = Deadline(self.loop)
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
@@ -120,7 +120,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._expect_head()
 
     def on_message_begin(self) -> None:
-        """Begin a request."""
+        """Begin a head."""
         super().on_message_begin()
         self._head_bytes = 0
         self._arriving = "head"
@@ -182,7 +182,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._oldest is not None:
             if self._oldest is self.cycle and self._arriving == "body":
                 self._expect_body()
-        elif self._is_ending:
+        elif self._is_ending:  # for uvicorn, a next request is waited for
             self._unset_keepalive_if_required()
             if self._refusal and not self.transport.is_closing():
                 self._send_refusal(self._refusal)
@@ -258,8 +258,7 @@ class BoundedProtocol(HttpToolsProtocol):
         )
 
     def _expect_head(self) -> None:
-        """Let the rest of a head have to be there in time, in place of a next request."""
-        self._unset_keepalive_if_required()
+        """Let the rest of a head have to be there in time."""
         self._expect_within(self._settings.header_timeout_seconds)
 
     def _expect_body(self) -> None:
@@ -274,6 +273,8 @@ class BoundedProtocol(HttpToolsProtocol):
         )
 
     def _expect_within(self, seconds: float) -> None:
+        """Let what is expected have to be there in time; it is no next request any more."""
+        self._unset_keepalive_if_required()
         self._deadline.set(seconds, self._on_deadline)
 
     def _on_deadline(self) -> None:
@@ -303,6 +304,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 self._arriving = "nothing"
 
     def _send_refusal(self, problem: Problem) -> None:
+        """Answer what is no request; nothing is due before it."""
         name = new_id()
         log.info("Refused what is no request: %d %s id=%s", problem.status, problem.code, name)
         body = json.dumps(problem.as_document()).encode()
@@ -330,7 +332,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.flow.resume_reading()
         with suppress(OSError):  # the client may have reset the connection
             self.transport.write_eof()
-        # The body that is sent still has one.
+        # The rest of a body has one already.
         if self._deadline.at is None:
             self._expect_within(_LINGER_SECONDS)
 
