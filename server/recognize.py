@@ -1,7 +1,7 @@
 """The straight line from a picture's bytes to what is written on it."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
@@ -29,7 +29,7 @@ _SMALL_DIGIT = 16
 _SEARCH_BYTES = 60
 # Of smaller digits some are missed, however sure those beside them are: of numbers of three, one in
 # five was a digit short. So a copy of twice the size is looked at, too.
-_TINY = 11
+_TINY_DIGIT = 11
 _MAGNIFIED = 2.0
 
 
@@ -38,27 +38,27 @@ class _Look:
     """What both networks say of one copy of a picture.
 
     Attributes:
+        picture: the copy.
         boxes: (M, 4), x, y, width, height in pixels of the upright original.
         scores: (M,), how likely each shows a digit, according to the locator.
         crops: (M, 28, 28), what was cut out.
         probabilities: (M, 11), the classifier's; the last is of "no digit".
-        size: (width, height) of the upright original.
     """
 
+    picture: Picture
     boxes: NDArray[np.float32]
     scores: NDArray[np.float32]
     crops: NDArray[np.uint8]
     probabilities: NDArray[np.float32]
-    size: tuple[int, int]
 
     def only(self, kept: NDArray[np.bool_]) -> "_Look":
         """Return the look with only those boxes that a mask (M,) keeps."""
         return _Look(
+            self.picture,
             self.boxes[kept],
             self.scores[kept],
             self.crops[kept],
             self.probabilities[kept],
-            self.size,
         )
 
 
@@ -83,21 +83,16 @@ class Recognizer:
             ClientError: the picture cannot be read.
         """
         lap("wait")
-        picture, look = self._searched(data, self.limits, lap)
+        look = self._search(data, self.limits, lap)
         readings = self._readings(look, explain)
-        if self._is_to_enlarge(picture, readings[0].answer):
+        if self._is_to_enlarge(look.picture, readings[0].answer):
             larger = replace(self.limits, working_size=2 * self.limits.working_size)
-            picture, look = self._searched(data, larger, lap)
+            look = self._search(data, larger, lap)
             readings = self._readings(look, explain)
-        answer = readings[0].answer
-        is_tiny = self._is_apt(picture, _MAGNIFIED) and _height(answer, picture) < _TINY
-        if _is_sure(readings) and not is_tiny:
-            return answer
-        factors = _AGAIN if answer.number else _NEARER
-        if is_tiny:
-            factors = (*factors, _MAGNIFIED)
-        views = [scaled(picture, factor) for factor in factors if self._is_apt(picture, factor)]
-        looks = [look, *(self._look(view, lap) for view in views)]
+        scales = self._scales_to_check(look.picture, readings)
+        if scales is None:
+            return readings[0].answer
+        looks = [look, *(self._look(scaled(look.picture, scale), lap) for scale in scales)]
         readings_of_looks = [self._readings(self._zoomed(look), explain) for look in looks]
         lap("classify")
         return agreed(readings_of_looks)
@@ -114,19 +109,34 @@ class Recognizer:
         has_room = pixels * _SEARCH_BYTES <= self.limits.decode_budget_bytes
         return picture.is_reduced and has_room and _height(answer, picture) < _SMALL_DIGIT
 
-    def _is_apt(self, picture: Picture, factor: float) -> bool:
+    def _scales_to_check(
+        self, picture: Picture, readings: Sequence[Reading]
+    ) -> Sequence[float] | None:
+        """Return at which scales to look at a picture again, or None if its first answer stands.
+
+        Where no scale is apt, there is still doubt, and its crops are read again.
+        """
+        answer = readings[0].answer
+        scales: Sequence[float] = _AGAIN
+        if not answer.number:
+            scales = _NEARER
+        elif self._is_apt(picture, _MAGNIFIED) and _height(answer, picture) < _TINY_DIGIT:
+            scales = (*_AGAIN, _MAGNIFIED)
+        elif _is_sure(readings):
+            return None
+        return [scale for scale in scales if self._is_apt(picture, scale)]
+
+    def _is_apt(self, picture: Picture, scale: float) -> bool:
         """Return whether a scaled copy is worth a look: both are searched, neither is too large."""
         longest: int = max(picture.pixels.shape)
         most = max(longest, self.models.locator.working_size)
-        return min(longest, longest * factor) > SMALL and longest * factor <= most
+        return min(longest, longest * scale) > SMALL and longest * scale <= most
 
-    def _searched(
-        self, data: bytes, limits: Limits, lap: Callable[[str], None]
-    ) -> tuple[Picture, _Look]:
-        """Return a picture as limits allow for it, and what the networks say of it."""
+    def _search(self, data: bytes, limits: Limits, lap: Callable[[str], None]) -> _Look:
+        """Return what the networks say of an encoded picture, as large as limits allow."""
         picture = decode(data, limits)
         lap("decode")
-        return picture, self._look(picture, lap)
+        return self._look(picture, lap)
 
     def _look(self, picture: Picture, lap: Callable[[str], None]) -> _Look:
         """Return what the networks say of a decoded picture."""
@@ -136,8 +146,8 @@ class Recognizer:
         lap("classify")
         height, width, _ = picture.pixels.shape
         across, down = picture.size[0] / width, picture.size[1] / height
-        scale = np.array([across, down, across, down], np.float32)
-        return _Look(boxes * scale, scores, crops, probabilities, picture.size)
+        to_original = np.array([across, down, across, down], np.float32)
+        return _Look(picture, boxes * to_original, scores, crops, probabilities)
 
     def _zoomed(self, look: _Look) -> _Look:
         """Return a look with probabilities that are means over all zooms of its crops."""
@@ -162,18 +172,18 @@ class Recognizer:
         answer = Answer.from_probabilities(
             probabilities,
             look.boxes,
-            look.size,
+            look.picture.size,
             self.models.classifier.identity,
             [data_uri(crop) for crop in look.crops] if explain else None,
         )
         return Reading(answer, probabilities, look.boxes)
 
 
-def _is_sure(readings: list[Reading]) -> bool:
-    """Return whether there is a number, as sure as need be and the same in every reading."""
+def _is_sure(readings: Sequence[Reading]) -> bool:
+    """Return whether a number is as sure as need be, and the same in every reading."""
     answer = readings[0].answer
     is_clear = all(reading.answer.number == answer.number for reading in readings)
-    return bool(answer.number) and answer.confidence >= _SURE and is_clear
+    return answer.confidence >= _SURE and is_clear
 
 
 def _height(answer: Answer, picture: Picture) -> float:
