@@ -7,7 +7,7 @@ and `recognize`, which takes encoded pictures and is all of them in a row.
 import asyncio
 import json
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
@@ -47,39 +47,37 @@ _INDEX_BYTES: Final = 2**12
 _AS_GZIP_OR_ZLIB: Final = zlib.MAX_WBITS | 32
 
 Result = TypeVar("Result")
-Endpoint = Callable[[Request[State], str], Awaitable[Response]]
+Endpoint = Callable[[Request[State]], Awaitable[Response]]
 
 
 def v2_routes() -> list[Route]:
     """Return the routes of the protocol."""
-    model = "/v2/models/{name}"
-
-    def routes(ending: str, endpoint: Endpoint, methods: Sequence[str] = ("GET",)) -> list[Route]:
-        """Return a model's routes with and without a version."""
-
-        async def answer(request: Request[State]) -> Response:
-            name = request.path_params["name"]
-            if name not in MODELS or request.path_params.get("version", VERSION) != VERSION:
-                raise NotFound(
-                    f"There is no such model; there are {', '.join(MODELS)}, each in version 1."
-                )
-            return await endpoint(request, name)
-
-        paths = (model + ending, model + "/versions/{version}" + ending)
-        return [Route(path, answer, methods=list(methods)) for path in paths]
-
     return [
         Route("/v2", _server),
         Route("/v2/", _server),
         Route("/v2/health/live", _live),
         Route("/v2/health/ready", _ready),
         Route("/v2/repository/index", _index, methods=["POST"]),
-        *routes("", _metadata),
-        *routes("/ready", _model_ready),
-        *routes("/config", _config),
-        *routes("/stats", _stats),
-        *routes("/infer", _infer, ["POST"]),
+        *_model_routes("", _metadata),
+        *_model_routes("/ready", _model_ready),
+        *_model_routes("/config", _config),
+        *_model_routes("/stats", _stats),
+        *_model_routes("/infer", _infer, "POST"),
     ]
+
+
+def _model_routes(ending: str, endpoint: Endpoint, method: str = "GET") -> list[Route]:
+    """Return the routes of an endpoint for each model, with and without a version."""
+    paths = ("/v2/models/{name}", "/v2/models/{name}/versions/{version}")
+    return [Route(path + ending, endpoint, methods=[method]) for path in paths]
+
+
+def _model_of(request: Request[State]) -> str:
+    """Return the name of the model that a request's path has, or raise that there is none."""
+    name: str = request.path_params["name"]
+    if name not in MODELS or request.path_params.get("version", VERSION) != VERSION:
+        raise NotFound(f"There is no such model; there are {', '.join(MODELS)}, each in version 1.")
+    return name
 
 
 async def _server(_: Request[State]) -> Response:
@@ -98,12 +96,13 @@ async def _ready(request: Request[State]) -> Response:
     return JSONResponse({"ready": is_ready, "live": is_ready}, 200 if is_ready else 503)
 
 
-async def _model_ready(request: Request[State], name: str) -> Response:
+async def _model_ready(request: Request[State]) -> Response:
     is_ready = request.state["readiness"].is_ready
-    return JSONResponse({"name": name, "ready": is_ready}, 200 if is_ready else 503)
+    return JSONResponse({"name": _model_of(request), "ready": is_ready}, 200 if is_ready else 503)
 
 
-async def _metadata(_: Request[State], name: str) -> Response:
+async def _metadata(request: Request[State]) -> Response:
+    name = _model_of(request)
     return JSONResponse(
         {
             "name": name,
@@ -120,8 +119,9 @@ async def _metadata(_: Request[State], name: str) -> Response:
     )
 
 
-async def _config(request: Request[State], name: str) -> Response:
+async def _config(request: Request[State]) -> Response:
     """Describe a model as Triton's configuration extension does."""
+    name = _model_of(request)
     # Where a batch may have any size, the first dimension is not named.
     is_batched = name != "locate"
     config: dict[str, Any] = {
@@ -148,8 +148,9 @@ def _declared(name: str) -> list[tuple[str, tuple[Declared, ...]]]:
     return [("inputs", MODELS[name].inputs), ("outputs", MODELS[name].outputs)]
 
 
-async def _stats(request: Request[State], name: str) -> Response:
+async def _stats(request: Request[State]) -> Response:
     """Tell how often a model was asked, by all processes, and for how long it worked."""
+    name = _model_of(request)
     metrics = request.state["metrics"]
 
     def spent(outcome: str) -> dict[str, int]:
@@ -193,8 +194,9 @@ async def _body(request: Request[State]) -> AsyncIterator[tuple[bytes, Callable[
         yield await read_body(request, state["settings"], hold), hold
 
 
-async def _infer(request: Request[State], name: str) -> Response:
+async def _infer(request: Request[State]) -> Response:
     """Answer the tensors that a request brings."""
+    name = _model_of(request)
     state = request.state
     lap = state["record"].stopwatch()
     loop = asyncio.get_running_loop()
