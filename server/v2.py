@@ -195,31 +195,36 @@ async def _body(request: Request[State]) -> AsyncIterator[tuple[bytes, Callable[
 
 
 async def _infer(request: Request[State]) -> Response:
-    """Answer the tensors that a request brings."""
+    """Answer the tensors that a request brings, and count what becomes of it."""
     name = _model_of(request)
-    state = request.state
-    lap = state["record"].stopwatch()
     loop = asyncio.get_running_loop()
     begin, outcome, count = loop.time(), "fail", 0
     try:
-        async with _body(request) as (body, hold):
-            lap("read")
-            with state["admission"].place():
-                is_coded = _is_coded(request)
-                answer = _answer(request, name, body, hold if is_coded else None)
-                if is_coded or len(body) > _TINY_BYTES:
-                    answer = while_connected(request, answer)
-                del body  # so that nobody but the answer keeps it
-                content, json_length, count = await answer
+        content, json_length, count = await _admitted_answer(request, name)
         outcome = "success"
     finally:
-        metrics = state["metrics"]
+        metrics = request.state["metrics"]
         metrics.observe("digit_inference_seconds", loop.time() - begin, (name, outcome))
         metrics.add("digit_inferred", count, (name,))
     if json_length is None:
         return Response(content, media_type="application/json")
     headers = {"Inference-Header-Content-Length": str(json_length)}
     return Response(content, headers=headers, media_type="application/octet-stream")
+
+
+async def _admitted_answer(request: Request[State], name: str) -> tuple[bytes, int | None, int]:
+    """Return what `_answer` does, once there is a place for the request in the queue."""
+    state = request.state
+    lap = state["record"].stopwatch()
+    async with _body(request) as (body, hold):
+        lap("read")
+        with state["admission"].place():
+            is_coded = _is_coded(request)
+            answer = _answer(request, name, body, hold if is_coded else None)
+            if is_coded or len(body) > _TINY_BYTES:
+                answer = while_connected(request, answer)
+            del body  # so that nobody but the answer keeps it
+            return await answer
 
 
 async def _answer(
