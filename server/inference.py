@@ -78,26 +78,35 @@ async def infer(name: str, asked: InferRequest, state: State) -> tuple[list[Tens
     declared = MODELS[name].inputs[0][0]
     if tensor.name != declared:
         raise MalformedTensors(f"{name} has no input {tensor.name!r}; it has {declared!r}")
-    if isinstance(tensor.values, list) and name != "locate":
+    if name == "locate":
+        return await _locate(tensor, state), 1
+    if isinstance(tensor.values, list):
         count = len(tensor.values)
         return await _read_pictures(tensor.values, state), count
     if name == "recognize":
         raise MalformedTensors("recognize takes encoded pictures, as a tensor of BYTES")
-    run = state["worker"].run
-    models = state["recognizer"].models
-    if name == "locate":
-        pixels = _pixels(tensor, models.locator.working_size)
-        boxes, scores, crops = await run(models.locator.locate, pixels)
-        outputs = [
-            Tensor("boxes", boxes, boxes.shape),
-            Tensor("scores", scores, scores.shape),
-            Tensor("crops", crops, crops.shape),
-        ]
-        return outputs, 1
     crops = _crops(tensor)
+    return await _classify(crops, state), len(crops)
+
+
+async def _locate(tensor: Tensor, state: State) -> list[Tensor]:
+    """Return where digits may be in a picture (H, W, 1), and the crops to classify."""
+    locator = state["recognizer"].models.locator
+    pixels = _pixels(tensor, locator.working_size)
+    boxes, scores, crops = await state["worker"].run(locator.locate, pixels)
+    return [
+        Tensor("boxes", boxes, boxes.shape),
+        Tensor("scores", scores, scores.shape),
+        Tensor("crops", crops, crops.shape),
+    ]
+
+
+async def _classify(crops: NDArray[np.uint8], state: State) -> list[Tensor]:
+    """Return what each crop (N, 28, 28) may show."""
+    run, classify = state["worker"].run, state["recognizer"].models.classifier.classify
     jobs = [crops[k : k + _JOB] for k in range(0, max(len(crops), 1), _JOB)]
-    probabilities = np.concatenate([await run(models.classifier.classify, job) for job in jobs])
-    return [Tensor("probabilities", probabilities, probabilities.shape)], len(crops)
+    probabilities = np.concatenate([await run(classify, job) for job in jobs])
+    return [Tensor("probabilities", probabilities, probabilities.shape)]
 
 
 async def _read_pictures(elements: list[bytes], state: State) -> list[Tensor]:
@@ -118,6 +127,11 @@ async def _read_pictures(elements: list[bytes], state: State) -> list[Tensor]:
     record = state["record"]
     record.confidences += [answer.confidence for answer in answers]
     record.digits += sum(len(answer.digits) for answer in answers)
+    return _tensors_of(answers)
+
+
+def _tensors_of(answers: list[Answer]) -> list[Tensor]:
+    """Return answers as the outputs of `recognize`."""
     count = len(answers)
     digits = np.array(
         [-1 if answer.digit is None else answer.digit for answer in answers], np.int64
@@ -138,27 +152,6 @@ def _chances(answer: Answer) -> list[float]:
         return [0.0] * 10 + [float(not answer.digits)]
     chances = answer.digits[0].probabilities
     return [*chances, max(0.0, 1 - sum(chances))]
-
-
-def chosen(name: str, asked: InferRequest, outputs: list[Tensor]) -> list[Tensor]:
-    """Return the outputs that are wanted, as values or as classes."""
-    found = {tensor.name: tensor for tensor in outputs}
-    if not asked.outputs:
-        # `digit` gives more of a picture than it declares, to who asks for it by name.
-        return [found[declared] for declared, *_ in MODELS[name].outputs]
-    picked = []
-    for wanted in asked.outputs:
-        if wanted.name not in found:
-            raise MalformedTensors(
-                f"{name} has no output {wanted.name!r}; it has {', '.join(found)}"
-            )
-        tensor = found[wanted.name]
-        if wanted.classes:
-            if tensor.name != "probabilities":
-                raise MalformedTensors("only probabilities can be had as classes")
-            tensor = classified(tensor, wanted.classes, LABELS)
-        picked.append(tensor)
-    return picked
 
 
 def _crops(tensor: Tensor) -> NDArray[np.uint8]:
@@ -192,3 +185,24 @@ def _as_bytes(tensor: Tensor) -> NDArray[np.uint8]:
         values = values * 255.0
     rounded: NDArray[np.uint8] = np.rint(values).astype(np.uint8)
     return rounded
+
+
+def chosen(name: str, asked: InferRequest, outputs: list[Tensor]) -> list[Tensor]:
+    """Return the outputs that are wanted, as values or as classes."""
+    found = {tensor.name: tensor for tensor in outputs}
+    if not asked.outputs:
+        # `digit` gives more of a picture than it declares, to who asks for it by name.
+        return [found[declared] for declared, *_ in MODELS[name].outputs]
+    picked = []
+    for wanted in asked.outputs:
+        if wanted.name not in found:
+            raise MalformedTensors(
+                f"{name} has no output {wanted.name!r}; it has {', '.join(found)}"
+            )
+        tensor = found[wanted.name]
+        if wanted.classes:
+            if tensor.name != "probabilities":
+                raise MalformedTensors("only probabilities can be had as classes")
+            tensor = classified(tensor, wanted.classes, LABELS)
+        picked.append(tensor)
+    return picked
