@@ -33,8 +33,8 @@ from server.uploads import Upload, read_upload
 from server.v2 import v2_routes
 from server.worker import Worker
 
-# Statuses that are no problem: 304 for a page that a browser has, 307 for a path with a slash more.
-_OTHER_STATUSES = (200, 304, 307)
+# Statuses of no problem: 304 for a page that a browser has, 307 for a path with a slash more.
+_GOOD_STATUSES = (200, 304, 307)
 
 
 def create_app(
@@ -130,7 +130,7 @@ def _metrics(recognizer: Recognizer, routes: Iterable[Route], processes: int) ->
     info = {"name": classifier.name, "sha256": classifier.sha256, "accuracy": classifier.accuracy}
     series = series_of(
         [route.path for route in routes],
-        sorted({problem.status for problem in problems} | {*_OTHER_STATUSES}),
+        sorted({problem.status for problem in problems} | {*_GOOD_STATUSES}),
         [problem.code for problem in problems],
         MODELS,
     )
@@ -183,6 +183,17 @@ async def _read_all(upload: Upload, explain: bool, state: State) -> list[dict[st
     return answers
 
 
+async def _read_if_possible(
+    picture: bytes | ClientError, explain: bool, state: State
+) -> dict[str, Any]:
+    """Return the answer to a picture, or the problem document that stands in its place."""
+    try:
+        return await _read(picture, explain, state)
+    except ClientError as problem:
+        state["record"].refusals.append(problem.code)
+        return problem.as_document()
+
+
 async def _read(picture: bytes | ClientError, explain: bool, state: State) -> dict[str, Any]:
     """Return the answer to a picture, or raise what is wrong with it."""
     if isinstance(picture, ClientError):
@@ -199,17 +210,6 @@ async def _read(picture: bytes | ClientError, explain: bool, state: State) -> di
     record.confidences.append(answer.confidence)
     record.digits += len(answer.digits)
     return document
-
-
-async def _read_if_possible(
-    picture: bytes | ClientError, explain: bool, state: State
-) -> dict[str, Any]:
-    """Return the answer to a picture, or the problem document that stands in its place."""
-    try:
-        return await _read(picture, explain, state)
-    except ClientError as problem:
-        state["record"].refusals.append(problem.code)
-        return problem.as_document()
 
 
 async def healthz(_: Request[State]) -> Response:
