@@ -179,53 +179,6 @@ def _parse_json(text: bytes) -> Any:
         raise MalformedTensors("the request is not JSON") from error
 
 
-def format_response(
-    model: str, request: InferRequest, outputs: Sequence[Tensor]
-) -> tuple[bytes, int | None]:
-    """Return the body of an answer, and how many bytes of it are JSON, None for all."""
-    entries = []
-    parts = []
-    for tensor in outputs:
-        entry: dict[str, Any] = {
-            "name": tensor.name,
-            "datatype": tensor.datatype,
-            "shape": list(tensor.shape),
-        }
-        if request.wants_binary(tensor.name):
-            parts.append(tensor.as_binary())
-            entry["parameters"] = {"binary_data_size": len(parts[-1])}
-        else:
-            entry["data"] = tensor.as_json()
-        entries.append(entry)
-    document: dict[str, Any] = {"model_name": model, "model_version": "1", "outputs": entries}
-    if request.id is not None:
-        document["id"] = request.id
-    head = json.dumps(document).encode()
-    return b"".join([head, *parts]), len(head) if parts else None
-
-
-def classified(tensor: Tensor, count: int, labels: Sequence[str]) -> Tensor:
-    """Return the `count` greatest values in each row of a tensor, each as "value:index:label".
-
-    Args:
-        tensor: (N, classes), of numbers.
-        count: how many are wanted.
-        labels: of the classes.
-
-    Source: Triton's classification extension.
-    """
-    assert not isinstance(tensor.values, list)
-    rows = tensor.values.reshape(-1, len(labels))
-    count = min(count, len(labels))
-    greatest = np.argsort(-rows, axis=1, kind="stable")[:, :count]
-    values = [
-        f"{row[k]:f}:{k}:{labels[k]}".encode()
-        for row, best in zip(rows, greatest, strict=True)
-        for k in best
-    ]
-    return Tensor(tensor.name, values, (len(rows), count))
-
-
 def _check(value: object, kind: type, name: str, wanted: str) -> None:
     if not isinstance(value, kind):
         raise MalformedTensors(f"{name} has to be {wanted}")
@@ -249,8 +202,9 @@ def _parse_input(entry: Any, binary: memoryview) -> tuple[Tensor, int]:
     name, datatype, shape = (entry.get(key) for key in ("name", "datatype", "shape"))
     _check_name(name, "an input's name")
     if datatype not in DATATYPES:
-        raise MalformedTensors(f"the datatype of input {name!r} has to be one of "
-                               f"{', '.join(DATATYPES)}")  # fmt: skip
+        raise MalformedTensors(
+            f"the datatype of input {name!r} has to be one of {', '.join(DATATYPES)}"
+        )
     is_shape = isinstance(shape, list) and len(shape) <= _MOST_DIMENSIONS
     if not is_shape or not all(type(n) is int and 0 <= n < _LONGEST for n in shape):
         raise MalformedTensors(f"the shape of input {name!r} has to be a list of whole numbers")
@@ -345,3 +299,50 @@ def _parse_output(entry: Any) -> WantedOutput:
     if type(classes) is not int or classes < 0:
         raise MalformedTensors(f"classification of output {name!r} has to be a whole number")
     return WantedOutput(name, is_binary, classes)
+
+
+def format_response(
+    model: str, request: InferRequest, outputs: Sequence[Tensor]
+) -> tuple[bytes, int | None]:
+    """Return the body of an answer, and how many bytes of it are JSON, None for all."""
+    entries = []
+    parts = []
+    for tensor in outputs:
+        entry: dict[str, Any] = {
+            "name": tensor.name,
+            "datatype": tensor.datatype,
+            "shape": list(tensor.shape),
+        }
+        if request.wants_binary(tensor.name):
+            parts.append(tensor.as_binary())
+            entry["parameters"] = {"binary_data_size": len(parts[-1])}
+        else:
+            entry["data"] = tensor.as_json()
+        entries.append(entry)
+    document: dict[str, Any] = {"model_name": model, "model_version": "1", "outputs": entries}
+    if request.id is not None:
+        document["id"] = request.id
+    head = json.dumps(document).encode()
+    return b"".join([head, *parts]), len(head) if parts else None
+
+
+def classified(tensor: Tensor, count: int, labels: Sequence[str]) -> Tensor:
+    """Return the `count` greatest values in each row of a tensor, each as "value:index:label".
+
+    Args:
+        tensor: (N, classes), of numbers.
+        count: how many are wanted.
+        labels: of the classes.
+
+    Source: Triton's classification extension.
+    """
+    assert not isinstance(tensor.values, list)
+    rows = tensor.values.reshape(-1, len(labels))
+    count = min(count, len(labels))
+    greatest = np.argsort(-rows, axis=1, kind="stable")[:, :count]
+    values = [
+        f"{row[k]:f}:{k}:{labels[k]}".encode()
+        for row, best in zip(rows, greatest, strict=True)
+        for k in best
+    ]
+    return Tensor(tensor.name, values, (len(rows), count))
