@@ -97,21 +97,23 @@ def page_routes(read_request: ReadRequest, description: Mapping[str, Any]) -> li
         read_request: reads the pictures in a request; raises Problem if it can read none.
         description: of the API, an OpenAPI document.
     """
-    files = {
-        path.relative_to(PAGE).as_posix(): path
-        for path in PAGE.rglob("*")
+    contents = {
+        path.relative_to(PAGE).as_posix(): path.read_bytes()
+        for path in sorted(PAGE.rglob("*"))
         if path.suffix in _MEDIA_TYPES
     }
-    contents = {name: path.read_bytes() for name, path in sorted(files.items())}
     version = _digest(b"".join(contents.values()))
     # A relative address, as the service may be at any path of a larger site.
-    home = _fill(contents.pop("index.html"), {"assets": f"page/{version}"})
-    home_asset = Asset.of(home.encode(), ".html")
+    values = {"assets": f"page/{version}"}
+    home = _fill(contents.pop("index.html"), values)
+    docs = _fill(
+        contents.pop("docs.html"), values | {"description": render_description(description)}
+    )
     answer_page = contents.pop("answer.html")
-    values = {"assets": f"page/{version}", "description": render_description(description)}
-    docs_asset = Asset.of(_fill(contents.pop("docs.html"), values).encode(), ".html")
+    home_asset = Asset.of(home.encode(), ".html")
+    docs_asset = Asset.of(docs.encode(), ".html")
     description_asset = Asset.of(json.dumps(description).encode(), ".json")
-    assets = {name: Asset.of(content, files[name].suffix) for name, content in contents.items()}
+    assets = {name: Asset.of(content, Path(name).suffix) for name, content in contents.items()}
 
     async def show_home(request: Request[Any]) -> Response:
         if request.method == "POST":
@@ -125,8 +127,7 @@ def page_routes(read_request: ReadRequest, description: Mapping[str, Any]) -> li
         except Problem as problem:
             request.state["record"].refusals.append(problem.code)
             answers, status, headers = [problem.as_document()], problem.status, problem.headers
-        values = {"assets": f"page/{version}", **_render(answers)}
-        return HTMLResponse(_fill(answer_page, values), status, headers)
+        return HTMLResponse(_fill(answer_page, values | _render(answers)), status, headers)
 
     async def show_asset(request: Request[Any]) -> Response:
         asset = assets.get(request.path_params["name"])
