@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 from server.errors import MalformedTensors
 
 BYTES: Final = "BYTES"
+VERSION: Final = "1"
+"""Of the service, and of each model."""
 
 _TYPES: Final = {
     "BOOL": np.dtype("?"),
@@ -319,7 +321,7 @@ def format_response(
         else:
             entry["data"] = tensor.as_json()
         entries.append(entry)
-    document: dict[str, Any] = {"model_name": model, "model_version": "1", "outputs": entries}
+    document: dict[str, Any] = {"model_name": model, "model_version": VERSION, "outputs": entries}
     if request.id is not None:
         document["id"] = request.id
     head = json.dumps(document).encode()

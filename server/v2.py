@@ -16,23 +16,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from server.connection import while_connected
-from server.errors import (
-    BodyTooLarge,
-    MalformedTensors,
-    NotFound,
-    UnsupportedCoding,
-)
+from server.errors import BodyTooLarge, MalformedTensors, NotFound, UnsupportedCoding
 from server.inference import MODELS, Declared, chosen, infer, raw_tensor
 from server.state import State
-from server.tensors import (
-    BYTES,
-    InferRequest,
-    format_response,
-    parse_request,
-)
+from server.tensors import BYTES, VERSION, InferRequest, format_response, parse_request
 from server.uploads import read_body
 
-VERSION: Final = "1"
 JSON_LENGTH: Final = "inference-header-content-length"
 
 # A body of at most this many is parsed before another thread would have begun.
@@ -76,7 +65,9 @@ def _model_of(request: Request[State]) -> str:
     """Return the name of the model that a request's path has, or raise that there is none."""
     name: str = request.path_params["name"]
     if name not in MODELS or request.path_params.get("version", VERSION) != VERSION:
-        raise NotFound(f"There is no such model; there are {', '.join(MODELS)}, each in version 1.")
+        raise NotFound(
+            f"There is no such model; there are {', '.join(MODELS)}, each in version {VERSION}."
+        )
     return name
 
 
@@ -208,7 +199,7 @@ async def _infer(request: Request[State]) -> Response:
         metrics.add("digit_inferred", count, (name,))
     if json_length is None:
         return Response(content, media_type="application/json")
-    headers = {"Inference-Header-Content-Length": str(json_length)}
+    headers = {JSON_LENGTH: str(json_length)}
     return Response(content, headers=headers, media_type="application/octet-stream")
 
 
