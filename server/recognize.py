@@ -14,23 +14,24 @@ from server.image import SMALL, Limits, Picture, data_uri, decode, encode_png, s
 from server.model import Models, load_models
 from server.settings import REPOSITORY, Settings
 
-# An answer less sure than this is checked in a smaller and a larger copy of the picture; where no
-# digit was found, larger copies are searched: digits of nine pixels are found at twice their size.
-# The classifier then also sees each crop a little smaller and a little larger. To average over
-# views is from Krizhevsky et al. 2012, ImageNet Classification with Deep Convolutional Neural
-# Networks.
-_SURE = 0.97
-_AGAIN = (0.8, 1.25)
-_NEARER = (1.25, 1.5, 2.0)
-_ZOOMS = (0.93, 1.07)
 # A picture whose digits became smaller than this when it was reduced is searched at twice the size,
 # if the memory that it then takes, in bytes a pixel, is allowed for decoding too.
 _SMALL_DIGIT = 16
 _SEARCH_BYTES = 60
-# Of smaller digits some are missed, however sure those beside them are: of numbers of three, one in
-# five was a digit short. So a copy of twice the size is looked at, too.
+# An answer less sure than this is checked in a smaller and a larger copy of the picture.
+_SURE = 0.97
+_AGAIN = (0.8, 1.25)
+# Where no digit was found, larger copies are searched: digits of nine pixels are found at twice
+# their size.
+_NEARER = (1.25, 1.5, 2.0)
+# Of digits smaller than this some are missed, however sure those beside them are: of numbers of
+# three, one in five was a digit short. So a copy of twice the size is looked at, too.
 _TINY_DIGIT = 11
 _MAGNIFIED = 2.0
+# In a check the classifier also sees each crop a little smaller and a little larger. To average
+# over views is from Krizhevsky et al. 2012, ImageNet Classification with Deep Convolutional Neural
+# Networks.
+_ZOOMS = (0.93, 1.07)
 
 
 @dataclass(frozen=True)
