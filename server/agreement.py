@@ -36,7 +36,7 @@ class Reading:
             number: as in an answer, rows parted by newlines.
         """
         digits = [int(digit) for digit in number if digit != "\n"]
-        begins = np.array([k == 0 for row in number.split("\n") for k in range(len(row))], bool)
+        is_first = np.array([k == 0 for row in number.split("\n") for k in range(len(row))], bool)
         # The chance that exactly the first k digits of the number were read in the rows above.
         above = np.zeros(len(digits) + 1)
         above[0] = 1.0
@@ -44,7 +44,7 @@ class Reading:
             # The same of the rows above and this one, with at least one of the digits in this one.
             within = np.zeros(len(digits) + 1)
             for chances in row:
-                read = chances[digits] * np.where(begins, above[:-1], within[:-1])
+                read = chances[digits] * np.where(is_first, above[:-1], within[:-1])
                 above, within = above * chances[-1], within * chances[-1]
                 within[1:] += read
             above = above + within
