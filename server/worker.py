@@ -40,7 +40,7 @@ class Worker:
         self._in_turn = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="recognize")
-        self._rest: asyncio.TimerHandle | None = None
+        self._giving_back: asyncio.TimerHandle | None = None
 
     async def run(
         self,
@@ -50,15 +50,15 @@ class Worker:
     ) -> Result:
         """Return what a function returns, or raise what it raises, when its turn has come."""
         loop = asyncio.get_running_loop()
-        self._rest_no_more()
+        self._keep_memory()
         # The executor keeps cancelled work until its turn: it keeps a box, which is then empty.
         box = [partial(function, *args, **kwargs)]
         try:
             return await loop.run_in_executor(self._executor, lambda: box.pop()())
         finally:
             box.clear()
-            self._rest_no_more()
-            self._rest = loop.call_later(_IDLE_SECONDS, give_back)
+            self._keep_memory()
+            self._giving_back = loop.call_later(_IDLE_SECONDS, give_back)
 
     async def turn(self) -> None:
         """Wait for a turn of the event loop in which few others compute, first come, first served.
@@ -89,9 +89,10 @@ class Worker:
 
     def close(self) -> None:
         """End the thread after the function that it is running; those that wait are dropped."""
-        self._rest_no_more()
+        self._keep_memory()
         self._executor.shutdown(cancel_futures=True)
 
-    def _rest_no_more(self) -> None:
-        if self._rest:
-            self._rest.cancel()
+    def _keep_memory(self) -> None:
+        """Call off giving memory back, as there is work, or an end."""
+        if self._giving_back:
+            self._giving_back.cancel()
