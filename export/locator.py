@@ -1,11 +1,11 @@
-"""The locator: pictures of any size to the places where digits stand.
+"""The locator: finds the digits in pictures of any size.
 
-One small network looks at every level of an image pyramid, so that a digit of 400 pixels and one of
-12 look the same to it. Each cell of its output, 2 x 2 pixels of a level, says whether a digit's
-center lies there, where the digit's edges are, and whether its ink is bright: the center points of
-Zhou et al. 2019, Objects as Points. Cells are that small because the 1s of 111 may be only four
-pixels apart. Contrast is normalized locally before the network looks, so that it need not learn
-what shade and faint ink do to digits.
+One small network runs on every level of an image pyramid, so that a digit of 400 pixels looks the
+same to it as one of 12. For each cell of 2 x 2 pixels of a level, it predicts whether a digit's
+center lies there, the digit's box, and whether its ink is bright: the center points of Zhou et al.
+2019, Objects as Points. Cells are that small because the 1s of 111 may be only four pixels apart.
+The input is normalized for local contrast, so that the network need not learn the effects of
+shadows and faint ink.
 """
 
 from typing import Final
@@ -17,44 +17,44 @@ from torch import Tensor, nn
 from export.layers import convolution
 
 LEVELS: Final = 5
-"""Each level of the pyramid is half the size of the one before."""
+"""Levels of the pyramid, each half the size of the one before."""
 
 STRIDE: Final = 2
-"""Side of a cell of the output, in pixels of its level."""
+"""Side of an output cell, in pixels of its level."""
 
 PATCH: Final = 4
-"""Side of a patch in pixels of its level: one position of the last layer answers for its cells."""
+"""Side of a patch in pixels of its level: the cells predicted by one position of the last layer."""
 
 SPLIT: Final = PATCH // STRIDE
 """Cells along each side of a patch."""
 
 CELLS: Final = SPLIT**2
-"""Cells of a patch."""
+"""Cells in a patch."""
 
 GRAIN: Final = 2 ** (LEVELS - 1) * PATCH
 """Side of a patch of the coarsest level, in pixels of the picture."""
 
 UNIT: Final = 20.0
-"""The size of box, in pixels of a level, that the network's outputs are relative to."""
+"""The box size, in pixels of a level, that the network's outputs are relative to."""
 
 CHANNELS: Final = 6
-"""Outputs for each cell: digit, its center's x and y, log width and height, bright ink."""
+"""Outputs per cell: digit, its center's x and y, log width and height, bright ink."""
 
 MOST_CANDIDATES: Final = 256
-"""Cells that boxes are made of: the likeliest. A picture of 64 x 64 has 1,364 on all levels."""
+"""How many cells become boxes: the likeliest. A picture of 64 x 64 has 1,364 on all levels."""
 
 _BLOCK, _WINDOW = 4, 8
-"""Local contrast is taken over 8 x 8 blocks of 4 x 4 pixels, at every second block."""
+"""Local contrast is measured in windows of 8 x 8 blocks of 4 x 4 pixels, at every second block."""
 
 _FAINTEST = 0.025
-"""Contrast, on a scale of 0 to 1, below which grain is not amplified into ink."""
+"""Added to the deviation of pixels from 0 to 1, so that grain is not amplified into ink."""
 
 _FAINTEST_SHARE = 0.1
-"""The same as a share of the picture's greatest contrast: beside a pen's ink, paper is paper."""
+"""The same as a share of the picture's highest deviation: next to a pen's ink, grain is paper."""
 
 
 def normalize(pixels: Tensor) -> Tensor:
-    """Return pixels (N, 1, H, W) less their local mean, over their local deviation."""
+    """Return pixels (N, 1, H, W) minus their local mean, divided by their local deviation."""
     size = pixels.shape[-2:]
     blocks = (F.avg_pool2d(values, _BLOCK) for values in (pixels, pixels * pixels))
     mean, square = (
@@ -70,10 +70,10 @@ def normalize(pixels: Tensor) -> Tensor:
 
 
 class LocatorNetwork(nn.Module):
-    """The network that looks at one level of the pyramid."""
+    """The network for one level of the pyramid."""
 
     def __init__(self, fine: int = 16, middle: int = 32, coarse: int = 48) -> None:
-        """Set up the layers; widths are those at strides 2, 4 and 8."""
+        """Set up the layers; the arguments are their channels at strides 2, 4 and 8."""
         super().__init__()
         self.fine = nn.Sequential(
             convolution(1, fine, stride=2),
@@ -89,8 +89,8 @@ class LocatorNetwork(nn.Module):
         self.head = nn.Sequential(
             convolution(middle, middle), nn.Conv2d(middle, CHANNELS * CELLS, kernel_size=1)
         )
-        # A patch's cells are channels until they are put in their places (Shi et al. 2016,
-        # Real-Time Single Image and Video Super-Resolution): four times the cells for little work.
+        # A patch's cells are predicted as channels, then rearranged (Shi et al. 2016, Real-Time
+        # Single Image and Video Super-Resolution): four times the cells for little work.
         self.shuffle = nn.PixelShuffle(SPLIT)
 
     def forward(self, level: Tensor) -> Tensor:
@@ -99,7 +99,7 @@ class LocatorNetwork(nn.Module):
         return outputs
 
     def patches(self, level: Tensor) -> Tensor:
-        """Return the same as (N, CHANNELS * CELLS, H / 4, W / 4): cells are channels."""
+        """Return the outputs before they are rearranged, (N, CHANNELS * CELLS, H / 4, W / 4)."""
         fine = self.fine(level)
         coarse = F.interpolate(self.coarse(fine), size=fine.shape[-2:], mode="nearest")
         outputs: Tensor = self.head(torch.relu(fine + coarse))
@@ -107,7 +107,7 @@ class LocatorNetwork(nn.Module):
 
 
 class Locator(nn.Module):
-    """The network over all levels of a picture's pyramid."""
+    """The network applied to all levels of a picture's pyramid."""
 
     def __init__(self) -> None:
         """Set up the network."""
@@ -117,7 +117,7 @@ class Locator(nn.Module):
     def forward(self, pixels: Tensor) -> list[Tensor]:
         """Return the outputs of each level for pixels (N, 1, H, W) from 0 to 255.
 
-        H and W are multiples of GRAIN: what is missing repeats the picture's edge.
+        H and W must be multiples of GRAIN: pictures are padded by repeating their edge.
         """
         level = pixels.to(torch.float32) / 255.0
         outputs = []
@@ -128,7 +128,7 @@ class Locator(nn.Module):
 
 
 class Patches(nn.Module):
-    """What the network says of the patches of one level of the pyramid, and the level after it."""
+    """The network's outputs and peaks for one level of the pyramid, and the next level."""
 
     def __init__(self, network: LocatorNetwork) -> None:
         """Wrap a trained network."""
@@ -138,9 +138,9 @@ class Patches(nn.Module):
     def forward(self, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return outputs (CHANNELS * CELLS, n), peaks (CELLS * n,) and the next level.
 
-        A patch's outputs are those of one channel for all of its cells, then of the next. A peak
-        is the logit of a digit's center in a cell, made very low where a neighbor's is higher;
-        cells are listed row by row across the level.
+        A patch's outputs are ordered by channel, then by cell. A peak is a cell's logit of a
+        digit's center, made very low where a neighbor's is higher; peaks are in row-major
+        order.
 
         Args:
             level: (1, 1, H, W) from 0 to 1, H and W multiples of PATCH; n is H * W / PATCH ** 2.
@@ -154,17 +154,17 @@ class Patches(nn.Module):
 class Likeliest(nn.Module):
     """The likeliest cells of all levels as a fixed number of candidates, the likeliest first.
 
-    No other cells are made into boxes: of a large picture's, these are one in a thousand.
+    Only these are decoded into boxes: in a picture of 512 x 512, one cell in 341.
     """
 
     def forward(self, outputs: Tensor, peaks: Tensor, size: Tensor) -> Tensor:
         """Return candidates (MOST_CANDIDATES, 6).
 
-        A candidate is its box's left, top, right and bottom in pixels of the picture, the logit of
-        its being a digit, and the logit of its ink being bright.
+        A candidate is its box's left, top, right and bottom in pixels of the picture, the logit
+        that it is a digit, and the logit that its ink is bright.
 
         Args:
-            outputs: (CHANNELS * CELLS, n), see `Patches`; of all levels, the finest first.
+            outputs: (CHANNELS * CELLS, n), see `Patches`: all levels, the finest first.
             peaks: (CELLS * n,), likewise.
             size: height and width of the picture, int64, multiples of GRAIN.
         """
@@ -173,8 +173,8 @@ class Likeliest(nn.Module):
         ends = (rows * columns).cumsum(0)
         level = (cells[:, None] >= ends).sum(1)
         begin = (ends - rows * columns)[level]
-        # Only the chosen cells are looked up in their patches: to shuffle the six outputs of all
-        # cells into place would take a twentieth of the time that a picture takes.
+        # Only the chosen cells are looked up in their patches: rearranging the six outputs of all
+        # cells would take a twentieth of a picture's time.
         row = (cells - begin) // columns[level]
         column = (cells - begin) % columns[level]
         patch = begin // CELLS + row // SPLIT * (columns[level] // SPLIT) + column // SPLIT
@@ -193,7 +193,7 @@ class Likeliest(nn.Module):
 
 
 class Peaks(nn.Module):
-    """A whole picture to its candidates, as `locate.onnx` finds them."""
+    """The candidates of a whole picture, as `locate.onnx` finds them."""
 
     def __init__(self, locator: Locator) -> None:
         """Wrap a trained locator."""
@@ -202,7 +202,7 @@ class Peaks(nn.Module):
         self.likeliest = Likeliest()
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Return candidates (MOST_CANDIDATES, 6) for uint8 pixels (H, W, 1), padded to GRAIN."""
+        """Return candidates (MOST_CANDIDATES, 6) for uint8 pixels (H, W, 1), multiples of GRAIN."""
         level = pixels.permute(2, 0, 1).unsqueeze(0).to(torch.float32) / 255.0
         outputs, peaks = [], []
         for _ in range(LEVELS):

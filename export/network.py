@@ -1,4 +1,4 @@
-"""The classifier: 28 x 28 crops to the logits of ten digits and "no digit"."""
+"""The classifier: from 28 x 28 crops to the logits of ten digits and "no digit"."""
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ SIDE = 28
 
 
 class Refined(nn.Module):
-    """Two convolutions that correct what is there already: their output is added to their input.
+    """A residual block: two convolutions whose output is added to their input.
 
     Source: He et al. 2016, Deep Residual Learning for Image Recognition.
     """
@@ -24,20 +24,20 @@ class Refined(nn.Module):
         self.correction = nn.Sequential(convolution(width, width), convolution(width, width))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return features (N, width, H, W) with their correction."""
+        """Return features (N, width, H, W) plus their correction."""
         corrected: Tensor = features + self.correction(features)
         return corrected
 
 
 class Overview(nn.Module):
-    """A weighted sum over all places, each channel with weights of its own.
+    """A weighted sum over all positions, with separate weights for each channel.
 
-    A mean would forget where a stroke was seen. The global depthwise convolution of Chen et al.
-    2018, MobileFaceNets, written as the product that it is.
+    Average pooling would lose where a stroke was. This is the global depthwise convolution of Chen
+    et al. 2018, MobileFaceNets, written as a product and a sum.
     """
 
     def __init__(self, width: int, side: int) -> None:
-        """Begin as the mean over side x side places."""
+        """Start as the mean over side x side positions."""
         super().__init__()
         self.weights = nn.Parameter(torch.full((width, side, side), 1 / side**2))
 
@@ -47,13 +47,13 @@ class Overview(nn.Module):
 
 
 class DigitNetwork(nn.Module):
-    """Ten convolutions at strides 1, 2 and 4, a weighted sum over what they saw, a linear layer.
+    """Ten convolutions at strides 1, 2 and 4, a weighted sum over positions, and a linear layer.
 
-    Normalization is part of the network, so whoever runs it feeds it bytes as they are.
+    Scaling the input is part of the network, so it takes bytes as they are.
     """
 
     def __init__(self, widths: tuple[int, int, int] = (16, 32, 64)) -> None:
-        """Set up the layers in the order in which a crop meets them."""
+        """Set up the layers in the order in which a crop passes through them."""
         super().__init__()
         fine, middle, coarse = widths
         self.layers = nn.Sequential(
@@ -69,7 +69,7 @@ class DigitNetwork(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logits (N, 11) of uint8 or float crops (N, 28, 28), ink 255 on paper 0."""
+        """Return the logits (N, 11) of uint8 or float crops (N, 28, 28), ink 255 on 0."""
         pixels = images.unsqueeze(1).to(torch.float32) / 255.0
         logits: Tensor = self.layers(pixels)
         return logits

@@ -1,9 +1,9 @@
-"""The placer: small pictures to the place of their one sign.
+"""The placer: predicts the box of the one sign in a small picture.
 
-A picture of at most SMALL pixels is one sign, as MNIST's are. Nothing is searched for in it, but
-the sign's place, its size and which of two tones is ink have to be known: one look at the whole
-picture tells, without a pyramid or peaks. The network is like the localization network of Jaderberg
-et al. 2015, Spatial Transformer Networks, but learns the boxes directly.
+A picture of at most SMALL pixels a side holds a single sign, as MNIST's do. It is not searched, but
+the sign's position, its size and whether ink is brighter than paper have to be known: one pass over
+the whole picture predicts them, without a pyramid or peaks. The network resembles the localization
+network of Jaderberg et al. 2015, Spatial Transformer Networks, but is trained on boxes directly.
 """
 
 from typing import Final
@@ -15,21 +15,21 @@ from torch import Tensor, nn
 from export.layers import convolution
 
 SMALL: Final = 32
-"""Pixels on the longer side up to which a picture is one crop; what is smaller is enlarged."""
+"""Pixels on the longer side up to which a picture is one crop; it is resized to this square."""
 
 OUTPUTS: Final = 6
-"""The center's x and y, log width and height, as shares of the picture's; logits of being a digit
-and of bright ink."""
+"""The center's x and y, from the picture's middle, log width and log height, all relative to the
+picture's sides; the logits of being a digit and of bright ink."""
 
 _FAINTEST: Final = 5.1
-"""Contrast, in gray levels, below which grain is not amplified into ink."""
+"""Added to the deviation, in gray levels, so that grain is not amplified into ink."""
 
 
 class Placer(nn.Module):
-    """The network that looks at a small picture as a whole."""
+    """The network for a whole small picture."""
 
     def __init__(self, fine: int = 16, middle: int = 32, coarse: int = 48) -> None:
-        """Set up the layers; widths are those at strides 2, 4 and 8."""
+        """Set up the layers; the arguments are their channels at strides 2, 4 and 8."""
         super().__init__()
         side = SMALL // 8
         self.layers = nn.Sequential(
@@ -47,7 +47,7 @@ class Placer(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """Return the outputs (N, OUTPUTS) for pixels (N, 1, H, W), float32 from 0 to 255.
 
-        Pictures that are not square are stretched, as outputs are relative to their sides.
+        Pictures that are not square are stretched: outputs are relative to their sides.
         """
         square = F.interpolate(pixels, (SMALL, SMALL), mode="bilinear")
         apart = square - square.mean(dim=(2, 3), keepdim=True)
@@ -57,7 +57,7 @@ class Placer(nn.Module):
 
 
 class Placed(nn.Module):
-    """A placer's outputs as the one candidate of a picture."""
+    """The placer's outputs as the only candidate of a picture."""
 
     def __init__(self, placer: Placer) -> None:
         """Wrap a trained placer."""
@@ -65,7 +65,7 @@ class Placed(nn.Module):
         self.placer = placer
 
     def forward(self, layer: Tensor, width_height: Tensor) -> Tensor:
-        """Return the candidate (1, 6), as `export.locator.Peaks` has it, of a picture.
+        """Return a picture's candidate (1, 6), in the form of `export.locator.Likeliest`.
 
         Args:
             layer: its pixels (1, 1, H, W), float32 from 0 to 255.

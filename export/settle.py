@@ -1,10 +1,10 @@
-"""The locator's last training: in the form in which it answers, with normalization folded.
+"""Fine-tuning of the locator in the form used for inference: with batch normalization folded.
 
-Before, each level of the pyramid is normalized by its own statistics; in use, all levels are by the
-same (Wu and Johnson 2021, Rethinking "Batch" in BatchNorm). A loss of 1.25 in training, as
-`export.targets.difference` measures it, was one of 1.80 in use; this training makes it 1.20. What
-is served is the mean of the weights before and after: it reads composed scenes as well as those
-after, and other pictures as well as those before (Wortsman et al. 2022, Robust Fine-Tuning of
+In training, each level of the pyramid is normalized by its own statistics; at inference, all levels
+are by the same (Wu and Johnson 2021, Rethinking "Batch" in BatchNorm). A loss of 1.25 in training,
+as `export.targets.difference` measures it, was one of 1.80 at inference; fine-tuning makes it 1.20.
+The result is a weighted mean of the weights before and after: it reads composed scenes as well as
+those after, and other pictures as well as those before (Wortsman et al. 2022, Robust Fine-Tuning of
 Zero-Shot Models).
 """
 
@@ -21,23 +21,23 @@ from export.train import Recipe
 from export.train_locator import LOCATOR_RECIPE, teach
 
 AFTER: Final = 0.35
-"""The share of the weights after in the mean."""
+"""Weight of the fine-tuned weights in the mean."""
 
-# The locator has learned already, so steps are fewer and smaller.
+# The locator is trained already, so steps are fewer and smaller.
 SETTLE_RECIPE: Final = replace(LOCATOR_RECIPE, steps=4_000, peak_rate=1e-3)
 
 
 def settle(
     glyphs: Glyphs, recipe: Recipe, weights: State, seed: int, checkpoint: Checkpoint
 ) -> State:
-    """Return the weights of a locator that is trained on in the form in which it answers.
+    """Fine-tune a trained locator with normalization folded, and return its weights.
 
     Args:
-        glyphs: what is put into the scenes.
+        glyphs: what the scenes are composed of.
         recipe: how it is trained.
-        weights: those of the trained locator that it begins with.
-        seed: of what each scene holds.
-        checkpoint: where its state is kept.
+        weights: of the trained locator.
+        seed: of the scenes.
+        checkpoint: where its state is saved.
     """
     locator = Locator()
     locator.load_state_dict(weights)
@@ -49,8 +49,8 @@ def settle(
 
 
 def settled_of(weights: State) -> Locator:
-    """Return the locator with settled weights, on the CPU, set to answer."""
+    """Return the locator with settled weights, on the CPU, in evaluation mode."""
     folded = shrunk(Locator())
     folded.load_state_dict(weights)
-    # Rounds once more: the mean of two rounded weights is not rounded.
+    # To round again: the mean of two rounded weights is not rounded.
     return shrunk(folded)

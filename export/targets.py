@@ -1,4 +1,4 @@
-"""What the locator should answer for scenes, and the loss of what it does answer."""
+"""The locator's training targets and loss."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -12,27 +12,27 @@ from torch import Tensor
 from export.locator import CHANNELS, LEVELS, STRIDE, UNIT
 
 SIZES: Final = (13.0, 38.0)
-"""Pixels, at least and at most, of a digit's longer side on the levels that should find it."""
+"""Limits of a digit's longer side, in pixels of a level, on the levels that should find it."""
 
 TOLERANCE: Final = 1.2
-"""A digit that is out of SIZES by less than this factor is neither asked for nor counted wrong."""
+"""A digit outside SIZES by less than this factor is ignored: finding it or not costs nothing."""
 
 _SPREAD: Final = 0.13
-"""Standard deviation of the bell around a center, over the box's width and height."""
+"""Standard deviation of the Gaussian around a center, relative to the box's width and height."""
 
 
 def encode(boxes: Tensor, owners: Tensor, inverted: Tensor, shape: torch.Size) -> list[Tensor]:
-    """Return what each level should answer, (N, CHANNELS + 1, H / 2, W / 2).
+    """Return each level's targets, (N, CHANNELS + 1, H / 2, W / 2).
 
     Args:
-        boxes: (B, 4) x, y, width, height of every digit of a batch, in pixels.
-        owners: (B,) int64, the picture that each is in.
-        inverted: (B,) whether its ink is bright.
-        shape: of the batch, padded, as the first level has it: (N, 1, H, W).
+        boxes: (B, 4) x, y, width, height of all digits in a batch, in pixels.
+        owners: (B,) int64, the index of each digit's picture.
+        inverted: (B,) whether each digit's ink is bright.
+        shape: of the padded batch, (N, 1, H, W).
 
     Returns:
-        The locator's channels (the first from 0 to 1, the last 0 or 1), then how much a cell's box
-        counts. The first channel is -1 where no answer is asked for.
+        The locator's channels (the first from 0 to 1, the last 0 or 1), then the weight of the
+        cell's box in the loss. The first channel is -1 in ignored cells.
     """
     count, _, height, width = shape
     levels = []
@@ -56,7 +56,7 @@ def encode(boxes: Tensor, owners: Tensor, inverted: Tensor, shape: torch.Size) -
 def _draw(
     target: NDArray[np.float32], box: tuple[float, float, float, float], ignored: bool, ink: float
 ) -> None:
-    """Put one digit, center and size in cells, into a level's target."""
+    """Draw one digit, its center and size given in cells, into a level's target."""
     x, y, w, h = box
     rows, columns = target.shape[-2:]
     spread_x, spread_y = max(_SPREAD * w, 0.35), max(_SPREAD * h, 0.35)
@@ -84,10 +84,10 @@ def _draw(
 
 
 def difference(outputs: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
-    """Return how far the locator's outputs are from `encode`'s targets.
+    """Return the loss of the locator's outputs against the targets of `encode`.
 
-    Centers by the focal loss of Zhou et al. 2019, Objects as Points, equation 1; boxes by the
-    absolute difference and polarity by cross-entropy, where a digit's center is near.
+    The focal loss of Zhou et al. 2019, Objects as Points, equation 1, for centers; near a center,
+    L1 loss for boxes and cross-entropy for bright ink.
     """
     center = torch.zeros(())
     box = torch.zeros(())

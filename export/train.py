@@ -1,8 +1,8 @@
-"""The loop that trains any of the networks.
+"""The training loop of all networks.
 
-All that is random in a step comes from generators seeded with the run's seed and the step's number.
-So a step depends only on the weights before it, a training resumes without any generator's state,
-and one that was interrupted ends in the same bytes as one that was not.
+All randomness in a step comes from generators seeded with the run's seed and the step's number, so
+training resumes without any generator's state, and an interrupted run ends in the same bytes as an
+uninterrupted one.
 """
 
 from collections.abc import Callable
@@ -17,11 +17,11 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from export.checkpoint import Checkpoint, State
 from server.batch.progress import Progress
 
-# Norm to which a step's gradient is clipped: a scene without any digit can give a steep one.
+# Gradients are clipped to this norm: a scene without any digit can give a steep one.
 STEEPEST = 5.0
 
 Loss = Callable[[nn.Module, int], Tensor]
-"""Makes the batch of a step, given by its number, and returns the loss of a network on it."""
+"""Returns the loss of a network on the batch of a step, given the step's number."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,14 @@ class Recipe:
     """How a network is trained.
 
     Attributes:
-        steps: how many batches are learned from.
-        batch: pictures in each; of the locator's scenes, if they are of the largest size.
-        peak_rate: the learning rate at its highest, 30 % into the training.
+        steps: how many batches to train on.
+        batch: pictures in each; the locator's batches have more if its scenes are smaller.
+        peak_rate: the highest learning rate, reached 30 % into the training.
         weight_decay: AdamW's.
-        average_decay: the share of the averaged weights that a step keeps.
+        average_decay: decay of the exponential moving average of the weights.
         smoothing: label smoothing, the share of the target that is spread over all labels.
-        threads: of the processor. Two are 1.5 times as fast as one on two idle cores, and slower on
-            shared ones. Each number of threads sums up in its own order, which shows in last bits.
+        threads: CPU threads. Two are 1.5 times as fast as one on two idle cores, and slower on
+            shared ones. The number changes the order of summation, and with it the last bits.
     """
 
     steps: int = 6_000
@@ -49,30 +49,30 @@ class Recipe:
 
 
 def device() -> torch.device:
-    """Return where networks learn: on a GPU if there is one."""
+    """Return the device that classifiers are trained on: a GPU if there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def precision(at: torch.device) -> torch.dtype:
-    """Return in which precision a device learns fastest: bfloat16 if it has instructions for it.
+    """Return the precision that a device trains fastest in: bfloat16 if it has instructions for it.
 
-    A processor without them takes three times as long as for float32; with AVX-512's it takes 0.6
-    times as long.
+    Compared with float32, bfloat16 takes three times as long on a processor without them, and 0.6
+    times as long with those of AVX-512.
     """
     is_built_in = at.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
     return torch.bfloat16 if is_built_in else torch.float32
 
 
 def autocast(at: torch.device) -> torch.autocast:
-    """Return the context in which a network learns on a device, in its `precision`."""
+    """Return the context for training on a device in its `precision`."""
     return torch.autocast(at.type, torch.bfloat16, enabled=precision(at) is torch.bfloat16)
 
 
 def fit(network: nn.Module, loss: Loss, recipe: Recipe, seed: int, checkpoint: Checkpoint) -> State:
-    """Return a network's averaged weights, on the CPU, after all steps of a recipe.
+    """Train a network by a recipe, and return its averaged weights, on the CPU.
 
-    AdamW under OneCycle (Smith and Topin 2017, Super-Convergence), the weights averaged
-    exponentially (Polyak and Juditsky 1992), batch normalization's statistics with them.
+    AdamW with a one-cycle schedule (Smith and Topin 2017, Super-Convergence), and an exponential
+    moving average (Polyak and Juditsky 1992) of weights and batch normalization statistics.
     """
     torch.set_num_threads(recipe.threads)
     optimizer = torch.optim.AdamW(
@@ -84,7 +84,7 @@ def fit(network: nn.Module, loss: Loss, recipe: Recipe, seed: int, checkpoint: C
         multi_avg_fn=get_ema_multi_avg_fn(recipe.average_decay),  # type: ignore[no-untyped-call]
         use_buffers=True,
     )
-    # What a step changes; all of these have state_dict and load_state_dict, but no common type.
+    # What a step changes. All have state_dict and load_state_dict, but no common type.
     parts: dict[str, Any] = {
         "network": network,
         "optimizer": optimizer,
@@ -99,7 +99,7 @@ def fit(network: nn.Module, loss: Loss, recipe: Recipe, seed: int, checkpoint: C
     network.train()
     with Progress(f"train {type(network).__name__}, seed {seed}", recipe.steps, done=done) as bar:
         for step in range(done, recipe.steps):
-            # For what the network itself draws, such as dropout.
+            # For random layers of the network, such as dropout.
             torch.manual_seed(step_seed(seed, step))
             missed = loss(network, step)
             optimizer.zero_grad()
@@ -116,5 +116,5 @@ def fit(network: nn.Module, loss: Loss, recipe: Recipe, seed: int, checkpoint: C
 
 
 def step_seed(seed: int, step: int) -> int:
-    """Return a number for a step of a seed: a hash, so that no two steps have the same."""
+    """Return the seed of one step: a hash, so that no two steps of any runs share one."""
     return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> 1)

@@ -1,4 +1,4 @@
-"""The recipe of the locator: what it learns from, and what is asked of it."""
+"""Training of the locator: its recipe, its scenes and their targets."""
 
 from contextlib import nullcontext
 from typing import Final
@@ -29,7 +29,7 @@ SHAPES: Final[dict[Shape, float]] = {
 """Shares of the batches by height and width of their scenes."""
 
 LARGEST: Final = 192 * 192
-"""Pixels of the largest scenes. A batch has more of smaller ones, up to MOST times as many."""
+"""Pixels of the largest scenes. Batches of smaller ones have more, up to MOST times as many."""
 MOST: Final = 2
 
 LOCATOR_RECIPE: Final = Recipe(
@@ -38,9 +38,9 @@ LOCATOR_RECIPE: Final = Recipe(
 
 
 def train_locator(glyphs: Glyphs, recipe: Recipe, seed: int, checkpoint: Checkpoint) -> State:
-    """Return the weights of a locator trained on composed scenes, on the CPU.
+    """Train a locator on composed scenes, and return its weights, on the CPU.
 
-    The same arguments give the same weights, also when it was interrupted and goes on from the
+    The same arguments give the same weights, even if training is interrupted and resumed from the
     checkpoint.
     """
     torch.manual_seed(seed)
@@ -50,13 +50,13 @@ def train_locator(glyphs: Glyphs, recipe: Recipe, seed: int, checkpoint: Checkpo
 def teach(
     locator: Locator, glyphs: Glyphs, recipe: Recipe, seed: int, checkpoint: Checkpoint
 ) -> State:
-    """Return the weights of a locator after lessons on composed scenes; see `train_locator`."""
+    """Train a given locator on composed scenes, and return its weights; see `train_locator`."""
     scenes = Scenes(glyphs, SHAPES, recipe.batch * LARGEST, recipe.batch * MOST, seed)
     lessons = ahead(_Lessons(scenes), range(checkpoint.step(), recipe.steps))
 
     def loss(network: nn.Module, step: int) -> Tensor:
         pixels, targets = next(lessons)
-        # oneDNN's bfloat16 gives NaN gradients for the 1 x 1 maps that small scenes end in.
+        # oneDNN's bfloat16 gives NaN gradients for the 1 x 1 maps that small scenes shrink to.
         with autocast(torch.device("cpu")) if pixels.shape[-1] > GRAIN else nullcontext():
             outputs = network(pixels)
         return difference(outputs, targets)
@@ -66,7 +66,7 @@ def teach(
 
 
 class _Lessons(Dataset[tuple[Tensor, list[Tensor]]]):
-    """Batches of pictures with what the locator should answer, each when it is asked for."""
+    """Batches of pictures with the locator's targets, each composed on demand."""
 
     def __init__(self, scenes: Scenes) -> None:
         self._scenes = scenes
@@ -78,7 +78,7 @@ class _Lessons(Dataset[tuple[Tensor, list[Tensor]]]):
 
 
 def as_batch(scenes: list[Scene]) -> Tensor:
-    """Return the pixels of scenes of one shape as the locator takes them, (N, 1, H, W)."""
+    """Return the pixels of scenes of one shape, padded for the locator, (N, 1, H, W)."""
     pixels = stacked(scenes)
     height, width = pixels.shape[-2:]
     return F.pad(pixels, (0, -width % GRAIN, 0, -height % GRAIN), mode="replicate")
@@ -90,7 +90,7 @@ def stacked(scenes: list[Scene]) -> Tensor:
 
 
 def wanted(scenes: list[Scene], shape: torch.Size) -> list[Tensor]:
-    """Return what the locator should answer for scenes padded to a shape (N, 1, H, W)."""
+    """Return the locator's targets for scenes padded to a shape (N, 1, H, W)."""
     boxes = [scene.boxes[scene.labels != NO_DIGIT] for scene in scenes]
     counts = torch.tensor([len(of_scene) for of_scene in boxes])
     inverted = torch.tensor([scene.inverted for scene in scenes])

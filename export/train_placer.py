@@ -1,4 +1,4 @@
-"""The recipe of the placer: what it learns from, and what is asked of it."""
+"""Training of the placer: its recipe, its scenes, their targets and the loss."""
 
 from typing import Final
 
@@ -35,9 +35,9 @@ _BOX_WEIGHT: Final = 4.0
 
 
 def train_placer(glyphs: Glyphs, recipe: Recipe, seed: int, checkpoint: Checkpoint) -> State:
-    """Return the weights of a placer trained on composed scenes, on the CPU.
+    """Train a placer on composed scenes, and return its weights, on the CPU.
 
-    The same arguments give the same weights, also when it was interrupted and goes on from the
+    The same arguments give the same weights, even if training is interrupted and resumed from the
     checkpoint.
     """
     torch.manual_seed(seed)
@@ -53,9 +53,9 @@ def train_placer(glyphs: Glyphs, recipe: Recipe, seed: int, checkpoint: Checkpoi
 
 
 def wanted(scenes: list[Scene]) -> Tensor:
-    """Return what the placer should answer for scenes, (N, OUTPUTS + 1).
+    """Return the placer's targets for scenes, (N, OUTPUTS + 1).
 
-    The outputs, the last two as 0 or 1; then whether there is one sign, to have a place.
+    The outputs, the last two as 0 or 1; then 1 if there is exactly one sign, which has a box.
     """
     targets = torch.zeros(len(scenes), OUTPUTS + 1)
     for target, scene in zip(targets, scenes, strict=True):
@@ -70,9 +70,9 @@ def wanted(scenes: list[Scene]) -> Tensor:
 
 
 def difference(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return how far the placer's outputs are from what was wanted.
+    """Return the loss of the placer's outputs against the targets of `wanted`.
 
-    Boxes by the absolute difference, what is a digit and what is ink by cross-entropy.
+    L1 loss for boxes, cross-entropy for being a digit and for bright ink.
     """
     is_one = targets[:, -1]
     box = (outputs[:, :4] - targets[:, :4]).abs().sum(dim=1)
