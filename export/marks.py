@@ -1,7 +1,7 @@
-"""What people elsewhere add to digits, put on MNIST's: to a 1 an upstroke, to a 7 a bar, and more.
+"""Strokes that people elsewhere add to digits: an upstroke to a 1, a bar to a 7, and more.
 
-MNIST was written in North America. `export.strokes` has such forms too, but of one hand; these are
-strokes added to what hundreds of hands wrote.
+MNIST was written in North America. `export.strokes` has such forms, too, but all in one hand; these
+strokes are added to the digits of MNIST's hundreds of writers.
 """
 
 from collections.abc import Callable
@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from export.strokes import Stroke, smooth
 
 FOOTED: Final = 0.3
-"""Share of the 1s with an upstroke that get a foot, too."""
+"""Share of 1s with an upstroke that also get a foot."""
 
 BROADEST: Final = 0.2
-"""Width of the broadest stroke that is added, in heights."""
+"""Width of the broadest added stroke, in heights of the digit."""
 
 _INK: Final = 127
 
@@ -29,7 +29,7 @@ class _Digit:
     """A digit that strokes are added to.
 
     Attributes:
-        alpha: (height, width) uint8, with room around the ink, which is 255 on 0.
+        alpha: (height, width) uint8, ink 255 on 0, with room around it.
         top: the first row with ink.
         bottom: the last one.
         pen: width of the strokes to add, in pixels.
@@ -42,28 +42,28 @@ class _Digit:
 
     @property
     def height(self) -> int:
-        """Of the ink, in pixels."""
+        """The height of the ink, in pixels."""
         return self.bottom - self.top
 
     def inked(self, row: float) -> NDArray[np.intp]:
-        """Return the columns with ink in a row; all where there are none."""
+        """Return the columns with ink in a row, or all columns if there is none."""
         is_ink = self.alpha[int(np.clip(row, self.top, self.bottom))] > _INK
         return np.flatnonzero(is_ink) if is_ink.any() else np.arange(len(is_ink))
 
     def add(self, stroke: Stroke, generator: Generator) -> None:
-        """Draw a stroke, given in pixels, not quite where it should begin."""
+        """Draw a stroke, given in pixels, with a small random shift."""
         curve = smooth(stroke) + generator.normal(0, 0.004 * self.height, 2)
         fixed_point = np.round(curve * 16).astype(np.int32)
         cv2.polylines(self.alpha, [fixed_point], False, 255, self.pen, cv2.LINE_AA, shift=4)
 
 
 def marked(alpha: NDArray[np.uint8], label: int, generator: Generator) -> NDArray[np.uint8]:
-    """Return a digit with what some people add to it, or as it is.
+    """Return a digit with a stroke that some people add to it, or unchanged.
 
     Args:
-        alpha: (height, width), ink 255 on 0, high enough for strokes of two pixels.
+        alpha: (height, width), ink 255 on 0, tall enough for strokes of two pixels.
         label: which digit it is.
-        generator: what is added, if anything.
+        generator: decides what is added, if anything.
     """
     share, add = HABITS.get(label, (0.0, None))
     rows = np.flatnonzero((alpha > _INK).any(axis=1))
@@ -81,7 +81,7 @@ def marked(alpha: NDArray[np.uint8], label: int, generator: Generator) -> NDArra
 
 
 def _flourish(zero: _Digit, generator: Generator) -> None:
-    """Add where the pen goes when a 0 is closed: on to the right, towards the next sign."""
+    """Add to a closed 0 a flourish to the right, where the pen leaves for the next sign."""
     high = zero.height
     y = zero.top + zero.pen / 2
     x = float(zero.inked(y).mean())
@@ -91,7 +91,7 @@ def _flourish(zero: _Digit, generator: Generator) -> None:
 
 
 def _upstroke(one: _Digit, generator: Generator) -> None:
-    """Add what leads up to a 1, from the line on or as a short flag, and to some a foot."""
+    """Add to a 1 an upstroke, from a short flag to one from the baseline, and to some a foot."""
     high = one.height
     y = one.top + one.pen / 2
     x = float(one.inked(y).mean())
@@ -131,7 +131,7 @@ def _bar(seven: _Digit, generator: Generator) -> None:
 
 
 def _tail(nine: _Digit, generator: Generator) -> None:
-    """Add to the stem of a 9 what turns to the left at its foot."""
+    """Add to the foot of a 9's stem a hook to the left."""
     high = nine.height
     y = nine.bottom - nine.pen / 2
     x = float(nine.inked(y).mean())
@@ -147,5 +147,5 @@ HABITS: Final[dict[int, tuple[float, Callable[[_Digit, Generator], None]]]] = {
     7: (0.6, _bar),
     9: (0.3, _tail),
 }
-"""For each digit that something is added to, to what share of it, and what. Upstrokes and bars are
-how most of the world writes; the shares of the rest are guesses."""
+"""By digit, the share that get a stroke, and the function that adds it. Upstrokes and bars are how
+most of the world writes; the shares of the rest are guesses."""

@@ -1,4 +1,4 @@
-"""Pictures like those that people send, but composed, so that the places of digits are known."""
+"""Synthetic pictures like those that people send, with the box of each digit."""
 
 from dataclasses import dataclass
 
@@ -12,10 +12,10 @@ from export.glyphs import Glyphs
 from export.sheets import ONE_SIGN, Shape, written
 
 INVERTED = 0.35
-"""Share of the scenes in which ink is brighter than paper."""
+"""Share of scenes in which ink is brighter than paper."""
 
 DAMAGED = 0.5
-"""Share of the scenes no larger than ONE_SIGN that are damaged."""
+"""Share of scenes no larger than ONE_SIGN that are damaged."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def compose(glyphs: Glyphs, shape: Shape, generator: Generator) -> Scene:
     """Return a scene of (height, width) pixels."""
     sheet = written(shape, glyphs, generator)
     is_damaged = max(shape) <= ONE_SIGN and generator.random() < DAMAGED
-    # Only one of both: nobody could read what is both faint and damaged.
+    # Never both: nobody could read what is faint and damaged.
     pixels = (draw if is_damaged else photograph)(sheet.ink, generator)
     inverted = bool(generator.random() < INVERTED)
     if inverted:

