@@ -1,4 +1,4 @@
-"""What processes of an export have in common."""
+"""The processes that an export starts."""
 
 import multiprocessing
 import os
@@ -6,9 +6,9 @@ import threading
 
 
 def end_with_parent() -> None:
-    """Let this process not outlive the one that started it, whose end may be sudden.
+    """Make this process exit when its parent does, even if that is killed.
 
-    Nobody would ask for what it learns, but it would slow down whatever is started next.
+    It would train on for nobody, and slow down whatever is started next.
     """
     parent = multiprocessing.parent_process()
     assert parent

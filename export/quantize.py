@@ -1,13 +1,13 @@
-"""A traced network whose convolutions multiply integers: half the time, and half the bytes.
+"""Static quantization of a traced network's convolutions: half the time, and half the bytes.
 
-On a core with an instruction for dot products of integers (VNNI), a classifier of eight
-convolutions took 87 us a crop instead of 205, and the locator 11 ms for 384 x 512 pixels instead of
-17. Activations have eight bits, weights seven: without VNNI two products are added in 16 bits,
-which would overflow with weights of eight.
+On a core with integer dot product instructions (VNNI), a classifier of eight convolutions took
+87 us a crop instead of 205, and the locator 11 ms for 384 x 512 pixels instead of 17. Activations
+have eight bits, weights seven: without VNNI two products are added in 16 bits, which would overflow
+with weights of eight.
 
 Sources: Jacob et al. 2018, Quantization and Training of Neural Networks for Efficient
 Integer-Arithmetic-Only Inference; Krishnamoorthi 2018, Quantizing Deep Convolutional Networks for
-Efficient Inference, for a scale of its own for each channel's weights.
+Efficient Inference, for weights scaled per channel.
 """
 
 import io
@@ -31,28 +31,28 @@ Example = Mapping[str, NDArray[Any]]
 """A network's inputs by name."""
 
 _KINDS = ["Conv", "Relu", "Add", "Resize"]
-"""Operators with a kernel for integers; others would convert to float32 and back."""
+"""Operators with an integer kernel; others would convert to float32 and back."""
 
 
 def quantized(network: onnx.ModelProto, examples: Sequence[Example]) -> onnx.ModelProto:
-    """Return a network that computes in integers from its second convolution to its last of 3 x 3.
+    """Return a network quantized from its second convolution to its last 3 x 3 one.
 
-    The first has only one input channel and would take longer; after the last come the answers, in
+    The first has only one input channel and would be slower; after the last come the outputs, in
     which small differences matter.
 
     Args:
         network: traced, batch normalization folded.
-        examples: typical inputs, all of one shape, which set the range of each layer's activations:
-            all but the one in 100,000 that is farthest out.
+        examples: calibration inputs, all of one shape: each layer's range covers its activations
+            but for one in 100,000.
     """
     convolutions = [node for node in network.graph.node if node.op_type == "Conv"]
     first = convolutions[0]
     last = [node for node in convolutions if _kernel(node) == (3, 3)][-1]
     nodes = list(network.graph.node)
-    # Each convolution with the rectification after it, as kernels do both at once.
+    # Each convolution with the ReLU after it, as kernels fuse the two.
     inside = nodes[nodes.index(first) + 2 : nodes.index(last) + 2]
     with TemporaryDirectory() as folder, _quiet():
-        # By way of files, as quantize_static would change the network itself.
+        # Through files, as quantize_static would modify the network itself.
         before, after = (Path(folder) / f"{name}.onnx" for name in ("before", "after"))
         onnx.save(network, before)
         quantize_static(
@@ -76,7 +76,7 @@ def _kernel(convolution: onnx.NodeProto) -> tuple[int, ...]:
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc] # no type hints
-    """Gives examples one by one, and None after the last, as onnxruntime asks for them."""
+    """Returns examples one by one, and None after the last, as onnxruntime expects."""
 
     def __init__(self, examples: Sequence[Example]) -> None:
         self._left = iter(examples)
@@ -87,7 +87,7 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc] # no type hints
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence what onnxruntime prints of histograms, and its advice to optimize first."""
+    """Silence what onnxruntime prints about histograms, and its advice to optimize first."""
     logger = logging.getLogger()
     handlers = logger.handlers
     logger.handlers = [logging.NullHandler()]

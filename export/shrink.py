@@ -1,7 +1,6 @@
-"""A trained network in the form of its file: half the layers, and half the bytes for each weight.
+"""Trained networks prepared for their files: normalization folded, weights in half precision.
 
-This network is the one that is measured: the file differs from it only by what its integers round
-off.
+Networks are measured in this form: their files differ from it only by quantization.
 """
 
 import copy
@@ -14,16 +13,17 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 SMALLEST: Final = 256
-"""A tensor of at least this many numbers is kept in half precision."""
+"""A tensor of at least this many elements is kept in half precision."""
 
 Network = TypeVar("Network", bound=nn.Module)
 
 
 def shrunk(network: Network) -> Network:
-    """Return a copy that answers alike: normalization folded, large weights rounded to float16.
+    """Return a copy with batch normalization folded and large weights rounded to float16.
 
-    The weights are still of type float32, of which eleven bits are enough. Torch's exporter would
-    fold normalization, too, but once for every level of a pyramid, into five times the weights.
+    Its weights are still float32 tensors, but eleven bits of precision are enough. Torch's exporter
+    would fold normalization, too, but once per level of the pyramid, into five copies of the
+    weights.
     """
     network = copy.deepcopy(network).eval()
     for module in network.modules():
@@ -39,9 +39,10 @@ def shrunk(network: Network) -> Network:
 
 
 def halve(graph: onnx.GraphProto) -> None:
-    """Keep a graph's large weights in half precision, each with a node that casts it to float32.
+    """Store a graph's large weights in half precision, each with a Cast to float32.
 
-    A runtime casts once, when it loads the file. As `shrunk` has rounded them, nothing is lost.
+    A runtime casts once, when it loads the file. `shrunk` has rounded the weights already, so
+    nothing is lost.
     """
     casts = []
     for weight in graph.initializer:

@@ -1,7 +1,7 @@
-"""A trained network to the bytes of an ONNX file that says what it is and nothing about its maker.
+"""From trained networks to the bytes of ONNX files, without traces of the machine that wrote them.
 
-onnxruntime reads opset 18 and IR version 8 from 1.14 on, on every platform and in the browser. A
-newer opset has nothing that these graphs need, and torch's exporter writes no older one.
+onnxruntime supports opset 18 and IR version 8 from 1.14 on, on every platform and in the browser.
+Newer opsets have nothing that these graphs need, and torch's exporter writes no older ones.
 """
 
 import logging
@@ -35,9 +35,9 @@ Pixels = NDArray[np.uint8]
 FLOAT, BOOL = onnx.TensorProto.FLOAT, onnx.TensorProto.BOOL
 
 Values = Mapping[str, tuple[int, Sequence[str | int]]]
-"""Values that flow between graphs, by name: their types and shapes."""
+"""Types and shapes, by name, of values that are passed between graphs."""
 
-# What both branches of the If, for small pictures and for others, pass on to `clean` and `bound`.
+# The outputs of both branches of the If, the one for small pictures and the one for all others.
 _FOUND: Values = {
     "corners": (FLOAT, ["M", 4]),
     "scores": (FLOAT, ["M"]),
@@ -49,12 +49,12 @@ _FOUND: Values = {
 
 
 class Calibrated(nn.Module):
-    """A network's logits as probabilities: divided by a temperature, then the softmax."""
+    """A network's probabilities: the softmax of its logits over a temperature."""
 
     temperature: Tensor
 
     def __init__(self, network: nn.Module, temperature: float) -> None:
-        """Wrap a network; the temperature is kept in float32, as the file holds it."""
+        """Wrap a network; the temperature is in float32, as in the file."""
         super().__init__()
         self.network = network
         self.register_buffer("temperature", torch.tensor(temperature, dtype=torch.float32))
@@ -70,15 +70,15 @@ def digit_model(
 ) -> bytes:
     """Return `digit.onnx`: uint8 `images` (N, 28, 28) to float32 `probabilities` (N, 11).
 
-    To fold the division by 255, or by the temperature, into the weights would gain less than 2 %;
+    Folding the division by 255, or by the temperature, into the weights would gain less than 2 %;
     as they are, they can be read in the graph.
 
     Args:
         network: takes uint8 images, returns logits (N, 11); on the CPU, as `export.shrink.shrunk`
             returns it.
         temperature: see `export.evaluate.fit_temperature`.
-        examples: crops (K, 28, 28), see `export.quantize`.
-        metadata: what the file says about itself.
+        examples: crops (K, 28, 28) for calibration, see `export.quantize`.
+        metadata: becomes the file's `metadata_props`.
     """
     images = torch.zeros(2, 28, 28, dtype=torch.uint8)
     graph = trace(
@@ -96,17 +96,17 @@ def locate_model(
 ) -> bytes:
     """Return `locate.onnx`: uint8 `pixels` (H, W, 1) to `boxes`, `scores` and `crops`.
 
-    A small picture goes through the placer, any other through the locator, and each through its
-    own part of `export.crops` (an If with two branches). The strictness is in tensors named as its
-    fields, so that whoever wants more found, or less, can change them in the file.
+    An If sends small pictures through the placer and all others through the locator, each branch
+    with its own part of `export.crops`. The strictness is stored in tensors named like its fields:
+    to have more digits found, or fewer, change them in the file.
 
     Args:
-        locator: a trained one, on the CPU, as `export.shrink.shrunk` returns it.
-        placer: one, likewise.
+        locator: trained, on the CPU, as `export.shrink.shrunk` returns it.
+        placer: likewise.
         strictness: what is taken for a digit.
-        examples: pictures (H, W) of one size, sides multiples of PATCH, see `export.quantize`. Only
-            the locator computes in integers: the placer takes hardly any time.
-        metadata: what the file says about itself.
+        examples: pictures (H, W) for calibration, all of one size, sides multiples of PATCH, see
+            `export.quantize`. Only the locator is quantized: the placer takes hardly any time.
+        metadata: becomes the file's `metadata_props`.
     """
     before, bound, clean = (_part(name) for name in ("measure", "bound", "clean"))
     either = onnx.helper.make_node(
@@ -148,7 +148,7 @@ def _finding(locator: Locator, examples: Sequence[Pixels]) -> onnx.GraphProto:
 def _pyramid(locator: Locator, examples: Sequence[Pixels]) -> onnx.GraphProto:
     """Return `export.locator.Peaks` as a graph: one level's nodes, repeated with the same weights.
 
-    To trace all levels would take torch's exporter five times as long: minutes on two cores.
+    Tracing all levels would take torch's exporter five times as long: minutes on two cores.
     """
     level = torch.zeros(1, 1, 2 * GRAIN, 3 * GRAIN)
     patches = _patches(locator, level, examples)
@@ -176,13 +176,13 @@ def _pyramid(locator: Locator, examples: Sequence[Pixels]) -> onnx.GraphProto:
     nodes += [
         onnx.helper.make_node("Concat", parts, [name], axis=-1) for name, parts in of_levels.items()
     ]
-    # After the last level there is no other.
+    # No level follows the last.
     nodes = [node for node in nodes if level_name not in node.output]
     return onnx.helper.make_graph([*nodes, *rest.node], "pyramid", [], [], weights)
 
 
 def _patches(locator: Locator, level: Tensor, examples: Sequence[Pixels]) -> onnx.GraphProto:
-    """Return `export.locator.Patches` in integers, traced with a level such as it is given."""
+    """Return `export.locator.Patches`, traced with an example of a level, and quantized."""
     network = trace(
         Patches(locator.network),
         {"level": (level, {2: "H", 3: "W"})},
@@ -194,7 +194,7 @@ def _patches(locator: Locator, level: Tensor, examples: Sequence[Pixels]) -> onn
 
 
 def _copied(nodes: Iterable[onnx.NodeProto], names: Mapping[str, str]) -> Iterator[onnx.NodeProto]:
-    """Yield copies of nodes, their values renamed; weights keep their names."""
+    """Yield copies of nodes with their values renamed; weights keep their names."""
     for node in nodes:
         copy = onnx.NodeProto()
         copy.CopyFrom(node)
@@ -204,7 +204,7 @@ def _copied(nodes: Iterable[onnx.NodeProto], names: Mapping[str, str]) -> Iterat
 
 
 def _placing(placer: Placer) -> onnx.GraphProto:
-    """Return the branch for small pictures, of one candidate, with the outputs in _FOUND."""
+    """Return the branch for small pictures, with one candidate and the outputs in _FOUND."""
     layer = torch.zeros(1, 1, SMALL - 2, SMALL - 1)
     network = trace(
         Placed(placer),
@@ -221,7 +221,7 @@ def _placing(placer: Placer) -> onnx.GraphProto:
 
 
 def _branch(name: str, parts: Sequence[onnx.GraphProto]) -> onnx.GraphProto:
-    """Return graphs one after the other as a branch of the If."""
+    """Return a branch of the If: graphs in sequence."""
     return onnx.helper.make_graph(
         [node for part in parts for node in part.node],
         name,
@@ -239,7 +239,7 @@ def _infos(values: Values) -> list[onnx.ValueInfoProto]:
 
 
 def _sampling() -> onnx.GraphProto:
-    """Return the graph from pieces of a picture to `sums`: `export.crops.sample` in a Loop."""
+    """Return a graph that computes `sums` box by box: `export.crops.sample` in a Loop."""
     sample = _part("sample")
     before, after = _infos({"goes_on": (BOOL, []), "still": (BOOL, [])})
     body = onnx.helper.make_graph(
@@ -278,14 +278,14 @@ def _tensors(strictness: Strictness) -> dict[str, onnx.TensorProto]:
 
 
 def _part(name: str) -> onnx.GraphProto:
-    """Return one of `export.crops.SCRIPTS` as a graph whose names clash with no other's."""
+    """Return one of `export.crops.SCRIPTS` as a graph with unique names."""
     return _prefixed(crops.model_of(name), f"{name}.")
 
 
 def _prefixed(model: onnx.ModelProto, prefix: str) -> onnx.GraphProto:
-    """Return a script's graph, with a prefix to all names but those of its inputs and outputs."""
-    # onnxscript has each constant cast to its neighbor's type when the graph runs. onnxruntime has
-    # no kernel for that, and says so at each start; the optimizer folds it.
+    """Return a model's graph with a prefix to all names but those of its inputs and outputs."""
+    # onnxscript leaves the cast of each constant to its neighbor's type (CastLike) to the runtime.
+    # onnxruntime has no kernel for it, and warns at each start; the optimizer folds it.
     model = onnxscript.optimizer.optimize(model)
     return onnx.compose.add_prefix(model, prefix, rename_inputs=False, rename_outputs=False).graph
 
@@ -294,7 +294,7 @@ def _shorten_names(graph: onnx.GraphProto) -> None:
     """Rename the values of a graph to numbers: the names of 600 nodes are a tenth of a file.
 
     Inputs, outputs, the strictness and the candidates keep their names. Numbers follow the order of
-    the nodes, so that the same graph gets the same names, whatever torch has traced before.
+    the nodes, so that the same graph gets the same names, whatever torch traced before.
     """
     kept = {value.name for value in (*graph.input, *graph.output)}
     kept |= {"", CANDIDATES, *Strictness._fields}
@@ -304,13 +304,13 @@ def _shorten_names(graph: onnx.GraphProto) -> None:
 def _number(
     graph: onnx.GraphProto, outside: Mapping[str, str], kept: Set[str], numbers: Iterator[int]
 ) -> None:
-    """Number the values of a graph and of the graphs inside its nodes.
+    """Number the values of a graph and of its subgraphs.
 
     Args:
-        graph: changed in place.
-        outside: new names, by old ones, of values that it takes from the graphs around it.
+        graph: modified in place.
+        outside: new names, by old ones, of values that it takes from enclosing graphs.
         kept: names that stay.
-        numbers: those that are still free.
+        numbers: those not used yet.
     """
     names = {**outside, **{name: name for name in kept}}
     for value in (*(part.name for part in (*graph.input, *graph.initializer)), *_made(graph)):
@@ -341,12 +341,12 @@ def trace(
     """Return the graph of a module, batch normalization and constants folded.
 
     Args:
-        module: as it should answer; it is switched to evaluation.
-        inputs: by name, in order: an example of each, and its axes of any size, with a name for
-            that size. All other sizes are fixed in the graph. An example's own sizes along these
-            axes must be at least 2, because torch takes sizes of 0 and 1 for constants.
-        outputs: names of what it returns.
-        multiple: all sizes along these axes are multiples of this.
+        module: switched to evaluation mode.
+        inputs: by name, in order: an example of each, and its dynamic axes with a name for each
+            size. All other sizes are fixed in the graph. An example's sizes along dynamic axes must
+            be at least 2, because torch takes sizes of 0 and 1 for constants.
+        outputs: names of the outputs.
+        multiple: all sizes along dynamic axes are multiples of this.
     """
     names = sorted({name for _, axes in inputs.values() for name in axes.values()})
     sizes = {name: torch.export.Dim(name) for name in names}
@@ -370,19 +370,18 @@ def trace(
 
 
 def finish(model: onnx.ModelProto, metadata: Mapping[str, str]) -> bytes:
-    """Return a model as the bytes to be written: checked, stripped, labeled.
+    """Return the bytes of a model's file: checked, stripped, with metadata.
 
-    The same model and metadata give the same bytes. In each node torch leaves the path of the
-    source line that it came from; that is removed, and so are the shapes of values between nodes,
-    which every runtime derives for itself. Functions, as onnxscript makes them, are inlined, as not
-    every runtime knows them.
+    The same model and metadata give the same bytes. Torch leaves the path of a source line in each
+    node; that is removed, and so are the shapes of intermediate values, which every runtime infers.
+    Functions, which onnxscript makes, are inlined, as not every runtime supports them.
 
     Args:
-        model: any graph, torch's or one put together by hand; it may be changed.
+        model: any graph, from torch or built by hand; may be modified.
         metadata: becomes the file's `metadata_props`.
 
     Raises:
-        onnx.checker.ValidationError: it is no valid model.
+        onnx.checker.ValidationError: the model is not valid.
     """
     if model.functions:
         model = onnx.inliner.inline_local_functions(model)
@@ -406,7 +405,7 @@ def finish(model: onnx.ModelProto, metadata: Mapping[str, str]) -> bytes:
 
 
 def graphs_of(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    """Yield a graph and those inside its nodes (the branches of an If, the body of a Loop)."""
+    """Yield a graph and its subgraphs (the branches of an If, the body of a Loop)."""
     yield graph
     for node in graph.node:
         for attribute in node.attribute:
@@ -416,7 +415,7 @@ def graphs_of(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
 
 
 def _strip(graph: onnx.GraphProto) -> None:
-    """Remove from a graph what does not change what it computes, and put the rest in order."""
+    """Remove from a graph what does not affect its results, and sort its weights."""
     graph.doc_string = ""
     del graph.metadata_props[:]
     del graph.value_info[:]
@@ -431,7 +430,7 @@ def _strip(graph: onnx.GraphProto) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence the exporter's remarks on torchvision and on its own deprecated calls."""
+    """Silence the exporter's warnings about torchvision and its own deprecated calls."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -439,7 +438,7 @@ def _quiet() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", category=FutureWarning)
             warnings.simplefilter("ignore", category=DeprecationWarning)
-            warnings.filterwarnings("ignore", "# The axis name")  # of two that are alike
+            warnings.filterwarnings("ignore", "# The axis name")  # of equal sizes
             yield
     finally:
         logger.setLevel(level)
