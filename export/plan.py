@@ -1,4 +1,4 @@
-"""How much work an export is: the plan of a full one, and of one that only tries everything out."""
+"""The plan of an export: of a full one, and of a quick one that only tries out all stages."""
 
 import os
 from collections.abc import Sequence
@@ -18,9 +18,9 @@ from server.settings import REPOSITORY
 MODELS = REPOSITORY / "models"
 CACHE = REPOSITORY / ".cache"
 
-# Of what is cut out; the classifier may still find that it is no digit.
+# Of the locator; the classifier may still reject a crop as no digit.
 STRICTNESS = Strictness(threshold=0.15, nearest=0.85)
-# Seeds, of the locator and of the scenes for each purpose.
+# Seeds of the locator, and of the scenes for each purpose.
 LOCATOR_SEED, TRAINING_SEED, HELD_OUT_SEED, VERIFYING_SEED, EXAMPLE_SEED = 0, 1, 2, 3, 4
 DISTILL_SEED, SETTLE_SEED = 5, 8
 EXAMPLE_SHAPE = (192, 192)
@@ -28,24 +28,24 @@ EXAMPLE_SHAPE = (192, 192)
 
 @dataclass(frozen=True)
 class Plan:
-    """How much work an export is, and what has to come of it.
+    """How much work an export is, and what it must reach.
 
     Attributes:
         locator: how the locator is trained.
-        settle: how its training goes on in the form in which it answers.
+        settle: how it is fine-tuned with normalization folded.
         placer: how the placer is trained.
         digit: how each classifier is trained.
-        seeds: one classifier for each; several show the spread.
-        distill: how the first of them learns from all.
-        examples: how many pictures set the scale of each file's integers.
-        processes: how many classifiers learn side by side.
-        pictures: how many of each split are used; None for all.
-        scenes: how many are composed to cut the classifier's crops from.
-        held_out_scenes: how many are composed of other digits, for choices and calibration.
-        verifying: how many scenes, numbers and pictures without digits the files are tried on.
-        floors: what the written file must reach.
-        out: where the verified file goes, and its card.
-        work: where what is unfinished is kept.
+        seeds: one classifier is trained for each; several show the spread.
+        distill: how all of them are distilled into the first.
+        examples: how many pictures calibrate each file's quantization.
+        processes: how many classifiers are trained in parallel.
+        pictures: how many of each of MNIST's splits are used; None for all.
+        scenes: how many are composed for the classifier's training crops.
+        held_out_scenes: how many are composed of held-out digits, for choices and calibration.
+        verifying: how many scenes, numbers and pictures without digits verify the files.
+        floors: what the written files must reach.
+        out: where the verified files and their card go.
+        work: where intermediate results are kept.
     """
 
     locator: Recipe
@@ -83,7 +83,7 @@ FULL = Plan(
     out=MODELS,
     work=CACHE / "export",
 )
-# A few minutes: enough to see that all stages fit together, and good for nothing else.
+# A few minutes: enough to see that all stages fit together, and useless otherwise.
 QUICK = replace(
     FULL,
     locator=replace(FULL.locator, steps=200, batch=4, average_decay=0.95),

@@ -1,7 +1,7 @@
-"""The stages of an export whose results are kept, each with all that it depends on.
+"""The stages of an export whose results are kept, each with everything that it depends on.
 
-What takes long is made only once: it is kept in the plan's work folder under its version, so that
-it is never taken for a result of other code, data or settings.
+Long work is done only once: its result is kept in the plan's work folder under its version, so that
+it is never mistaken for a result of other code, data or settings.
 """
 
 import inspect
@@ -55,13 +55,13 @@ Given = TypeVarTuple("Given")
 
 @dataclass(frozen=True)
 class Stage(Generic[Result]):
-    """A stage of an export. Two are equal if they make the same.
+    """A stage of an export. Two are equal if they have the same result.
 
     Attributes:
-        place: the file that its result is kept in, but for the version in the file's name.
-        version: the fingerprint of all that the result depends on.
-        prepare: has the stages before it done, and returns what takes the result from its file or,
-            if it is not there yet, makes it and keeps it there.
+        place: the file with its result, but without the version in its name.
+        version: the fingerprint of everything that the result depends on.
+        prepare: runs the stages that it depends on, and returns a function that loads the result
+            from a file or, if that does not exist, makes the result and saves it there.
     """
 
     place: Path
@@ -70,12 +70,12 @@ class Stage(Generic[Result]):
 
     @property
     def path(self) -> Path:
-        """The file that its result is kept in."""
+        """The file with its result."""
         return self.place.with_stem(f"{self.place.stem}-{self.version}")
 
     @cached_property
     def result(self) -> Result:
-        """What it makes; done when this is asked for first."""
+        """Its result, loaded or made on first access."""
         result = self.prepare()(self.path)
         print(f"kept      {self.path.name}")
         return result
@@ -86,13 +86,13 @@ class Stages(NamedTuple):
 
     Attributes:
         locator: trains the locator on composed scenes.
-        settled: trains it on in the form in which it answers.
+        settled: fine-tunes it with normalization folded.
         placer: trains the placer on small scenes.
         cutter: makes a `locate.onnx` that cuts crops for the classifiers.
         crops: cuts those that they are trained on.
-        held_out: cuts those that they are calibrated by, with digits that nothing is trained on.
-        digits: each trains a classifier, of another seed.
-        distilled: trains the first of them on, to say what all of them together say.
+        held_out: cuts those that they are calibrated on, of digits that nothing is trained on.
+        digits: train one classifier each, of different seeds.
+        distilled: distills all of them into the first.
     """
 
     locator: Stage[State]
@@ -106,15 +106,15 @@ class Stages(NamedTuple):
 
 
 def stages_of(plan: Plan, mnist: Mnist) -> Stages:
-    """Return the stages of an export, by the code as it stands now; nothing is done yet.
+    """Return the stages of an export by the code as it is on disk, without running any.
 
-    Of each is told first what its result depends on, then how it is made.
+    Each is given its version, a fingerprint of what its result depends on, then how to make it.
     """
     glyphs, unseen = (
         Glyphs(split.images, split.labels) for split in (mnist.train, mnist.validation)
     )
     pictures = (len(mnist.train), len(mnist.validation))
-    locator, settled, placer, cutter = _of_networks(plan, glyphs, pictures)
+    locator, settled, placer, cutter = _network_stages(plan, glyphs, pictures)
     crops = Stage(
         plan.work / "crops.pt",
         _version(harvest, cutter=cutter.version, scenes=plan.scenes, seed=TRAINING_SEED),
@@ -129,7 +129,7 @@ def stages_of(plan: Plan, mnist: Mnist) -> Stages:
     def lessons() -> Lessons:
         return Lessons(mnist.train, split_of(crops.result))
 
-    digits = [_digit(plan, seed, crops.version, lessons) for seed in plan.seeds]
+    digits = [_digit_stage(plan, seed, crops.version, lessons) for seed in plan.seeds]
     distilled = Stage(
         plan.work / "distilled.pt",
         _version(
@@ -149,15 +149,15 @@ def stages_of(plan: Plan, mnist: Mnist) -> Stages:
     return Stages(locator, settled, placer, cutter, crops, held_out, digits, distilled)
 
 
-def _of_networks(
+def _network_stages(
     plan: Plan, glyphs: Glyphs, pictures: tuple[int, int]
 ) -> tuple[Stage[State], Stage[State], Stage[State], Stage[bytes]]:
     """Return the stages up to the `locate.onnx` that cuts crops; see `stages_of`.
 
     Args:
-        plan: how much work they are.
-        glyphs: what is put into scenes.
-        pictures: how many of MNIST's there are to train on, and to choose by.
+        plan: of the export.
+        glyphs: what scenes are composed of.
+        pictures: how many of MNIST's are for training, and for validation.
     """
     common = {
         "seed": LOCATOR_SEED,
@@ -199,37 +199,37 @@ def _of_networks(
     return locator, settled, placer, cutter
 
 
-def _digit(plan: Plan, seed: int, crops: str, lessons: Callable[[], Lessons]) -> Stage[State]:
-    """Return the stage that trains the classifier of a seed; another process can do it.
+def _digit_stage(plan: Plan, seed: int, crops: str, lessons: Callable[[], Lessons]) -> Stage[State]:
+    """Return the stage that trains the classifier of a seed; it can run in another process.
 
     Args:
-        plan: how much work it is.
-        seed: of the weights that it begins with, and of what it sees.
+        plan: of the export.
+        seed: of the initial weights and of the batches.
         crops: the version of those in its lessons.
-        lessons: returns what it learns from.
+        lessons: returns its training data.
     """
-    where = [device().type, str(precision(device()))]
+    trained_on = [device().type, str(precision(device()))]
     return Stage(
         plan.work / f"digit-seed{seed}.pt",
-        _version(learned, crops=crops, recipe=asdict(plan.digit), seed=seed, device=where),
+        _version(learned, crops=crops, recipe=asdict(plan.digit), seed=seed, device=trained_on),
         lambda: partial(learned, lessons=lessons(), recipe=plan.digit, seed=seed),
     )
 
 
 def _version(make: Callable[..., object], **settings: object) -> str:
-    """Return the fingerprint of what a function makes with some settings."""
+    """Return the fingerprint of a function's result with some settings."""
     return fingerprint(Path(inspect.getfile(make)), settings)
 
 
 def _remembering(
     make: Callable[[*Given, Checkpoint], State], *given: *Given
 ) -> Callable[[Path], State]:
-    """Return what takes a function's result from a file or, if need be, makes it and keeps it."""
+    """Return a function that loads what `make` returns from a file, or makes and saves it."""
     return lambda path: remember(path, lambda checkpoint: make(*given, checkpoint))
 
 
 def _cutter(networks: tuple[Locator, Placer], glyphs: Glyphs, examples: int, path: Path) -> bytes:
-    """Return a `locate.onnx` from its file, or make and keep it; tracing it takes a while."""
+    """Load a `locate.onnx` from its file, or make it and save it there; tracing takes a while."""
     if not path.exists():
         pictures = examples_of(glyphs, examples)
         write_atomically(path, locate_model(*networks, LOOSE, pictures, {}))
@@ -237,22 +237,22 @@ def _cutter(networks: tuple[Locator, Placer], glyphs: Glyphs, examples: int, pat
 
 
 def examples_of(glyphs: Glyphs, count: int) -> list[NDArray[np.uint8]]:
-    """Return composed pictures, all of one size, to scale the locator's integers by."""
+    """Return composed pictures of one size to calibrate the locator's quantization."""
     return [scene.pixels for scene in scenes_of(glyphs, count, EXAMPLE_SEED, [EXAMPLE_SHAPE])]
 
 
 def networks_of(settled: State, placed: State) -> tuple[Locator, Placer]:
-    """Return the locator and the placer with trained weights, on the CPU, set to answer."""
+    """Return the locator and the placer with trained weights, on the CPU, in evaluation mode."""
     placer = Placer()
     placer.load_state_dict(placed)
     return settled_of(settled), shrunk(placer)
 
 
 def done_side_by_side(stages: Sequence[Stage[Result]], processes: int) -> list[Result]:
-    """Return the results of stages that do not need each other, done in processes of their own."""
+    """Run independent stages in parallel processes, and return their results."""
     if min(processes, len(stages)) > 1:
         jobs = [(stage.prepare(), stage.path) for stage in stages]
-        # Spawned: torch's gradients do not work in a fork of a process that has made some already.
+        # Spawned: autograd does not work in a fork of a process that has used it already.
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(processes, context, end_with_parent) as pool:
             list(pool.map(call, *zip(*jobs, strict=True)))
