@@ -1,4 +1,4 @@
-"""What a model file says about itself, in its own metadata."""
+"""The metadata that each model file has inside."""
 
 import json
 from dataclasses import asdict
@@ -33,7 +33,7 @@ LOCATE_OUTPUTS = {
 
 
 def locate_metadata(report: Report) -> dict[str, str]:
-    """Return what `locate.onnx` says about itself: JSON values by the keys in LOCATE_CONTRACT."""
+    """Return the metadata of `locate.onnx`: JSON values by the keys in LOCATE_CONTRACT."""
     plan, (version, _) = report.plan, report.versions
     values = {
         "name": "locate",
@@ -60,7 +60,7 @@ def locate_metadata(report: Report) -> dict[str, str]:
 
 
 def digit_metadata(report: Report) -> dict[str, str]:
-    """Return what `digit.onnx` says about itself: JSON values by the keys in DIGIT_CONTRACT."""
+    """Return the metadata of `digit.onnx`: JSON values by the keys in DIGIT_CONTRACT."""
     plan, shipped, (_, version) = report.plan, report.shipped, report.versions
     values = {
         "name": "digit",
@@ -93,10 +93,10 @@ def _as_json(values: dict[str, Any]) -> dict[str, str]:
 
 
 def torch_version() -> str:
-    """Return the version of torch, whatever it was built for."""
+    """Return the version of torch, without the suffix of its build."""
     return torch.__version__.partition("+")[0]
 
 
 def parameters(network: nn.Module) -> int:
-    """Return how many numbers were learned."""
+    """Return the number of trained parameters."""
     return sum(parameter.numel() for parameter in network.parameters())

@@ -23,18 +23,18 @@ from server.settings import REPOSITORY
 
 
 def evaluate(name: str, weights: State, splits: tuple[Split, Split, Split]) -> Trained:
-    """Return a classifier with its temperature and its figures.
+    """Evaluate a classifier, and return it with its temperature and its figures.
 
     Args:
         name: which one it is.
-        weights: its own.
+        weights: of its network.
         splits: MNIST's validation pictures and held-out crops, on both of which the temperature is
             fitted, and MNIST's test pictures.
     """
     network = shrunk(classifier_of(weights))
     logits = [logits_of(network, split.images) for split in splits]
     validation, crops, _ = splits
-    # As many of the one as of the other, so that the confidence holds for clean digits too.
+    # As many of each, so that confidence is calibrated for clean digits, too.
     count = min(len(validation), len(crops))
     temperature = fit_temperature(
         np.concatenate([logits[0][:count], logits[1][:count]]),
@@ -53,15 +53,15 @@ def evaluate(name: str, weights: State, splits: tuple[Split, Split, Split]) -> T
 
 
 def write(report: Report, cutter: bytes, lessons: Lessons) -> tuple[Path, Path]:
-    """Return locate.onnx and digit.onnx, in the work folder: they have yet to be verified.
+    """Write locate.onnx and digit.onnx to the work folder, unverified, and return their paths.
 
     Args:
         report: what they are made from.
         cutter: a `locate.onnx` of another strictness.
-        lessons: what the classifier learned from, of which a few set the scale of its integers.
+        lessons: the classifier's training data, a few of which calibrate its quantization.
     """
     plan, shipped = report.plan, report.shipped
-    # As many of the one as of the other, as in training.
+    # As many of each, as in training.
     count = plan.examples // len(lessons)
     examples = np.concatenate([split.images[:count] for split in lessons])
     metadata = digit_metadata(report)
@@ -76,7 +76,7 @@ def write(report: Report, cutter: bytes, lessons: Lessons) -> tuple[Path, Path]:
 
 
 def verify(report: Report, written: tuple[Path, Path], test: Split) -> Measurements:
-    """Return what was measured of both files, or raise FallsShort."""
+    """Verify both files, and return their figures, or raise FallsShort."""
     plan, shipped = report.plan, report.shipped
     glyphs = Glyphs(test.images, test.labels)
     scenes, small = (
@@ -104,7 +104,7 @@ def verify(report: Report, written: tuple[Path, Path], test: Split) -> Measureme
 
 
 def put_in_place(report: Report, written: tuple[Path, Path], measured: Measurements) -> None:
-    """Replace the models and their card by files that were verified."""
+    """Replace the models and their card with the verified ones."""
     out = report.plan.out
     content = card(report, measured)
     for path in written:
@@ -117,6 +117,6 @@ def put_in_place(report: Report, written: tuple[Path, Path], measured: Measureme
 
 
 def shown(folder: Path) -> str:
-    """Return a folder's name as it is short to read: from the repository where it is inside."""
+    """Return a folder's name, relative to the repository if it is inside."""
     inside = folder.is_relative_to(REPOSITORY)
     return f"{folder.relative_to(REPOSITORY) if inside else folder}/"

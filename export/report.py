@@ -1,4 +1,4 @@
-"""What an export reached: of its networks, before its files are written, and of those files."""
+"""The results of an export: of its networks before they are written, and of the written files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ from export.verify import DigitVerification, LocatorVerification
 
 @dataclass(frozen=True)
 class Trained:
-    """One network and what it reaches.
+    """A classifier and its figures.
 
     Attributes:
         name: which one it is: "seed 0" and so on, or "distilled".
-        network: on the CPU, set to answer.
+        network: on the CPU, in evaluation mode.
         temperature: fitted on validation pictures and as many held-out crops.
         validation: its figures on the split that choices are made by.
-        crops: its figures on crops that were held out.
+        crops: its figures on held-out crops.
         test: its figures on the test set.
     """
 
@@ -36,7 +36,7 @@ class Trained:
 
 
 class Counts(NamedTuple):
-    """How many were trained on, and how many were chosen or calibrated by."""
+    """How many are for training, and how many for choices and calibration."""
 
     train: int
     validation: int
@@ -44,17 +44,17 @@ class Counts(NamedTuple):
 
 @dataclass(frozen=True)
 class Report:
-    """An export, so far as it is known before its files are written.
+    """An export, as known before its files are written.
 
     Attributes:
         command: what started it.
         plan: how much work it was.
-        networks: locator and placer, on the CPU, set to answer.
+        networks: locator and placer, on the CPU, in evaluation mode.
         versions: of locate.onnx and digit.onnx, see `export.checkpoint.fingerprint`.
-        pictures: of MNIST's.
-        crops: that `locate.onnx` cut out.
-        trained: the classifiers, each of another seed.
-        shipped: what the first of them became by learning from all: it is in the file.
+        pictures: how many of MNIST's.
+        crops: how many that `locate.onnx` cut.
+        trained: the classifiers, one for each seed.
+        shipped: the distilled classifier, which is in the file.
     """
 
     command: str
@@ -69,7 +69,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Measurements:
-    """What was measured of the written files: each by itself, and both in the server."""
+    """The figures of the written files: of each alone, and of both in the server."""
 
     locator: LocatorVerification
     digit: DigitVerification

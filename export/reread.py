@@ -1,7 +1,7 @@
-"""What the server reads with the files in models/: `python -m export.reread`.
+"""`python -m export.reread`: how well the server reads with the files in models/.
 
-The card's first figures of the written files, measured again: they change with the server's code
-and the strictness, too, which need no training.
+Measures the model card's first figures of the written files again, as they also change with the
+server's code and the strictness, which need no training.
 """
 
 import os
@@ -16,7 +16,7 @@ from export.verify import finds
 
 
 def main() -> None:
-    """Print what is read rightly of MNIST's test pictures, of numbers, and of what is none.
+    """Print the shares of test pictures, numbers and pictures without digits that are read right.
 
     And what the locator alone finds in composed scenes.
     """
@@ -26,12 +26,12 @@ def main() -> None:
     trial = try_out(files, test, FULL.verifying, VERIFYING_SEED)
     print(
         f"{trial.accuracy:.2%} of PNG files, {trial.strings:.2%} of {trial.count} numbers, "
-        f"{trial.refused:.2%} of {trial.count} pictures without digits"
+        f"{trial.refused:.2%} of {trial.count} pictures without digits are read right"
     )
     glyphs = Glyphs(test.images, test.labels)
     scenes = scenes_of(glyphs, FULL.verifying, VERIFYING_SEED, SEARCHED)
     found, false = finds(files[0].read_bytes(), scenes)
-    print(f"{found:.2%} of the digits found, {false:.2%} as many boxes without one")
+    print(f"{found:.2%} of the digits in scenes are found, with {false:.2%} as many false boxes")
 
 
 if __name__ == "__main__":

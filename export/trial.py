@@ -1,4 +1,4 @@
-"""Both files together, through the server's own code, on pictures as people send them."""
+"""Both files together, run by the server's own code, on pictures like those that people send."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ SEARCHED: Final[tuple[Shape, ...]] = ((192, 192), (64, 192), (150, 111), (67, 31
 """Heights and widths of pictures that the locator searches."""
 
 PLACED: Final[tuple[Shape, ...]] = ((28, 28), (16, 16), (32, 32), (32, 22))
-"""Heights and widths of small pictures, which the placer answers for."""
+"""Heights and widths of small pictures, which the placer handles."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class Floors:
     """What the two files must reach together.
 
     Attributes:
-        accuracy: the least fraction of MNIST's test pictures read right, from PNG bytes.
-        calibration_error: the highest allowed, of `digit.onnx` on the same pictures.
-        strings: the least fraction of numbers written with test digits that are read exactly.
-        refused: the least fraction of pictures without any digit that none is read in.
+        accuracy: lowest fraction of MNIST's test pictures read right, from PNG bytes.
+        calibration_error: highest calibration error of `digit.onnx` on the same pictures.
+        strings: lowest fraction of numbers, composed of test digits, read exactly.
+        refused: lowest fraction of pictures without digits in which none is read.
     """
 
     accuracy: float
@@ -52,10 +52,10 @@ class Floors:
 
 @dataclass(frozen=True)
 class Trial:
-    """What the server reads with the two files: see `Floors`.
+    """How well the server reads with the two files; see `Floors`.
 
     Attributes:
-        count: how many numbers, and how many pictures without digits, it was tried on.
+        count: how many numbers, and how many pictures without digits, were tried.
     """
 
     accuracy: float
@@ -70,8 +70,8 @@ def try_out(files: tuple[Path, Path], test: Split, count: int, seed: int) -> Tri
     Args:
         files: the locator's and the classifier's.
         test: MNIST's test pictures.
-        count: how many numbers it is tried on, and how many pictures without digits.
-        seed: another one gives other numbers and other scenes.
+        count: how many numbers, and how many pictures without digits, to try.
+        seed: of the numbers and scenes.
     """
     models = load_models(*files)
     budget = load_settings({}).decode_budget_bytes
@@ -96,7 +96,7 @@ def try_out(files: tuple[Path, Path], test: Split, count: int, seed: int) -> Tri
 
 
 def check_floors(trial: Trial, calibration_error: float, floors: Floors) -> None:
-    """Raise FallsShort with a line for each figure that is not good enough."""
+    """Raise FallsShort with a line for each figure that misses its floor."""
     refuse(
         {
             f"accuracy from PNG bytes is {trial.accuracy:.2%}, at least {floors.accuracy:.2%} "
@@ -114,7 +114,7 @@ def check_floors(trial: Trial, calibration_error: float, floors: Floors) -> None
 
 
 def share_read(recognizer: Recognizer, pictures: Labeled, what: str) -> float:
-    """Return the fraction of pictures on which exactly the right number is read."""
+    """Return the fraction of pictures in which exactly the right number is read."""
     right = 0
     with Progress(f"verify: {what}", len(pictures)) as progress:
         for done, (data, number) in enumerate(pictures, 1):
@@ -124,7 +124,7 @@ def share_read(recognizer: Recognizer, pictures: Labeled, what: str) -> float:
 
 
 def _read(recognizer: Recognizer, data: bytes) -> str | None:
-    """Return what the server reads, or None where it refuses a picture, which is a miss too."""
+    """Return the number that the server reads, or None if it refuses the picture: a miss, too."""
     try:
         return recognizer.recognize(data).number
     except ClientError:
@@ -132,10 +132,10 @@ def _read(recognizer: Recognizer, data: bytes) -> str | None:
 
 
 def number_of(split: Split, generator: Generator) -> tuple[bytes, str]:
-    """Return a number of two to eight of a split's digits, as a PNG file, and what it is.
+    """Return a number of two to eight digits from a split, as a PNG file and as text.
 
-    Dark on white, between and around the digits some paper, so that the number can be told from
-    its neighbors' strokes: here is measured whether what can be read is read.
+    Dark on white, with some paper between and around the digits, so that the number is legible:
+    this measures whether legible numbers are read.
     """
     chosen = generator.integers(len(split), size=generator.integers(2, 9))
     gaps = generator.integers(2, 13, len(chosen))
@@ -164,7 +164,7 @@ def _paper(width: int) -> Pixels:
 def scenes_of(
     glyphs: Glyphs, count: int, seed: int, shapes: Sequence[Shape] = SEARCHED
 ) -> list[Scene]:
-    """Return composed scenes, of several sizes unless one is asked for."""
+    """Return composed scenes of the given shapes in turn."""
     return [
         compose(glyphs, shapes[k % len(shapes)], np.random.default_rng([seed, k]))
         for k in range(count)
@@ -172,7 +172,7 @@ def scenes_of(
 
 
 def scenes_without(glyphs: Glyphs, count: int, generator: Generator) -> Iterable[Scene]:
-    """Yield composed scenes that have no digit in them: other signs, blots, paper, nothing."""
+    """Yield composed scenes without digits: other signs, blots, paper, nothing."""
     while count:
         scene = compose(glyphs, SEARCHED[generator.integers(len(SEARCHED))], generator)
         if (scene.labels == NO_DIGIT).all():

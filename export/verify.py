@@ -1,6 +1,6 @@
 """Checks of the written files against their contracts and the networks they were made from.
 
-The files on disk are opened, because they are what will answer: that a network was good before it
+The files are read from disk, because they are what is deployed: that a network was good before it
 was written proves nothing about its file.
 """
 
@@ -33,26 +33,26 @@ from server.model import Classifier, load_classifier, load_locator
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
-# The largest difference of probabilities, and the largest share of answers that may differ, as the
-# files round to integers. Trained networks had 0.014 and 2 answers of 5,000; with a wrong constant,
-# or a layer left out, most differ.
+# The largest difference of probabilities, and the largest share of answers that may differ, because
+# of quantization. Trained networks differed by 0.014 and in 2 answers of 5,000; with a wrong
+# constant, or a layer left out, most answers differ.
 PARITY_TOLERANCE: Final = 0.05
 DIFFERING: Final = 0.003
 # The largest difference of candidates, in pixels of a box's edges or units of a logit. A trained
-# locator had 0.55.
+# locator differed by 0.55.
 CANDIDATE_TOLERANCE: Final = 2.0
-# The same for the placer, which does not compute in integers. A trained one had 0.00001.
+# The same for the placer, which is not quantized. A trained one differed by 0.00001.
 PLACER_TOLERANCE: Final = 0.01
-# The column of the logit in a candidate, and the least that is compared: a score of a tenth. Below
-# that, as on an empty sheet, all cells are alike, and rounding decides which are listed.
+# The column of the logit in a candidate, and the lowest logit that is compared: a score of 0.1.
+# Below that, as on an empty sheet, all cells are alike, and rounding decides which are listed.
 LOGIT, LIKELY = 4, -2.2
-# The share of the pictures, and of the candidates, that these tolerances hold for: rounding decides
+# The shares of pictures and of candidates that must be within these tolerances: rounding decides
 # which of two equal neighbors is a peak, and moves the edges of a large box further.
 ALIKE: Final = 0.99
 ALIKE_CANDIDATES: Final = 0.9
-# A digit is found by a box that overlaps it at least this much; with less, the box is false.
+# A digit is found if a box overlaps it by at least this much; a box that finds none is false.
 FOUND: Final = 0.5
-# Pictures that are asked about at once, after one alone: a runtime has other kernels for many.
+# Pictures per batch, after one alone: a runtime uses other kernels for many.
 BATCH: Final = 500
 TIMED_CROPS: Final = 300
 TIMED_PICTURE: Final = (384, 512)
@@ -61,14 +61,14 @@ TIMED_PICTURES: Final = 30
 
 @dataclass(frozen=True)
 class DigitVerification:
-    """What was measured of the written `digit.onnx`.
+    """The figures of the written `digit.onnx`.
 
     Attributes:
         calibration_error: of the file's probabilities.
         parity: the largest difference between the file's probabilities and the network's, without
-            the worst of 100 pictures.
-        differing: how many pictures the file and the network give different answers to.
-        microseconds: what one crop takes on one core, the median of many.
+            the worst 1 % of the pictures.
+        differing: for how many pictures the answers of the file and the network differ.
+        microseconds: the median time for one crop on one core.
         sha256: of the file.
         size: of the file, in bytes.
     """
@@ -83,14 +83,14 @@ class DigitVerification:
 
 @dataclass(frozen=True)
 class LocatorVerification:
-    """What was measured of the written `locate.onnx`.
+    """The figures of the written `locate.onnx`.
 
     Attributes:
-        found: the share of the digits of composed scenes that a box covers.
-        false: boxes that cover no digit, for each digit.
-        parity: the largest difference between a candidate of the file and of the network, without
-            the worst tenth.
-        milliseconds: what a picture of 384 x 512 takes on one core, the median of many.
+        found: the share of digits in composed scenes that a box finds.
+        false: false boxes per digit.
+        parity: the largest difference between the candidates of the file and of the network,
+            without the worst 10 %.
+        milliseconds: the median time for a picture of 384 x 512 on one core.
         sha256: of the file.
         size: of the file, in bytes.
     """
@@ -106,16 +106,16 @@ class LocatorVerification:
 def verify_digit(
     path: Path, contract: Contract, network: tuple[nn.Module, float], test: Split
 ) -> DigitVerification:
-    """Return what was measured of a written `digit.onnx`.
+    """Verify a written `digit.onnx`, and return its figures.
 
     Args:
         path: the file.
-        contract: its form.
-        network: what it was made from, and the temperature.
-        test: the pictures to ask about.
+        contract: the form that it must have.
+        network: the one that it was made from, and its temperature.
+        test: pictures to compare their answers on.
 
     Raises:
-        FallsShort: it is not what it was made from; the message has everything that is wrong.
+        FallsShort: the file breaks its contract, or differs from the network.
     """
     check_contract(path, contract)
     classifier = load_classifier(path)
@@ -146,8 +146,8 @@ def verify_digit(
 
 
 def in_batches(classifier: Classifier, images: Pixels) -> Floats:
-    """Return the file's probabilities (N, 11), asked for in batches of unequal sizes."""
-    # One picture first: a file with a built-in batch size fails here.
+    """Return the file's probabilities (N, 11), computed in batches of unequal sizes."""
+    # One picture first: a file with a fixed batch size fails here.
     parts = [images[:1], *(images[k : k + BATCH] for k in range(1, len(images), BATCH))]
     return np.concatenate([classifier.classify(part) for part in parts])
 
@@ -159,17 +159,17 @@ def verify_locator(
     scenes: Sequence[Scene],
     small: Sequence[Scene],
 ) -> LocatorVerification:
-    """Return what was measured of a written `locate.onnx`.
+    """Verify a written `locate.onnx`, and return its figures.
 
     Args:
         path: the file.
-        contract: its form.
-        networks: what it was made from.
-        scenes: of several sizes.
-        small: scenes that the placer answers for.
+        contract: the form that it must have.
+        networks: those that it was made from.
+        scenes: of several sizes, for the locator.
+        small: scenes for the placer.
 
     Raises:
-        FallsShort: it is not what it was made from; the message has everything that is wrong.
+        FallsShort: the file breaks its contract, or differs from the networks.
     """
     check_contract(path, contract)
     content = path.read_bytes()
@@ -195,7 +195,7 @@ def verify_locator(
 
 
 def parity_of(content: bytes, networks: tuple[Locator, Placer], scenes: Sequence[Scene]) -> float:
-    """Return the largest difference of a file's candidates from its networks', but for a tenth."""
+    """Return the largest difference from the networks' candidates, without the worst 10 %."""
     pairs = zip(
         candidates_of_file(content, [scene.pixels for scene in scenes]),
         candidates_of(networks, scenes),
@@ -206,7 +206,7 @@ def parity_of(content: bytes, networks: tuple[Locator, Placer], scenes: Sequence
 
 
 def candidates_of(networks: tuple[Locator, Placer], scenes: Sequence[Scene]) -> list[Floats]:
-    """Return the candidates, as `export.locator.Peaks` has them, of the networks for each scene."""
+    """Return the networks' candidates for each scene, as `export.locator.Peaks` finds them."""
     locator, placer = networks
     peaks, placed = Peaks(locator), Placed(placer)
     results = []
@@ -224,7 +224,7 @@ def candidates_of(networks: tuple[Locator, Placer], scenes: Sequence[Scene]) -> 
 
 
 def candidates_of_file(content: bytes, pictures: Sequence[Pixels]) -> list[Floats]:
-    """Return the candidates (K, 6) that flow through a `locate.onnx` for pictures (H, W)."""
+    """Return the candidates (K, 6) inside a `locate.onnx` for each of the pictures (H, W)."""
     model = onnx.load_from_string(content)
     model.graph.output.append(onnx.ValueInfoProto(name=CANDIDATES))
     session = open_locator(model.SerializeToString())
@@ -234,9 +234,9 @@ def candidates_of_file(content: bytes, pictures: Sequence[Pixels]) -> list[Float
 
 
 def apart(theirs: Floats, ours: Floats) -> Floats:
-    """Return how far each of the likelier half of candidates is from the nearest of the others.
+    """Return the distance of each of the likelier half of `theirs` from the nearest of `ours`.
 
-    Only half, and none that is unlikely: rounding decides which candidates are listed last.
+    Only half, and no unlikely ones: rounding decides which candidates are listed last.
     """
     half = theirs[: MOST_CANDIDATES // 2]
     likelier = half[half[:, LOGIT] > LIKELY]
