@@ -1,4 +1,4 @@
-"""The map of the package."""
+"""The list of modules in the package's docstring."""
 
 import re
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 import export
 
 
-def test_every_module_is_on_the_map() -> None:
-    """Who wants to learn how the models are made finds each module, and none that is not there."""
+def test_every_module_is_listed() -> None:
+    """Readers find each module there, and none that does not exist."""
     text = str(export.__doc__)
     named = re.findall(r"\w+", " ".join(re.findall(r"^    (\w.*?)  ", text, re.MULTILINE)))
     assert sorted(named) == sorted(

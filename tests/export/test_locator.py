@@ -1,4 +1,4 @@
-"""The network that looks at a picture's pyramid."""
+"""The locator, which runs on an image pyramid."""
 
 import pytest
 import torch
@@ -20,13 +20,13 @@ from export.locator import (
 
 @pytest.fixture(scope="module")
 def locator() -> Locator:
-    """An untrained locator, set to answer."""
+    """An untrained locator in evaluation mode."""
     torch.manual_seed(0)
     return Locator().eval()
 
 
 def test_outputs_have_a_cell_for_four_pixels_of_each_level(locator: Locator) -> None:
-    """Each level is half the one before."""
+    """Each level is half the size of the one before."""
     outputs = locator(torch.zeros(2, 1, 2 * GRAIN, 3 * GRAIN))
     assert [output.shape for output in outputs] == [
         (2, CHANNELS, 2 * GRAIN // cell, 3 * GRAIN // cell)
@@ -35,7 +35,7 @@ def test_outputs_have_a_cell_for_four_pixels_of_each_level(locator: Locator) -> 
 
 
 def test_light_and_contrast_do_not_matter() -> None:
-    """A picture in half the light, and with a fifth of the contrast, looks much the same."""
+    """A picture in half the light, or with a fifth of the contrast, is normalized much the same."""
     generator = torch.Generator().manual_seed(1)
     pixels = (torch.rand(1, 1, 128, 128, generator=generator) > 0.9).float()
     plain = normalize(1 - pixels)
@@ -48,8 +48,8 @@ def test_light_and_contrast_do_not_matter() -> None:
     )
 
 
-def test_a_flat_picture_is_nothing() -> None:
-    """No grain is made up where there is none."""
+def test_a_uniform_picture_is_normalized_to_zero() -> None:
+    """Nothing is amplified where there is no contrast."""
     assert normalize(torch.full((1, 1, 64, 64), 0.7)).abs().max() < 1e-2
 
 
@@ -63,8 +63,8 @@ def test_candidates_come_likeliest_first(locator: Locator) -> None:
     assert (candidates[:-1, 4] >= candidates[1:, 4]).all()
 
 
-def test_the_likeliest_candidate_is_what_its_cell_says(locator: Locator) -> None:
-    """Its box lies around the cell's middle, in pixels of the picture, whatever the level."""
+def test_the_likeliest_candidate_is_decoded_from_its_cell(locator: Locator) -> None:
+    """Its box is relative to the cell's middle, in pixels of the picture, whatever the level."""
     generator = torch.Generator().manual_seed(3)
     pixels = torch.randint(0, 256, (GRAIN, 2 * GRAIN, 1), generator=generator, dtype=torch.uint8)
     with torch.inference_mode():
@@ -83,8 +83,8 @@ def test_the_likeliest_candidate_is_what_its_cell_says(locator: Locator) -> None
     torch.testing.assert_close(candidate, expected, rtol=1e-4, atol=1e-3)
 
 
-def test_a_cell_that_a_neighbor_outdoes_is_no_peak(locator: Locator) -> None:
-    """Of all that touch each other, diagonally too, the likeliest is left."""
+def test_a_cell_with_a_likelier_neighbor_is_no_peak(locator: Locator) -> None:
+    """Diagonal neighbors count, too."""
     generator = torch.Generator().manual_seed(2)
     level = torch.rand(1, 1, 2 * PATCH, 3 * PATCH, generator=generator)
     with torch.inference_mode():
@@ -100,8 +100,8 @@ def test_a_cell_that_a_neighbor_outdoes_is_no_peak(locator: Locator) -> None:
     assert not all(outdone)
 
 
-def test_a_candidate_lies_where_its_cell_is(locator: Locator) -> None:
-    """With the picture moved by the coarsest cell, away from its edges all moves along."""
+def test_outputs_move_with_the_picture(locator: Locator) -> None:
+    """Moved by a coarsest patch, the picture has the same outputs there, away from its edges."""
     paper = torch.full((1, 1, 6 * GRAIN, 6 * GRAIN), 200.0)
     digit = torch.zeros(1, 1, 20, 12)
     first, second = paper.clone(), paper.clone()

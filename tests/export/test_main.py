@@ -1,4 +1,4 @@
-"""All stages, in the order and with the care that the command line promises."""
+"""`python -m export`, all stages from end to end."""
 
 import errno
 import json
@@ -27,12 +27,12 @@ from server.model import load_classifier, load_models
 from server.settings import REPOSITORY
 from tests.export.conftest import COMMAND, Exported, kept
 
-# The locator, that settled, the placer, two harvests, two classifiers, what one learns from both.
+# Locator, settled locator, placer, two harvests, two classifiers, distilled classifier.
 STAGES = 8
 
 
-def test_models_and_their_card_come_out(exported: Exported, test_split: Split) -> None:
-    """The server loads the models, and nothing unfinished lies beside them."""
+def test_an_export_writes_the_models_and_their_card(exported: Exported, test_split: Split) -> None:
+    """The server loads the models, and no unfinished file is beside them."""
     out = exported.plan.out
     models = load_models(out / "locate.onnx", out / "digit.onnx")
     _, _, crops = models.locator.locate(test_split.images[0][..., None])
@@ -41,14 +41,14 @@ def test_models_and_their_card_come_out(exported: Exported, test_split: Split) -
 
 
 def test_the_locator_is_trained_once(exported: Exported) -> None:
-    """Whatever the number of seeds, the crops are the same."""
+    """All seeds share the crops that it cuts."""
     kept = sorted(path.name.split("-")[0] for path in exported.plan.work.glob("*.pt"))
     names = ["crops", "crops", "digit", "digit", "distilled", "locator", "placer", "settled"]
     assert kept == names
 
 
-def test_the_test_set_is_read_when_nothing_is_left_to_choose(exported: Exported) -> None:
-    """Once, and with the weights of both seeds and of what one learned from both on disk."""
+def test_the_test_set_is_read_after_training(exported: Exported) -> None:
+    """It is read once, when the weights of both seeds and of the distilled classifier are saved."""
     assert exported.trained_when_tested == [3]
 
 
@@ -59,10 +59,10 @@ def test_the_test_set_is_read_when_nothing_is_left_to_choose(exported: Exported)
         ("locate.onnx", LOCATE_CONTRACT.metadata, ["locator", "placer"]),
     ],
 )
-def test_a_file_says_what_it_is(
+def test_each_file_has_its_metadata(
     exported: Exported, name: str, keys: frozenset[str], trained: list[str]
 ) -> None:
-    """Its metadata are the agreed keys, each with a value in JSON."""
+    """The keys are those of its contract, each with a value in JSON."""
     model = onnx.load(exported.plan.out / name)
     metadata = {entry.key: json.loads(entry.value) for entry in model.metadata_props}
     assert metadata.keys() == keys
@@ -70,8 +70,8 @@ def test_a_file_says_what_it_is(
     assert [metadata["recipe"][each]["steps"] for each in trained] == [2, 2]
 
 
-def test_the_card_has_the_run_in_it(exported: Exported) -> None:
-    """The command, the file's checksum, both seeds and their spread, and no path are in it."""
+def test_the_card_describes_the_run(exported: Exported) -> None:
+    """The command, the checksum, both seeds and their spread are in it, but no path."""
     text = (exported.plan.out / "README.md").read_text()
     sha256 = load_classifier(exported.plan.out / "digit.onnx").sha256
     assert all(
@@ -94,31 +94,31 @@ def test_networks_below_the_floors_leave_the_old_models(
     assert {path.read_bytes() for path in tmp_path.iterdir()} == {b"old"}
 
 
-def test_code_that_is_edited_meanwhile_trains_nothing(
+def test_editing_the_code_during_an_export_stops_it(
     exported: Exported, mnist: Mnist, test_split: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The seeds' processes would load the new code, and keep its results under the old name."""
+    """The seeds' processes would load the new code, and save its results as the old code's."""
     found = iter([stages_of(exported.plan, mnist), None])
     monkeypatch.setattr(command_line, "stages_of", lambda plan, mnist: next(found))
     with pytest.raises(CodeChanged):
         run(exported.plan, mnist, lambda: test_split, COMMAND)
 
 
-def test_an_interrupted_export_ends_in_the_same_file(
+def test_an_interrupted_export_ends_in_the_same_files(
     exported: Exported,
     mnist: Mnist,
     test_split: Split,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Ctrl-C in each stage, and the same command again, give the bytes of an undisturbed run.
+    """Ctrl-C in each stage, and the same command again, give the bytes of an uninterrupted run.
 
-    There the seeds learned side by side, here they do one by one.
+    That run trained its seeds in parallel, this one trains them in turn.
     """
-    disturbed = replace(exported.plan, out=tmp_path / "models", work=tmp_path / "work")
-    disturbed.work.mkdir()
-    # Tracing it again is most of an export this small, and test_locate_model shows what it gives.
-    shutil.copy(kept(exported.plan, "cutter"), disturbed.work)
+    interrupted = replace(exported.plan, out=tmp_path / "models", work=tmp_path / "work")
+    interrupted.work.mkdir()
+    # Tracing it again would take most of the time; test_locate_model shows that it is repeatable.
+    shutil.copy(kept(exported.plan, "cutter"), interrupted.work)
     save = Checkpoint.save
     stopped = set[str]()
 
@@ -134,20 +134,20 @@ def test_an_interrupted_export_ends_in_the_same_file(
         patch.setattr(Checkpoint, "save", save_and_stop)
         for _ in range(STAGES):
             with pytest.raises(KeyboardInterrupt):
-                run(disturbed, mnist, lambda: test_split, COMMAND)
-            assert len(list(disturbed.work.glob("*.part"))) == 1
-            assert not disturbed.out.exists()
-        run(disturbed, mnist, lambda: test_split, COMMAND)
+                run(interrupted, mnist, lambda: test_split, COMMAND)
+            assert len(list(interrupted.work.glob("*.part"))) == 1
+            assert not interrupted.out.exists()
+        run(interrupted, mnist, lambda: test_split, COMMAND)
     for name in ("locate.onnx", "digit.onnx"):
-        first, second = ((each.out / name).read_bytes() for each in (exported.plan, disturbed))
+        first, second = ((each.out / name).read_bytes() for each in (exported.plan, interrupted))
         assert first == second
     for name in ("locator", "settled", "placer"):
-        first, second = (torch.load(kept(each, name)) for each in (exported.plan, disturbed))
+        first, second = (torch.load(kept(each, name)) for each in (exported.plan, interrupted))
         assert all(torch.equal(first[weight], second[weight]) for weight in first | second)
 
 
-def test_what_an_export_has_started_ends_with_it() -> None:
-    """However it ends: two trainings that nobody waits for would slow down the next."""
+def test_child_processes_end_with_the_export() -> None:
+    """Even if it is killed: orphans would slow down the next export."""
     code = """
 import multiprocessing, os, time
 from concurrent.futures import ProcessPoolExecutor
@@ -162,7 +162,7 @@ with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), end_with_paren
         assert process.stdout
         assert process.stdout.readline()
         process.kill()
-        # Both can write to the pipe: what it has to tell is that neither will any more.
+        # Both processes hold the pipe open: its end shows that both have exited.
         assert select([process.stdout], [], [], 60)[0]
         assert not process.stdout.read()
 
@@ -171,27 +171,27 @@ with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), end_with_paren
     "argv", [["--seeds", "0"], ["--seeds", "x"], ["--no-such"], ["--quick", "--out", str(MODELS)]]
 )
 def test_a_wrong_command_line_is_refused(argv: list[str]) -> None:
-    """Nothing is begun, and a quick run never writes over models/."""
+    """Nothing is started, and a quick run never overwrites models/."""
     with pytest.raises(SystemExit) as refusal:
         main(argv, {})
     assert refusal.value.code == 2
 
 
-def test_data_that_cannot_be_had_are_told_in_words(
+def test_a_wrong_data_folder_is_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A wrong DIGIT_DATA gives a message and an exit status, and no traceback."""
+    """There is a message and an exit status, but no traceback."""
     assert main([], {"DIGIT_DATA": str(tmp_path / "no")}) == 1
     assert "not a folder" in capsys.readouterr().err
 
 
-def test_a_wrong_test_set_is_told_before_the_training(
+def test_a_wrong_test_set_is_reported_before_training(
     mnist: Mnist,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It is needed after an hour, when nobody sits there any more to put it right."""
+    """It is needed after an hour, when nobody is there any more to correct it."""
     (tmp_path / "t10k-images-idx3-ubyte").write_bytes(b"wrong")
     monkeypatch.setattr(command_line, "load_mnist", lambda _: mnist)
     monkeypatch.setattr(command_line, "run", lambda *_: pytest.fail("it trains"))
@@ -199,10 +199,10 @@ def test_a_wrong_test_set_is_told_before_the_training(
     assert "is not MNIST's t10k-images-idx3-ubyte" in capsys.readouterr().err
 
 
-def test_a_full_disk_is_told_in_words(
+def test_a_full_disk_is_reported(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And that what was done before is not lost by it."""
+    """The message also says that finished work is not lost."""
 
     def fill(settings: object) -> Mnist:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "models/digit.onnx")
@@ -214,10 +214,10 @@ def test_a_full_disk_is_told_in_words(
     assert "goes on from the last checkpoint" in said
 
 
-def test_ctrl_c_tells_how_to_go_on(
+def test_ctrl_c_says_how_to_resume(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An interruption ends with one line and the status that shells give it."""
+    """It ends the export with one line, and with the exit status that shells use for it."""
 
     def interrupt(settings: object) -> Mnist:
         raise KeyboardInterrupt
@@ -227,8 +227,8 @@ def test_ctrl_c_tells_how_to_go_on(
     assert "goes on from the last checkpoint" in capsys.readouterr().err
 
 
-def test_nobody_is_told_of_an_export(tmp_path: Path) -> None:
-    """Left to itself, onnxruntime notes whose machine it is, and tells its makers."""
+def test_telemetry_is_switched_off(tmp_path: Path) -> None:
+    """By default, onnxruntime stores an identifier of the machine, and reports to its makers."""
     code = "import export, onnxruntime"
     subprocess.run([sys.executable, "-c", code], env={"HOME": str(tmp_path)}, check=True)
 

@@ -1,4 +1,4 @@
-"""What is added to digits is ink where people put it, and nothing is taken away."""
+"""Strokes that are added to digits: they are where people write them, and remove no ink."""
 
 import cv2
 import numpy as np
@@ -20,7 +20,7 @@ def stem() -> NDArray[np.uint8]:
 
 
 def added(alpha: NDArray[np.uint8], label: int, seed: int) -> NDArray[np.bool_] | None:
-    """Return where ink was added, on a patch with half its height of room around; None if none."""
+    """Return where ink was added, on the patch padded by half its height, or None if nowhere."""
     found = marked(alpha, label, np.random.default_rng(seed))
     if found is alpha:
         return None
@@ -30,20 +30,20 @@ def added(alpha: NDArray[np.uint8], label: int, seed: int) -> NDArray[np.bool_] 
 
 
 @pytest.mark.parametrize("label", sorted(set(range(10)) - set(HABITS)))
-def test_other_digits_stay_as_they_are(stem: NDArray[np.uint8], label: int) -> None:
-    """What has no habit in the table is the very same picture."""
+def test_other_digits_are_unchanged(stem: NDArray[np.uint8], label: int) -> None:
+    """A digit without a habit in the table is returned as it is."""
     assert all(added(stem, label, seed) is None for seed in SEEDS)
 
 
 @pytest.mark.parametrize("label", HABITS)
-def test_some_are_marked(stem: NDArray[np.uint8], label: int) -> None:
-    """About as many as it says; the others are the very same pictures."""
+def test_a_share_of_the_digits_get_a_stroke(stem: NDArray[np.uint8], label: int) -> None:
+    """The share is that in the table; the others are returned as they are."""
     share = np.mean([added(stem, label, seed) is not None for seed in range(400)])
     assert share == pytest.approx(HABITS[label][0], abs=0.08)
 
 
 def test_a_seven_is_crossed_in_the_middle(stem: NDArray[np.uint8]) -> None:
-    """On both sides of its stem, neither at its top nor at its foot."""
+    """The bar is on both sides of its stem, neither at its top nor at its foot."""
     for seed in SEEDS:
         if (ink := added(stem, 7, seed)) is not None:
             y, x = np.nonzero(ink)
@@ -52,8 +52,8 @@ def test_a_seven_is_crossed_in_the_middle(stem: NDArray[np.uint8]) -> None:
             assert 0.3 < middle < 0.7
 
 
-def test_a_one_is_led_up_to_from_the_left(stem: NDArray[np.uint8]) -> None:
-    """From no lower than its foot; to the right of it is a foot, if anything."""
+def test_an_upstroke_is_to_the_left_of_a_one(stem: NDArray[np.uint8]) -> None:
+    """It begins no lower than the foot; to the right of the stem is a foot, if anything."""
     for seed in SEEDS:
         if (ink := added(stem, 1, seed)) is not None:
             y, x = np.nonzero(ink)
@@ -64,7 +64,7 @@ def test_a_one_is_led_up_to_from_the_left(stem: NDArray[np.uint8]) -> None:
 
 @pytest.mark.parametrize("label", [0, 5])
 def test_a_cap_or_a_flourish_reaches_to_the_right(stem: NDArray[np.uint8], label: int) -> None:
-    """From the top on: where the pen leaves a closed 0, and where the cap of a 5 is."""
+    """It begins at the top, where the pen leaves a closed 0, and where the cap of a 5 is."""
     for seed in SEEDS:
         if (ink := added(stem, label, seed)) is not None:
             y, x = np.nonzero(ink)
@@ -72,8 +72,8 @@ def test_a_cap_or_a_flourish_reaches_to_the_right(stem: NDArray[np.uint8], label
             assert y.max() < HEIGHT // 2 + 0.4 * HEIGHT
 
 
-def test_a_nine_turns_to_the_left_at_its_foot(stem: NDArray[np.uint8]) -> None:
-    """Not to the right, and not so high that the stem closes to a second loop."""
+def test_a_nine_gets_a_hook_to_the_left_of_its_foot(stem: NDArray[np.uint8]) -> None:
+    """Not to the right, and not so high that it would close a second loop."""
     for seed in SEEDS:
         if (ink := added(stem, 9, seed)) is not None:
             y, x = np.nonzero(ink)
@@ -83,13 +83,13 @@ def test_a_nine_turns_to_the_left_at_its_foot(stem: NDArray[np.uint8]) -> None:
 
 
 @pytest.mark.parametrize("label", HABITS)
-def test_the_same_seed_adds_the_same(stem: NDArray[np.uint8], label: int) -> None:
-    """All that is random comes from the generator."""
+def test_the_same_seed_adds_the_same_stroke(stem: NDArray[np.uint8], label: int) -> None:
+    """All randomness comes from the generator."""
     first, second = (marked(stem, label, np.random.default_rng(3)) for _ in range(2))
     np.testing.assert_array_equal(first, second)
 
 
-def test_an_empty_patch_gets_nothing() -> None:
-    """There is no stem to add to."""
+def test_an_empty_patch_is_unchanged() -> None:
+    """There is no stem to add a stroke to."""
     empty = np.zeros((HEIGHT, WIDTH), np.uint8)
     assert all(added(empty, 7, seed) is None for seed in SEEDS)

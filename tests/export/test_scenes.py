@@ -1,4 +1,4 @@
-"""Composed scenes: what is said to be in them is in them."""
+"""Composed scenes: their boxes and labels match their pixels."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def test_boxes_hold_ink(glyphs: Glyphs, shape: Shape, seed: int) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_cut_loses_little(seed: int) -> None:
-    """Over one edge, no more than a share of the height; boxes go with their ink."""
+    """It cuts over one edge, at most a share of the height; boxes move with their ink."""
     sheet = Sheet((64, 192))
     sign = np.full((30, 20), 255, np.uint8)
     sheet.put(sign, 10, 20, label=1)
@@ -45,8 +45,8 @@ def test_a_cut_loses_little(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_what_is_cut_off_is_gone(seed: int) -> None:
-    """A narrow 1 may be lost with the edge; nobody is asked for it then."""
+def test_a_sign_that_is_cut_off_has_no_box(seed: int) -> None:
+    """A narrow 1 may be lost with the edge, and is then no target."""
     sheet = Sheet((64, 192))
     sheet.put(np.full((50, 2), 255, np.uint8), 3, 6, label=1)
     sheet.put(np.full((40, 30), 255, np.uint8), 100, 6, label=7)
@@ -58,7 +58,7 @@ def test_what_is_cut_off_is_gone(seed: int) -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_scene_is_a_picture_with_labels(glyphs: Glyphs, shape: Shape, seed: int) -> None:
-    """Its shape is the one asked for; each sign has a box and a label."""
+    """It has the requested shape; each sign has a box and a label."""
     scene = compose(glyphs, shape, np.random.default_rng(seed))
     assert scene.pixels.shape == shape
     assert scene.pixels.dtype == np.uint8
@@ -68,14 +68,14 @@ def test_a_scene_is_a_picture_with_labels(glyphs: Glyphs, shape: Shape, seed: in
 
 
 def test_the_same_seed_gives_the_same_scene(glyphs: Glyphs) -> None:
-    """To the byte, so that an interrupted training sees what it would have seen."""
+    """To the byte, so that a resumed training sees what it would have seen."""
     first, second = (compose(glyphs, (96, 160), np.random.default_rng(5)) for _ in range(2))
     assert first.pixels.tobytes() == second.pixels.tobytes()
     np.testing.assert_array_equal(first.boxes, second.boxes)
 
 
-def test_all_there_is_occurs(glyphs: Glyphs) -> None:
-    """Every digit, other signs, empty sheets, and both polarities are among some hundred scenes."""
+def test_every_kind_of_sign_and_sheet_occurs(glyphs: Glyphs) -> None:
+    """All digits, other signs, empty sheets and both polarities are among 150 scenes."""
     scenes = [compose(glyphs, (64, 192), np.random.default_rng(seed)) for seed in range(150)]
     assert set(np.concatenate([scene.labels for scene in scenes])) == set(range(NO_DIGIT + 1))
     assert any(not len(scene.labels) for scene in scenes)
@@ -83,7 +83,7 @@ def test_all_there_is_occurs(glyphs: Glyphs) -> None:
 
 
 def test_ink_is_darker_than_paper_unless_inverted(glyphs: Glyphs) -> None:
-    """In most scenes that can be seen at once; shadows and dark tables may turn it around."""
+    """The means of most scenes show it; shadows and dark tables may reverse them."""
     right = 0
     for seed in range(100):
         scene = compose(glyphs, (192, 192), np.random.default_rng(seed))

@@ -1,4 +1,4 @@
-"""A trained locator that goes on as it answers."""
+"""Fine-tuning a trained locator with normalization folded."""
 
 from pathlib import Path
 
@@ -15,10 +15,8 @@ from export.train_locator import teach
 from tests.export.conftest import with_statistics
 
 
-def test_a_locator_settles_between_what_it_was_and_what_it_learned(
-    mnist: Mnist, tmp_path: Path
-) -> None:
-    """The lessons begin with the locator as it answers, and count for a share."""
+def test_settled_weights_lie_between_those_before_and_after(mnist: Mnist, tmp_path: Path) -> None:
+    """Fine-tuning starts from the folded weights, and its result counts for a share."""
     torch.manual_seed(0)
     locator = with_statistics(Locator())
     glyphs, recipe = Glyphs(mnist.train.images, mnist.train.labels), Recipe(steps=3, batch=1)
@@ -31,8 +29,8 @@ def test_a_locator_settles_between_what_it_was_and_what_it_learned(
         torch.testing.assert_close(settled[name] - value, AFTER * (after[name] - value))
 
 
-def test_settled_weights_answer_without_normalization() -> None:
-    """They are what a trained locator's were folded into, so the answers are the same."""
+def test_settled_weights_load_without_normalization() -> None:
+    """It is folded into them, so the outputs are those of the folded locator."""
     torch.manual_seed(0)
     locator = with_statistics(Locator())
     pixels = torch.rand(1, 1, 64, 64) * 255

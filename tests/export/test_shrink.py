@@ -1,4 +1,4 @@
-"""A trained network as its file holds it."""
+"""A trained network prepared for its file."""
 
 from typing import Any
 
@@ -16,13 +16,13 @@ from tests.export.conftest import with_statistics
 
 @pytest.fixture(scope="module")
 def network() -> DigitNetwork:
-    """A network whose normalization does something."""
+    """A network whose batch normalization is not the identity."""
     torch.manual_seed(3)
     return with_statistics(DigitNetwork())
 
 
-def test_it_answers_alike(network: DigitNetwork) -> None:
-    """To within what half precision costs."""
+def test_outputs_stay_almost_the_same(network: DigitNetwork) -> None:
+    """They differ by no more than half precision costs."""
     images = torch.randint(0, 256, (8, 28, 28), dtype=torch.uint8)
     with torch.inference_mode():
         before, after = network(images), shrunk(network)(images)
@@ -30,20 +30,20 @@ def test_it_answers_alike(network: DigitNetwork) -> None:
 
 
 def test_no_normalization_is_left(network: DigitNetwork) -> None:
-    """It is in the convolutions; the network that was given keeps its own."""
+    """It is folded into the convolutions; the original network keeps its own."""
     assert not any(isinstance(module, nn.BatchNorm2d) for module in shrunk(network).modules())
     assert any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
 
 
-def test_its_large_weights_are_halves(network: DigitNetwork) -> None:
-    """Half precision holds them without a loss."""
+def test_large_weights_are_rounded_to_half_precision(network: DigitNetwork) -> None:
+    """Converting them loses nothing."""
     large = [weight for weight in shrunk(network).parameters() if weight.numel() >= SMALLEST]
     assert len(large) > 5
     assert all(torch.equal(weight, weight.half().float()) for weight in large)
 
 
-def test_a_file_keeps_halves_and_makes_them_whole() -> None:
-    """Small tensors, and such as are no weights, stay as they are."""
+def test_a_file_stores_large_weights_in_half_precision() -> None:
+    """A Cast restores float32; small tensors, and those of integers, stay as they are."""
     tensors: dict[str, NDArray[Any]] = {
         "large": np.arange(SMALLEST, dtype=np.float32),
         "small": np.ones(3, np.float32),

@@ -1,4 +1,4 @@
-"""Which results of an export are named anew when something changes."""
+"""Which stages of an export get a new version when a setting changes."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ def stages(mnist: Mnist) -> Stages:
 
 
 @pytest.mark.parametrize(
-    ("plan", "anew"),
+    ("plan", "changed"),
     [
         (QUICK, set()),
         (replace(QUICK, verifying=7), set()),
@@ -34,10 +34,10 @@ def stages(mnist: Mnist) -> Stages:
         (replace(QUICK, distill=OTHER), {"distilled"}),
     ],
 )
-def test_what_depends_on_a_setting_is_named_anew_when_it_changes(
-    stages: Stages, mnist: Mnist, plan: Plan, anew: set[str]
+def test_a_changed_setting_changes_the_versions_that_depend_on_it(
+    stages: Stages, mnist: Mnist, plan: Plan, changed: set[str]
 ) -> None:
-    """And nothing else is: hours of training would be lost."""
+    """And no others: hours of training would be lost."""
     others = stages_of(plan, mnist)
     pairs = zip(stages._fields, stages, others, strict=True)
-    assert {name for name, stage, other in pairs if stage != other} == anew
+    assert {name for name, stage, other in pairs if stage != other} == changed

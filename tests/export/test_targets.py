@@ -1,4 +1,4 @@
-"""What the locator is asked for, against a plain loop over cells."""
+"""The locator's targets, compared with a plain loop over cells, and its loss."""
 
 import math
 
@@ -23,7 +23,7 @@ def targets() -> list[Tensor]:
 
 
 def test_each_level_has_its_shape(targets: list[Tensor]) -> None:
-    """A cell for every four pixels of a level."""
+    """It has a cell for every four pixels of a level."""
     assert [target.shape for target in targets] == [
         (2, CHANNELS + 1, 128 // (STRIDE * 2**level), 192 // (STRIDE * 2**level))
         for level in range(LEVELS)
@@ -31,10 +31,10 @@ def test_each_level_has_its_shape(targets: list[Tensor]) -> None:
 
 
 @pytest.mark.parametrize(("picture", "box"), [(0, FIRST), (1, SECOND)])
-def test_a_digit_is_asked_for_where_it_is_of_the_right_size(
+def test_a_digit_is_a_target_where_it_has_the_right_size(
     targets: list[Tensor], picture: int, box: list[float]
 ) -> None:
-    """On the levels that show it neither too small nor too large there is one center; else none."""
+    """It has one center on each level where it is neither too small nor too large."""
     asked = [int((target[picture, 0] == 1).sum()) for target in targets]
     longer = [max(box[2:]) / 2**level for level in range(LEVELS)]
     least = [0.0, *[SIZES[0]] * (LEVELS - 1)]
@@ -47,10 +47,10 @@ def test_a_digit_is_asked_for_where_it_is_of_the_right_size(
 
 
 @pytest.mark.parametrize(("picture", "box"), [(0, FIRST), (1, SECOND)])
-def test_every_cell_near_a_center_leads_to_the_box(
+def test_every_cell_near_a_center_gives_the_box(
     targets: list[Tensor], picture: int, box: list[float]
 ) -> None:
-    """Decoded cell by cell, offset and size give the digit's box again."""
+    """Decoded, the cell's offset and size are the digit's box."""
     cells = 0
     for level, target in enumerate(targets):
         unit = UNIT * 2**level
@@ -66,22 +66,22 @@ def test_every_cell_near_a_center_leads_to_the_box(
     assert cells >= 1
 
 
-def test_the_bell_falls_from_the_center(targets: list[Tensor]) -> None:
-    """Nothing is above the center, and far from it nothing is asked."""
+def test_the_target_is_highest_at_the_center(targets: list[Tensor]) -> None:
+    """Far from it, the target is 0."""
     heat = targets[0][0, 0]
     row, column = np.unravel_index(int(heat.argmax()), heat.shape)
     assert [int(row), int(column)] == [32 // STRIDE, 37 // STRIDE]
     assert heat[-1, -1] == 0
 
 
-def test_an_empty_picture_asks_for_nothing() -> None:
-    """All targets are zero."""
+def test_an_empty_picture_has_no_targets() -> None:
+    """All are zero."""
     nothing = encode(torch.empty(0, 4), torch.empty(0, dtype=torch.int64), torch.empty(0), SHAPE)
     assert not any(target.any() for target in nothing)
 
 
-def test_the_right_answer_is_nearly_free(targets: list[Tensor]) -> None:
-    """Answers as wanted cost far less than silence, and silence less than noise."""
+def test_right_outputs_cost_little(targets: list[Tensor]) -> None:
+    """They cost far less than finding nothing, which costs less than noise."""
     silence = [torch.full((2, CHANNELS, *target.shape[-2:]), -5.0) for target in targets]
     right = [answer.clone() for answer in silence]
     for answer, target in zip(right, targets, strict=True):

@@ -1,4 +1,4 @@
-"""The file that a network becomes."""
+"""The `digit.onnx` made from a classifier, and the finishing of any model."""
 
 from pathlib import Path
 
@@ -30,10 +30,10 @@ def model(content: bytes) -> onnx.ModelProto:
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 60])
-def test_the_file_answers_as_the_network(
+def test_the_file_matches_the_network(
     classifier: DigitNetwork, content: bytes, test_split: Split, tmp_path: Path, count: int
 ) -> None:
-    """On batches of any size, temperature and softmax included, to what integers round off."""
+    """On batches of any size, temperature and softmax included, except for quantization."""
     path = tmp_path / "digit.onnx"
     path.write_bytes(content)
     images = test_split.images[:count]
@@ -47,20 +47,20 @@ def test_the_file_answers_as_the_network(
 def test_the_same_network_gives_the_same_bytes(
     classifier: DigitNetwork, content: bytes, mnist: Mnist
 ) -> None:
-    """Neither what was exported before nor the order of the metadata shows in the file."""
+    """Whatever was exported before, and in whatever order the metadata is."""
     examples = mnist.train.images[:EXAMPLES]
     metadata = dict(reversed(METADATA.items()))
     assert digit_model(classifier, TEMPERATURE, examples, metadata) == content
 
 
-def test_the_weights_stand_in_order(model: onnx.ModelProto) -> None:
-    """Their order, which torch leaves to chance, is one that any process finds again."""
+def test_the_weights_are_sorted(model: onnx.ModelProto) -> None:
+    """Torch's own order depends on what it exported before."""
     names = [weight.name for weight in model.graph.initializer]
     assert names == sorted(names)
 
 
-def test_the_file_tells_of_no_machine(content: bytes, model: onnx.ModelProto) -> None:
-    """No path, stack trace or note of the exporter is left, in the nodes or anywhere else."""
+def test_the_file_has_no_traces_of_the_machine(content: bytes, model: onnx.ModelProto) -> None:
+    """No path, stack trace or doc string of the exporter is left, in the nodes or elsewhere."""
     parts = (*model.graph.node, *model.graph.input, *model.graph.output, *model.graph.initializer)
     assert not any(part.metadata_props or part.doc_string for part in parts)
     assert not any(word in content for word in (b"site-packages", b'File "', b"pkg.torch"))
@@ -68,13 +68,13 @@ def test_the_file_tells_of_no_machine(content: bytes, model: onnx.ModelProto) ->
 
 
 def test_normalization_is_folded(model: onnx.ModelProto) -> None:
-    """What remains is what has to be computed: no batch normalization, nothing transposed."""
+    """Only what has to be computed is left: no batch normalization, no transposition."""
     kinds = {node.op_type for node in model.graph.node}
     assert kinds.isdisjoint({"BatchNormalization", "Transpose", "Identity", "Constant", "Dropout"})
 
 
-def test_large_weights_are_halves(model: onnx.ModelProto) -> None:
-    """Those that are no integers; each is made whole once, and only the picture is cast besides."""
+def test_large_weights_are_in_half_precision(model: onnx.ModelProto) -> None:
+    """Unless quantized; each is cast to float32 once, and nothing else is but the picture."""
     halves = [
         weight.name
         for weight in model.graph.initializer
@@ -86,8 +86,8 @@ def test_large_weights_are_halves(model: onnx.ModelProto) -> None:
     assert set(halves) < set(casts)
 
 
-def test_the_file_is_for_runtimes_in_use(model: onnx.ModelProto) -> None:
-    """Opset and IR version are the ones that the module promises."""
+def test_the_file_has_the_promised_versions(model: onnx.ModelProto) -> None:
+    """Its opset and IR version are those in the module."""
     versions = [(entry.domain, entry.version) for entry in model.opset_import]
     assert (versions, model.ir_version) == ([("", OPSET)], IR_VERSION)
 
@@ -97,8 +97,8 @@ def test_the_metadata_is_in_the_file(model: onnx.ModelProto) -> None:
     assert {entry.key: entry.value for entry in model.metadata_props} == METADATA
 
 
-def test_a_model_put_together_by_hand_is_finished_too() -> None:
-    """A graph inside a node loses its notes as well."""
+def test_subgraphs_are_stripped_too() -> None:
+    """No doc string is left in the branches of an If."""
     inner = onnx.helper.make_graph(
         [onnx.helper.make_node("Identity", ["x"], ["y"], doc_string="/home/somebody")],
         "inner",
@@ -118,8 +118,8 @@ def test_a_model_put_together_by_hand_is_finished_too() -> None:
     assert b"somebody" not in finish(onnx.helper.make_model(graph, opset_imports=opsets), {})
 
 
-def test_functions_are_written_out_where_they_are_called() -> None:
-    """What onnxscript keeps as a function of its own is made of standard operators in the file."""
+def test_functions_are_inlined() -> None:
+    """A function, as onnxscript makes them, becomes standard operators in the file."""
     opsets = [onnx.helper.make_opsetid("", OPSET), onnx.helper.make_opsetid("ours", 1)]
     function = onnx.helper.make_function(
         "ours",
@@ -144,7 +144,7 @@ def test_functions_are_written_out_where_they_are_called() -> None:
 
 
 def test_a_broken_graph_is_refused(content: bytes) -> None:
-    """A node that reads what nothing writes does not reach a file."""
+    """A node must not read a value that nothing writes."""
     model = onnx.load_from_string(content)
     model.graph.node[0].input[0] = "nothing"
     with pytest.raises(onnx.checker.ValidationError):

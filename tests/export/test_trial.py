@@ -1,4 +1,4 @@
-"""Both files, tried on what people send."""
+"""Both files in the server, and the floors of their figures."""
 
 import io
 from dataclasses import replace
@@ -26,8 +26,8 @@ FLOORS = Floors(accuracy=0.9, calibration_error=0.01, strings=0.8, refused=0.7)
 GOOD = Trial(accuracy=0.9, strings=0.8, refused=0.7, count=10)
 
 
-def test_what_reaches_the_floors_passes() -> None:
-    """The floors themselves are enough."""
+def test_figures_at_their_floors_pass() -> None:
+    """The floors are inclusive."""
     check_floors(GOOD, 0.01, FLOORS)
 
 
@@ -41,15 +41,15 @@ def test_a_figure_below_its_floor_is_refused(trial: Trial) -> None:
         check_floors(trial, 0.01, FLOORS)
 
 
-def test_every_shortfall_is_told_at_once() -> None:
-    """Whoever mends an export sees all there is to mend."""
+def test_every_shortfall_is_reported_at_once() -> None:
+    """Each has a line in the message."""
     with pytest.raises(FallsShort) as refusal:
         check_floors(Trial(0.0, 0.0, 0.0, 10), 0.5, FLOORS)
     assert len(str(refusal.value).splitlines()) == 4
 
 
 def test_a_png_file_holds_the_pixels_it_was_made_of(test_split: Split) -> None:
-    """What is verified through the server is the test set and nothing like it."""
+    """So the server is verified on exactly the test set."""
     pixels = test_split.images[3]
     decoded = decode(encode_png(pixels), Limits(decode_budget_bytes=2**20, working_size=512)).pixels
     np.testing.assert_array_equal(decoded[..., 0], pixels)
@@ -57,7 +57,7 @@ def test_a_png_file_holds_the_pixels_it_was_made_of(test_split: Split) -> None:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_a_number_is_a_picture_of_its_digits(test_split: Split, seed: int) -> None:
-    """Dark on white, no larger than the server works on, with white all around."""
+    """It is dark on white, no larger than the working size, and white all around."""
     data, number = number_of(test_split, np.random.default_rng(seed))
     pixels = np.asarray(Image.open(io.BytesIO(data)))
     assert 2 <= len(number) <= 8
@@ -67,7 +67,7 @@ def test_a_number_is_a_picture_of_its_digits(test_split: Split, seed: int) -> No
 
 
 def test_scenes_without_digits_have_none(mnist: Mnist) -> None:
-    """As many as were asked for."""
+    """There are as many as requested."""
     glyphs = Glyphs(mnist.train.images, mnist.train.labels)
     scenes = list(scenes_without(glyphs, 10, np.random.default_rng(0)))
     assert len(scenes) == 10
@@ -75,7 +75,7 @@ def test_scenes_without_digits_have_none(mnist: Mnist) -> None:
 
 
 def test_scenes_have_several_sizes(mnist: Mnist) -> None:
-    """And are the same again for the same seed."""
+    """The same seed gives the same scenes."""
     glyphs = Glyphs(mnist.train.images, mnist.train.labels)
     first, second = scenes_of(glyphs, 6, seed=4), scenes_of(glyphs, 6, seed=4)
     assert len({scene.pixels.shape for scene in first}) > 2
@@ -83,6 +83,6 @@ def test_scenes_have_several_sizes(mnist: Mnist) -> None:
 
 
 def test_a_picture_that_is_refused_is_a_miss(recognizer: Recognizer) -> None:
-    """Also where nothing should have been read in it."""
+    """Even if there is nothing to read in it."""
     blank = encode_png(np.full((50, 50), 255, np.uint8))
     assert share_read(recognizer, [(b"no picture", ""), (blank, "")], "pictures") == 0.5

@@ -1,4 +1,4 @@
-"""A written file is used if it is what it should be, and refused with every reason if not."""
+"""A written file passes if it matches its network, and is refused with all reasons if not."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from tests.export.conftest import CUTTER_STRICTNESS, TEMPERATURE
 
 
 def test_a_right_file_passes(written: Path, classifier: DigitNetwork, test_split: Split) -> None:
-    """The figures are of the file: its size, its checksum, its agreement with the network."""
+    """The figures are the file's: its size, and its agreement with the network."""
     found = verify_digit(written, DIGIT_CONTRACT, (classifier, TEMPERATURE), test_split)
     assert found.size == written.stat().st_size
     assert found.differing == 0
@@ -28,7 +28,7 @@ def test_a_right_file_passes(written: Path, classifier: DigitNetwork, test_split
 
 
 def test_the_file_of_another_network_is_refused(written: Path, test_split: Split) -> None:
-    """Answers and probabilities that are not the network's are both told."""
+    """Differences in answers and in probabilities are both reported."""
     torch.manual_seed(1)
     other = shrunk(DigitNetwork())
     with pytest.raises(FallsShort, match=r"answers differ(.|\n)*probabilities differ"):
@@ -45,10 +45,10 @@ def test_another_temperature_is_refused(
 
 
 @pytest.mark.parametrize("size", [0, 7, 1000, 100_000])
-def test_half_a_file_is_refused(
+def test_a_truncated_file_is_refused(
     written: Path, classifier: DigitNetwork, test_split: Split, size: int
 ) -> None:
-    """A file that ends too soon gives the designed error, not the parser's."""
+    """The error is our own, not the parser's."""
     written.write_bytes(written.read_bytes()[:size])
     with pytest.raises(FallsShort, match=r"digit.onnx is no valid ONNX model"):
         verify_digit(written, DIGIT_CONTRACT, (classifier, TEMPERATURE), test_split)
@@ -56,7 +56,7 @@ def test_half_a_file_is_refused(
 
 @pytest.fixture
 def located(tmp_path: Path, cutter: bytes) -> Path:
-    """Return the locator's file on disk, with the metadata that it has to have."""
+    """Return the locator's file on disk, with the metadata that it must have."""
     path = tmp_path / "locate.onnx"
     metadata = dict.fromkeys(LOCATE_CONTRACT.metadata, "1")
     path.write_bytes(relabeled(cutter, CUTTER_STRICTNESS, metadata))
@@ -75,25 +75,27 @@ def test_a_right_locator_passes(
     networks: tuple[Locator, Placer],
     scenes: tuple[list[Scene], list[Scene]],
 ) -> None:
-    """The figures are of the file."""
+    """The figures are the file's."""
     found = verify_locator(located, LOCATE_CONTRACT, networks, *scenes)
     assert found.size == located.stat().st_size
     assert 0 <= found.found <= 1
 
 
 @pytest.mark.parametrize(
-    ("other", "told"), [(0, "candidates differ"), (1, "places differ")], ids=["locator", "placer"]
+    ("other", "message"),
+    [(0, "candidates differ"), (1, "places differ")],
+    ids=["locator", "placer"],
 )
-def test_the_file_of_another_network_is_told(
+def test_the_file_of_another_locator_or_placer_is_refused(
     located: Path,
     networks: tuple[Locator, Placer],
     scenes: tuple[list[Scene], list[Scene]],
     other: int,
-    told: str,
+    message: str,
 ) -> None:
-    """Of large pictures by what the locator finds, of small ones by where the placer sees it."""
+    """Large pictures show a difference of the locator, small ones of the placer."""
     torch.manual_seed(5)
     locator, placer = networks
     others = [(shrunk(Locator()), placer), (locator, shrunk(Placer()))]
-    with pytest.raises(FallsShort, match=told):
+    with pytest.raises(FallsShort, match=message):
         verify_locator(located, LOCATE_CONTRACT, others[other], *scenes)
