@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from export.crops import MOST
 from export.data import SIDE, checksums
 from export.evaluate import Figures
 from export.fonts import FONTS
@@ -45,6 +46,7 @@ LIMITS = f"""\
   longer side, are not found; nor are those a quarter as high as others in the same picture.
 - Lines that slant by more than about 15 degrees are not read as lines, and the slash of a date as
   2/3 is often read as a 1.
+- In a picture of more than {MOST} digits, only the {MOST} likeliest are found.
 - Signs that look like digits, as the letters O and l do, are read as digits.
 - Two 1s whose centers are at most two fifths of their height apart are often read as one.
 - The synthetic pictures have the kinds of paper, pen and camera that we thought of; others may be

@@ -22,8 +22,12 @@ from onnxscript import opset18 as op
 from export.locator import GRAIN
 from export.placer import SMALL
 
-MOST: Final = 96
+MOST: Final = 512
 """Digits in a picture, at most."""
+
+LENGTHS: Final = 96.0 * 512
+"""Pixels that all boxes may take if each were as long as the longest; less likely ones are dropped.
+`weigh` takes as much memory for each as for the longest."""
 
 OVERLAP: Final = 0.5
 """Of two boxes that share more than this part of their union, the less likely is dropped."""
@@ -191,7 +195,10 @@ def select(
     squared = length * length
     alike = both / (squared + op.Unsqueeze(squared, [1]) - both)
     is_double = op.ReduceMax(op.Trilu(alike, -1, upper=0), [1], keepdims=0) > nearest
-    chosen = op.Compress(likely, op.Not(op.Or(op.Or(is_part, is_double), is_blemish)), axis=0)
+    is_digit = op.Not(op.Or(op.Or(is_part, is_double), is_blemish))
+    longest = op.ReduceMax(op.Concat(op.Compress(length, is_digit, axis=0), [1.0], axis=0))
+    count = op.Cast(op.Constant(value_float=LENGTHS) / longest, to=7)
+    chosen = op.Slice(op.Compress(likely, is_digit, axis=0), [0], count)
     return chosen
 
 

@@ -43,6 +43,8 @@ GAP: Final = 18
 CROP: Final = 84
 LINE: Final = 26
 INK, FOUND, TEXT = "#c2410c", "#2563eb", "#6b7280"
+DRAWN: Final = 256
+"""Candidates in the figure, the likeliest: of more, nothing else would be seen."""
 
 
 def main() -> int:
@@ -76,7 +78,7 @@ def reading() -> str:
     height = pixels.shape[0] * scale
     panels = {
         "1. The picture": [],
-        f"2. {len(candidates)} candidates": list(_candidates(candidates)),
+        f"2. The {DRAWN} likeliest candidates": list(_candidates(candidates[:DRAWN])),
         f"3. The {len(answer.digits)} that are left": [
             _box(digit.box, FOUND, 1.0) for digit in answer.digits
         ],

@@ -31,6 +31,9 @@ _LOCATOR_OUTPUTS: Tensors = [
 _CLASSIFIER_INPUTS: Tensors = [("images", "tensor(uint8)", [None, CROP_SIDE, CROP_SIDE])]
 _CLASSIFIER_OUTPUTS: Tensors = [("probabilities", "tensor(float)", [None, len(LABELS)])]
 
+# Crops classified in one run: the activations of hundreds would take tens of megabytes.
+_BATCH = 64
+
 
 class UnusableModel(Exception):
     """A file cannot be read, is no model, or has other inputs or outputs than the server needs."""
@@ -90,11 +93,9 @@ class Classifier:
         Returns:
             (M, 11): calibrated probabilities of the digits 0 to 9 and, last, of "no digit".
         """
-        if not len(crops):
-            return np.empty((0, len(LABELS)), np.float32)
-        probabilities: NDArray[np.float32]
-        (probabilities,) = self._session.run(["probabilities"], {"images": crops})
-        return probabilities
+        batches = [crops[k : k + _BATCH] for k in range(0, len(crops), _BATCH)]
+        runs = [self._session.run(["probabilities"], {"images": batch})[0] for batch in batches]
+        return np.concatenate(runs) if runs else np.empty((0, len(LABELS)), np.float32)
 
 
 @dataclass(frozen=True)

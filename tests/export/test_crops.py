@@ -11,7 +11,7 @@ import onnxscript.optimizer
 import pytest
 from numpy.typing import NDArray
 
-from export.crops import MOST, Strictness, model_of
+from export.crops import LENGTHS, MOST, Strictness, model_of
 from export.data import Split
 from export.locator import GRAIN
 from export.placer import SMALL
@@ -41,7 +41,7 @@ def cut(
     one sign, whatever its logit; in any other it is found out which are taken.
     """
     is_small, picture = measure(pixels)
-    candidates = np.full((1 if is_small else 128, 6), UNLIKELY, np.float32)
+    candidates = np.full((1 if is_small else 600, 6), UNLIKELY, np.float32)
     candidates[:, :4] = [0, 0, 1, 1]
     candidates[:, 5] = 2.0 if bright else -2.0
     for row, box in enumerate(boxes):
@@ -324,12 +324,23 @@ def test_boxes_end_where_the_picture_ends() -> None:
     assert boxes.tolist() == [[0, 0, 9, 9], [50, 40, 10, 10]]
 
 
-def test_no_more_than_the_most() -> None:
+def test_at_most_512_digits_are_found() -> None:
     """However many there are."""
-    places = [(x, y) for y in range(0, 400, 30) for x in range(0, 300, 30)][:128]
-    boxes = [[x, y, x + 20, y + 20, LIKELY] for x, y in places]
-    found, _, _ = cut(np.zeros((400, 300), np.uint8), boxes, bright=True)
+    found, _, _ = cut(np.zeros((600, 600), np.uint8), many(600), bright=True)
     assert len(found) == MOST
+
+
+def test_the_longer_the_longest_box_the_fewer_are_found() -> None:
+    """The most memory is that of 96 boxes as long as the picture."""
+    large = [0, 620, 240, 860, LIKELY - 0.1]
+    found, _, _ = cut(np.zeros((900, 600), np.uint8), [*many(480), large], bright=True)
+    assert len(found) == LENGTHS // 240
+
+
+def many(count: int) -> list[list[float]]:
+    """Return boxes of 20 x 20 pixels in rows of 24, as likely as each other."""
+    corners = [(x * 24 + 1, y * 24 + 1) for y in range(25) for x in range(24)]
+    return [[x, y, x + 20, y + 20, LIKELY] for x, y in corners[:count]]
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (GRAIN, GRAIN), (GRAIN + 1, 3 * GRAIN - 1), (20, 500)])

@@ -5,19 +5,18 @@ from xml.etree import ElementTree
 import numpy as np
 
 from export.data import Mnist
-from export.figure import reading, scenes
+from export.figure import DRAWN, reading, scenes
 from export.glyphs import Glyphs
-from export.locator import MOST_CANDIDATES
 
 SVG = "{http://www.w3.org/2000/svg}"
 
 
 def test_reading() -> None:
-    """All candidates and what is left of them, each crop, and the number are drawn."""
+    """The likeliest candidates, what is left of them, each crop, and the number are drawn."""
     drawing = ElementTree.fromstring(reading())
     texts = [text.text or "" for text in drawing.iter(f"{SVG}text")]
     assert "3507" in texts
-    assert len(list(drawing.iter(f"{SVG}rect"))) == MOST_CANDIDATES + len("3507")
+    assert len(list(drawing.iter(f"{SVG}rect"))) == DRAWN + len("3507")
     crops = [image for image in drawing.iter(f"{SVG}image") if "png" in image.attrib["href"]]
     assert len(crops) == len("3507")
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageOps
 
 from server.image import Limits, encode_png
@@ -91,14 +92,18 @@ def looks_at(recognizer: Recognizer, data: bytes) -> int:
     return laps.count("locate")
 
 
+def zero_or_eight() -> NDArray[np.uint8]:
+    """Return what is half a 0 and half an 8, bright on 0."""
+    digits = np.asarray(Image.open(DATA / "digits.png"), np.uint16)
+    return ((digits[:28, 28:56] + digits[224:252, 28:56]) // 2).astype(np.uint8)
+
+
 @pytest.mark.parametrize(("side", "looks"), [(28, 1), (36, 2), (200, 3), (500, 2), (2000, 2)])
 def test_a_doubtful_number_is_looked_at_again(
     recognizer: Recognizer, side: int, looks: int
 ) -> None:
-    """From nearer and from farther, as far as its size allows: half a 0 and half an 8."""
-    digits = np.asarray(Image.open(DATA / "digits.png"), np.uint16)
-    both = (digits[:28, 28:56] + digits[224:252, 28:56]) // 2
-    picture = Image.fromarray(both.astype(np.uint8)).resize((side, side))
+    """From nearer and from farther, as far as its size allows."""
+    picture = Image.fromarray(zero_or_eight()).resize((side, side))
     assert looks_at(recognizer, encode(picture, "PNG")) == looks
 
 
@@ -148,6 +153,25 @@ def page(number: str, size: tuple[int, int]) -> Image.Image:
         one = digits.crop((56, 28 * digit, 84, 28 * digit + 28))
         sheet.paste(one, (size[0] // 3 + 24 * place, size[1] // 2))
     return sheet
+
+
+def sheet(digit: NDArray[np.uint8], rows: int, columns: int) -> bytes:
+    """Return a PNG of equal digits in rows, dark on white."""
+    return encode_png(255 - np.pad(np.tile(np.pad(digit, 4), (rows, columns)), 20))
+
+
+def test_a_sheet_of_hundreds_of_digits_is_read(recognizer: Recognizer) -> None:
+    """Row by row."""
+    seven = np.asarray(Image.open(DATA / "mnist-7.png").convert("L"))
+    assert recognizer.recognize(sheet(seven, 15, 20)).number == "\n".join(["7" * 20] * 15)
+
+
+@pytest.mark.parametrize(("columns", "looks"), [(7, 3), (8, 1)])
+def test_dozens_of_doubtful_digits_are_looked_at_once(
+    recognizer: Recognizer, columns: int, looks: int
+) -> None:
+    """From 40 digits on."""
+    assert looks_at(recognizer, sheet(zero_or_eight(), 5, columns)) == looks
 
 
 def test_small_digits_on_a_large_page(recognizer: Recognizer) -> None:
