@@ -7,6 +7,7 @@ import re
 import socket
 import subprocess
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -84,7 +85,8 @@ def nginx(folder: Path, port: int, behind: int) -> list[str]:
     program = tool("nginx", "Debian's package nginx-light")
     site = (REPOSITORY / "deploy/nginx/digits.conf").read_text()
     site = site.replace("127.0.0.1:5000", f"127.0.0.1:{behind}")
-    (folder / "digits.conf").write_text(site.replace("listen 80;", f"listen 127.0.0.1:{port};"))
+    site = site.replace("listen 80;", f"listen 127.0.0.1:{port};")
+    (folder / "digits.conf").write_text(site.replace("listen [::]:80;", f"listen [::1]:{port};"))
     (folder / "nginx.conf").write_text(AROUND.format(folder=folder))
     command = [program, "-e", "stderr", "-p", str(folder), "-c", str(folder / "nginx.conf")]
     judge(*command, "-t")
@@ -98,7 +100,8 @@ def haproxy(folder: Path, port: int, behind: int) -> list[str]:
     ours = ours.replace("127.0.0.1:5000", f"127.0.0.1:{behind}")
     if os.getuid():  # it is nobody else's to give up
         ours = re.sub("^ *(user|group|chroot) .*$", "", ours, flags=re.MULTILINE)
-    (folder / "digits.cfg").write_text(ours.replace("bind :80", f"bind 127.0.0.1:{port}"))
+    ours = ours.replace("bind :80", f"bind 127.0.0.1:{port}")
+    (folder / "digits.cfg").write_text(ours.replace("bind [::]:80", f"bind [::1]:{port}"))
     command = [program, "-f", str(folder / "digits.cfg")]
     judge(*command, "-c")
     return command
@@ -163,6 +166,12 @@ def test_picture(proxy: Proxy, data: Path) -> None:
     status, answer = ask(proxy.port, "POST", "/recognize.json", (data / "photo-3.jpg").read_bytes())
 
     assert (status, json.loads(answer)["number"]) == (200, "3")
+
+
+def test_internet_protocol_6(proxy: Proxy) -> None:
+    """Who finds the site by its IPv6 address gets it, and not a default page or nothing."""
+    with urllib.request.urlopen(f"http://[::1]:{proxy.port}/readyz") as response:
+        assert json.load(response) == {"status": "ready"}
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/%6Detrics", "/%6d%65trics?a=b"])
