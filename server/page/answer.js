@@ -1,4 +1,4 @@
-/** Asking the service: one picture to its answer, and a drawing that changes to its newest answer. */
+/** Requests to the service: one per uploaded picture, and a stream of them for a live drawing. */
 
 import { currentKey, headerOf, newKey } from "./key.js";
 import { WAITING_FOR_KEY, WAITING_FOR_SERVICE } from "./words.js";
@@ -6,7 +6,7 @@ import { WAITING_FOR_KEY, WAITING_FOR_SERVICE } from "./words.js";
 export const SERVICE = new URL("recognize.json", document.baseURI).href;
 
 /**
- * @typedef {object} Digit  one digit that was read
+ * @typedef {object} Digit  one recognized digit
  * @property {number} digit  0 to 9
  * @property {number} confidence  0 to 1
  * @property {number[]} probabilities  of the ten digits, each 0 to 1
@@ -14,49 +14,50 @@ export const SERVICE = new URL("recognize.json", document.baseURI).href;
  * @property {string} crop  data: URI of the 28 x 28 pixels that the network saw
  *
  * @typedef {object} Answer
- * @property {string} number  rows parted by a newline, empty where there is no digit
+ * @property {string} number  rows separated by newlines; empty if there is no digit
  * @property {number} confidence  0 to 1
  * @property {Digit[]} digits  in reading order
  * @property {{width: number, height: number}} image  size of the upright picture in pixels
  *
  * @typedef {{status: number, code: string, title: string, detail: string}} Problem
- * @typedef {{answer?: Answer, problem?: Problem}} Outcome  one of the two
+ * @typedef {{answer?: Answer, problem?: Problem}} Outcome  has exactly one of the two
  */
 
-/** What stands in the place of a problem document when the service sent none. */
+/** Stands in for a problem document when the service sent none. */
 const NO_ANSWER = {
   status: 0,
   code: "no_answer",
   title: "No answer",
-  detail: "The service could not be reached, or hung up.",
+  detail: "The service could not be reached, or closed the connection.",
 };
 
 /**
- * Requests begin at least this far apart, so that even one who draws without a pause stays well
- * below the 10 a second that a proxy (ours are in deploy/) lets an address ask.
+ * Minimum interval between the starts of requests: even continuous drawing stays well below the
+ * 10 requests a second per address that the proxies configured in deploy/ allow.
  */
 const PACE_MS = 200;
 
-/** How often the same is asked while the service, or a proxy before it, is busy. */
+/** The most attempts for a request while the service, or a proxy in front of it, is busy. */
 const TRIES = 4;
 const BUSY = [429, 503];
-/** What is waited between two tries where that is not said; what is longer people decide. */
+/** The wait before a retry if there is no Retry-After. */
 const WAIT_SECONDS = 1;
+/** For a longer wait the user decides whether to retry. */
 const LONGEST_WAIT_SECONDS = 10;
 
-/** When any request may begin, by the clock of `performance.now()`. */
+/** When the next request may start, on the clock of `performance.now()`. */
 let nextTurn = 0;
 
 /**
- * Have a picture read, in its turn, and again if the service is busy or needs a key.
+ * Send a picture when its turn comes, and again if the service is busy or needs a key.
  *
- * @param {() => Blob | string} describe  returns what is sent, called when it is: a picture's
- *     file, or JSON with a data: URI
+ * @param {() => Blob | string} describe  returns the body, called just before each attempt: a
+ *     picture file, or JSON with a data: URI
  * @param {object} options
  * @param {AbortSignal} [options.signal]
- * @param {(sent: number) => void} [options.onProgress]  gets the part that has been sent, 0 to 1
- * @param {(why: string) => void} [options.onWait]  called before it is sent again
- * @returns {Promise<Outcome | null>}  null once the signal has fired
+ * @param {(sent: number) => void} [options.onProgress]  gets the fraction sent, 0 to 1
+ * @param {(why: string) => void} [options.onWait]  called before each retry
+ * @returns {Promise<Outcome | null>}  null if aborted
  */
 export async function ask(describe, options = {}) {
   let tries = 0;
@@ -65,7 +66,7 @@ export async function ask(describe, options = {}) {
     if (options.signal?.aborted) return null;
     const key = currentKey();
     const sending = send(describe(), key, options);
-    // From when it is sent: to describe a drawing takes longer at one time than at another.
+    // Counted from the send: how long `describe` takes varies.
     nextTurn = performance.now() + PACE_MS;
     const request = await sending;
     if (options.signal?.aborted) return null;
@@ -76,7 +77,7 @@ export async function ask(describe, options = {}) {
       continue;
     }
     if (!BUSY.includes(request.status)) return result;
-    // Of a busy service only: people may enter as many keys as they like.
+    // Only retries of a busy service are limited: users may enter any number of keys.
     tries += 1;
     const seconds = wait(request);
     if (tries === TRIES || seconds > LONGEST_WAIT_SECONDS) return result;
@@ -85,7 +86,7 @@ export async function ask(describe, options = {}) {
   }
 }
 
-/** Wait so long, or until the signal fires. */
+/** Wait for some seconds, or until the signal fires. */
 function pause(seconds, signal) {
   return new Promise((resolve) => {
     setTimeout(resolve, 1000 * seconds);
@@ -93,7 +94,7 @@ function pause(seconds, signal) {
   });
 }
 
-/** Wait until nobody has to be waited for; others may have waited for the same, and be first. */
+/** Wait for the next turn; loops because another caller may have taken it meanwhile. */
 async function turn() {
   while (performance.now() < nextTurn) {
     await new Promise((resolve) => setTimeout(resolve, nextTurn - performance.now()));
@@ -101,9 +102,9 @@ async function turn() {
 }
 
 /**
- * Send a picture once; not by `fetch`, which cannot tell how much has been sent.
+ * Send a picture once. Not with `fetch`, which reports no upload progress.
  *
- * @returns {Promise<XMLHttpRequest>}  ended: with a status, or without one where no answer came
+ * @returns {Promise<XMLHttpRequest>}  finished; its status is 0 if there was no answer
  */
 function send(body, key, { signal, onProgress }) {
   return new Promise((resolve) => {
@@ -117,11 +118,11 @@ function send(body, key, { signal, onProgress }) {
   });
 }
 
-/** Return for how many seconds a busy service wants to be left alone. */
+/** Return how many seconds to wait before retrying a busy service. */
 function wait(request) {
-  const said = parseFloat(request.getResponseHeader("Retry-After"));
-  // Nothing may be said, or a date, which is not what those say who are busy for a moment.
-  return said >= 0 ? said : WAIT_SECONDS;
+  const seconds = parseFloat(request.getResponseHeader("Retry-After"));
+  // NaN if the header is missing or a date, which nobody sends for a short wait.
+  return seconds >= 0 ? seconds : WAIT_SECONDS;
 }
 
 /** @returns {Outcome} */
@@ -131,18 +132,18 @@ function outcome({ status, responseText }) {
     const document = JSON.parse(responseText);
     return status === 200 ? { answer: document } : { problem: document };
   } catch {
-    // A proxy's page, most likely.
+    // Most likely a proxy's error page.
     const code = BUSY.includes(status) ? "busy" : NO_ANSWER.code;
-    const detail = `The answer was no JSON, status ${status}.`;
+    const detail = `The answer was not JSON (status ${status}).`;
     return { problem: { ...NO_ANSWER, status, code, detail } };
   }
 }
 
 /**
- * Keeps asking about something that changes, and shows nothing that has been overtaken.
+ * Sends requests for something that keeps changing, and never shows a stale answer.
  *
- * While it changes one request at a time is under way, so a slow line is not flooded; the last
- * state is asked about as soon as may be, and what was under way then is dropped.
+ * While it changes, only one request is in flight, so a slow connection is not flooded. The final
+ * state is sent as soon as possible, aborting the request in flight.
  */
 export class Live {
   #describe;
@@ -153,9 +154,9 @@ export class Live {
   #hasChanged = false;
 
   /**
-   * @param {() => string} describe  returns the body that asks about the present state
+   * @param {() => string} describe  returns the request body for the current state
    * @param {(outcome: Outcome) => void} show
-   * @param {(why: string) => void} showWaiting  called before it is sent again
+   * @param {(why: string) => void} showWaiting  called before each retry
    */
   constructor(describe, show, showWaiting) {
     this.#describe = describe;
@@ -163,15 +164,15 @@ export class Live {
     this.#showWaiting = showWaiting;
   }
 
-  /** Ask when the line is free. */
+  /** Send the current state once no request is in flight. */
   askSoon() {
     if (this.#underWay) this.#hasChanged = true;
     else this.askNow();
   }
 
-  /** Ask, and forget what was asked before. */
+  /** Send the current state, aborting any request in flight. */
   async askNow() {
-    // What waits is described when it is sent again: to ask anew would be not to wait.
+    // A retry sends the newest state anyway; a new request would bypass the wait.
     if (this.#isWaiting) return;
     this.drop();
     const controller = new AbortController();
@@ -186,14 +187,14 @@ export class Live {
       this.#showWaiting(why);
     };
     const outcome = await ask(newest, { signal: controller.signal, onWait });
-    // Only the newest question may show its answer.
+    // Ignore the answer to a request that has been superseded.
     if (this.#underWay !== controller) return;
     this.#underWay = null;
     this.#show(outcome);
     if (this.#hasChanged) this.askNow();
   }
 
-  /** Show no answer to anything that has been asked. */
+  /** Abort the request in flight, and forget changes not yet sent. */
   drop() {
     this.#underWay?.abort();
     this.#underWay = null;

@@ -1,4 +1,4 @@
-/** The address of the service in the page on its API; only the browser knows it. */
+/** Fills the service's address into the API documentation; only the browser knows it. */
 
 const service = new URL("recognize.json", document.baseURI);
 document.querySelector("#service").textContent = service.href;

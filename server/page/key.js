@@ -1,35 +1,35 @@
-/** The key that some services need: asked for once it is needed, and kept in this tab only. */
+/** The API key: asked for when the service first requires one, and kept in this tab only. */
 
 import { KEY_REFUSED, KEY_WANTED } from "./words.js";
 
 const STORED_AS = "digits-key";
-/** What no header can hold: browsers throw at some of it, and servers take the rest for no HTTP. */
-const NO_HEADER = /[\x00-\x08\x0a-\x1f\x7f]/;
+/** Not allowed in a header: browsers throw for some of these, servers reject the rest. */
+const FORBIDDEN_IN_HEADERS = /[\x00-\x08\x0a-\x1f\x7f]/;
 
 const form = document.getElementById("key-form");
 const field = document.getElementById("key");
 const title = document.getElementById("answers-title");
 
 let key = recall();
-/** How many wait for a key. */
+/** How many requests are waiting for a key. */
 let waiting = 0;
 
-/** @returns {string | null}  the key that was entered, if any was */
+/** @returns {string | null}  the key that was entered, if any */
 export function currentKey() {
   return key;
 }
 
-/** Return a key as a header takes it: each byte of its UTF-8 as a character. */
+/** Return a key encoded for a header: one character for each UTF-8 byte. */
 export function headerOf(key) {
   return String.fromCharCode(...new TextEncoder().encode(key));
 }
 
 /**
- * Ask for a key, unless another one than that refused has been entered meanwhile.
+ * Ask for a key, unless a different one has been entered since the refused one was sent.
  *
- * @param {string | null} refused  the key that was sent, if any was
- * @param {AbortSignal} [signal]  of who does not wait any more
- * @returns {Promise<unknown>}  kept once there is a new key, or the signal has fired
+ * @param {string | null} refused  the key that was sent, if any
+ * @param {AbortSignal} [signal]  aborts the wait
+ * @returns {Promise<unknown>}  resolves once there is a new key, or the signal has fired
  */
 export async function newKey(refused, signal) {
   if (refused !== key) return;
@@ -45,11 +45,11 @@ export async function newKey(refused, signal) {
 
 function show(words) {
   const help = document.getElementById("key-help");
-  // Told once, and not again after each stroke.
+  // Announced once, not again after each stroke.
   if (form.hidden || help.textContent !== words) help.textContent = words;
   field.setAttribute("aria-invalid", words === KEY_REFUSED);
   form.hidden = false;
-  // Who has just entered one is still here; others may be in the middle of something.
+  // Focus the field only if the user has just entered a key, and is not busy elsewhere.
   if (document.activeElement === title) field.focus();
 }
 
@@ -59,8 +59,8 @@ form.addEventListener("submit", (event) => {
   field.value = "";
   form.hidden = true;
   title.focus();
-  if (NO_HEADER.test(entered)) {
-    // Those who wait are not told of it.
+  if (FORBIDDEN_IN_HEADERS.test(entered)) {
+    // Keeps waiting requests from resuming.
     event.stopImmediatePropagation();
     show(KEY_REFUSED);
     return;
@@ -73,7 +73,7 @@ function keep(key) {
   try {
     sessionStorage.setItem(STORED_AS, key);
   } catch {
-    // Browsers may be told to keep nothing: then it lasts as long as the page.
+    // If storage is disabled, the key lasts as long as the page.
   }
 }
 

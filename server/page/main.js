@@ -1,4 +1,4 @@
-/** The page put together: what is drawn or brought goes to the service, its answers to cards. */
+/** Wires the page together: drawings and uploads go to the service, answers to cards. */
 
 import { Live, ask } from "./answer.js";
 import { Pad } from "./pad.js";
@@ -6,24 +6,24 @@ import { isReadable, listenForPictures, preview } from "./upload.js";
 import { Card } from "./view.js";
 import { NOTHING, NOTHING_DRAWN, WAITING_FOR_TURN } from "./words.js";
 
-// Long enough that a screen reader is not told of every stroke on the way.
-const TELL_AFTER_MS = 600;
+// Long enough that a screen reader does not announce every intermediate stroke.
+const ANNOUNCE_AFTER_MS = 600;
 
 const element = (id) => document.getElementById(id);
 const cards = element("cards");
 
-/** What those who listen have not been told: of each subject the newest. */
-const untold = new Map();
-let telling;
+/** Announcements not yet made to screen readers: the newest for each subject. */
+const pending = new Map();
+let timer;
 
-/** Tell those who listen, once there is nothing newer to tell. */
-function tell(subject, sentence) {
-  untold.set(subject, sentence);
-  clearTimeout(telling);
-  telling = setTimeout(() => {
-    element("status").textContent = [...untold.values()].join(" ");
-    untold.clear();
-  }, TELL_AFTER_MS);
+/** Announce a sentence to screen readers, once nothing newer comes for a while. */
+function announce(subject, sentence) {
+  pending.set(subject, sentence);
+  clearTimeout(timer);
+  timer = setTimeout(() => {
+    element("status").textContent = [...pending.values()].join(" ");
+    pending.clear();
+  }, ANNOUNCE_AFTER_MS);
 }
 
 /** @param {import("./answer.js").Outcome} outcome */
@@ -39,17 +39,17 @@ function add(card) {
 
 function remove(card) {
   card.element.remove();
-  untold.delete(card);
+  pending.delete(card);
   element("waiting").hidden = cards.childElementCount > 0;
 }
 
-/** Remove a card at the wish of someone, who goes on from where the cards begin. */
+/** Remove a card for the user, and move the focus to the heading above the cards. */
 function dismiss(card) {
   remove(card);
   element("answers-title").focus();
 }
 
-/** Connect the pad with its tools and its card, which follows the drawing. */
+/** Connect the pad to its tools and to its card, which follows the drawing. */
 function setUpDrawing() {
   const pad = new Pad(element("pad"));
   const card = new Card("Your drawing", "drawing.png", {
@@ -65,7 +65,7 @@ function setUpDrawing() {
     if (!card.element.isConnected) add(card);
     card.showPicture(picture);
   };
-  /** While the first answer is due, which a host may have to be woken for. */
+  /** Until the first answer, which may take long if a sleeping host has to start. */
   const showReading = () => {
     picture = pad.picture();
     showCard();
@@ -74,18 +74,18 @@ function setUpDrawing() {
   const live = new Live(
     () => {
       picture = pad.picture();
-      // Not toBlob, which waits until the browser is idle.
+      // toBlob would wait until the browser is idle.
       return JSON.stringify({ image: picture.toDataURL() });
     },
     (outcome) => {
       showCard();
       show(card, outcome, NOTHING_DRAWN);
-      tell(card, card.sentence);
+      announce(card, card.sentence);
     },
     (why) => {
       showCard();
       card.showWaiting(why);
-      tell(card, why);
+      announce(card, why);
     },
   );
 
@@ -93,7 +93,7 @@ function setUpDrawing() {
     element("undo").disabled = !pad.canUndo;
     element("clear").disabled = pad.isEmpty;
     element("pad").parentElement.classList.toggle("is-drawn-on", !pad.isEmpty);
-    // Pictures may have come meanwhile: what is drawn is answered above them.
+    // Pictures may have been added meanwhile: move the drawing's card back to the top.
     const isBelow = card.element.isConnected && card.element !== cards.firstElementChild;
     if (isBelow) add(card);
   };
@@ -135,7 +135,7 @@ function setUpTools(pad) {
   });
 }
 
-/** Read files one after the other, each on its card, the first on top. */
+/** Read files one after another, each on its own card, the first on top. */
 function readFiles(files) {
   const jobs = files.map((file) => {
     const job = { file, card: null, removal: new AbortController() };
@@ -150,30 +150,30 @@ function readFiles(files) {
     return job;
   });
   for (const { card } of [...jobs].reverse()) add(card);
-  // On a phone the answers are below what is seen.
+  // On a phone the answers are below the fold.
   jobs[0]?.card.element.scrollIntoView({ block: "nearest" });
   readInRow(jobs);
 }
 
-/** Say that what was pasted or dropped is no picture; the text itself goes nowhere. */
+/** Say that what was pasted or dropped is not a picture; the text itself is sent nowhere. */
 function refuseText() {
   const card = new Card("Text", "picture.png", { onRemove: () => dismiss(card) });
   card.showProblem({ code: "text" });
   add(card);
-  tell(card, card.sentence);
+  announce(card, card.sentence);
 }
 
-/** In a row: on a slow line the first answer comes as soon as it can. */
+/** Read files in sequence: on a slow connection the first answer comes as soon as possible. */
 async function readInRow(jobs) {
   for (const job of jobs) await readFile(job);
-  // One that is being sent again is told of when it has that answer.
-  const isToTell = ({ element, isSending }) => element.isConnected && !isSending;
-  const left = jobs.map(({ card }) => card).filter(isToTell);
-  // Of several all is told at the end: what is told replaces what was told before.
-  if (left.length) tell(jobs, sentenceOf(left));
+  // A card that is being retried is announced when that is answered.
+  const isDone = ({ element, isSending }) => element.isConnected && !isSending;
+  const done = jobs.map(({ card }) => card).filter(isDone);
+  // All at once at the end: each announcement replaces the last.
+  if (done.length) announce(jobs, sentenceOf(done));
 }
 
-/** Return what is told of some cards. */
+/** Return the announcement for some cards. */
 function sentenceOf(cards) {
   if (cards.length === 1) return cards[0].sentence;
   return [`${cards.length} pictures.`, ...cards.map((card) => card.line)].join(" ");

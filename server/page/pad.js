@@ -1,17 +1,17 @@
-/** The drawing pad: pointer strokes in, ink on the screen and a picture of it out. */
+/** The drawing pad: turns pointer strokes into ink on the screen and a picture to send. */
 
 /** The drawn page in pixels; all stroke coordinates and widths are in these units. */
 export const PAGE = { width: 400, height: 320 };
 
-const ERASER_BUTTON = 32; // PointerEvent.buttons while a pen is turned upside down
-const ERASER_SCALE = 2.2; // rubbing out takes a broader tip than writing does
+const ERASER_BUTTON = 32; // PointerEvent.buttons for a pen's eraser end
+const ERASER_SCALE = 2.2; // erasing needs a broader tip than writing
 
 /**
- * @typedef {{x: number, y: number, width: number}} Dot  a place on the page, and the ink's width there
- * @typedef {{erases: boolean, dots: Dot[]}} Stroke  what one pointer did between down and up
+ * @typedef {{x: number, y: number, width: number}} Dot  a point on the page, and the width there
+ * @typedef {{erases: boolean, dots: Dot[]}} Stroke  one pointer's path from down to up
  */
 
-/** One canvas that strokes are painted on, at a scale and in a color of its own. */
+/** A canvas that strokes are painted on, with its own scale and ink color. */
 class Surface {
   /**
    * @param {HTMLCanvasElement | OffscreenCanvas} canvas
@@ -22,7 +22,7 @@ class Surface {
     this.context = canvas.getContext("2d", options);
   }
 
-  /** Set how many canvas pixels a page pixel takes, which also wipes the canvas. */
+  /** Set the number of canvas pixels per page pixel; this also clears the canvas. */
   resize(scale) {
     this.canvas.width = Math.round(PAGE.width * scale);
     this.canvas.height = Math.round(PAGE.height * scale);
@@ -34,10 +34,10 @@ class Surface {
   }
 
   /**
-   * Paint a stroke from one of its dots on.
+   * Paint a stroke, starting at one of its dots.
    *
-   * Dots are joined through the middles between them, which turns the corners of coarse pointer
-   * events into curves; each piece has the width of its own dot.
+   * Curves run through the midpoints between dots, which smooths the corners of coarse pointer
+   * events; each piece has the width of its own dot.
    */
   paint({ erases, dots }, ink, from = 0) {
     const { context } = this;
@@ -66,18 +66,18 @@ function middle(one, other) {
 /**
  * A canvas that can be drawn on.
  *
- * Fires `stroke` as ink flows and `change` when a stroke has ended, or an act was taken back.
+ * Fires `stroke` while drawing, and `change` after a stroke, undo or clear.
  */
 export class Pad extends EventTarget {
   /** @type {Stroke[]} */
   #strokes = [];
-  /** @type {Stroke[][]}  what the strokes were before each act that can be taken back */
+  /** @type {Stroke[][]}  the undo history: the strokes before each action */
   #past = [];
   /** @type {Stroke | null} */
   #current = null;
   #pointer = null;
   #screen;
-  // Read back after every few moves, so it is kept where reading is cheap: not on a GPU.
+  // Read back after every few moves, so not kept on the GPU, where reading is slow.
   #page = new Surface(document.createElement("canvas"), { willReadFrequently: true });
 
   erases = false;
@@ -102,12 +102,12 @@ export class Pad extends EventTarget {
     return !this.#strokes.some((stroke) => !stroke.erases);
   }
 
-  /** Whether there is an act to take back. */
+  /** Whether there is an action to undo. */
   get canUndo() {
     return this.#past.length > 0;
   }
 
-  /** Take back the last stroke, or clearing. */
+  /** Undo the last stroke or clear. */
   undo() {
     this.#keep(this.#past.pop() ?? []);
   }
@@ -129,9 +129,9 @@ export class Pad extends EventTarget {
     return copy;
   }
 
-  /** Have these strokes and no others. */
+  /** Replace the strokes. */
   #keep(strokes) {
-    // A stroke under way goes too: what its pointer still does would be ink of no stroke.
+    // Ends a stroke in progress: its pointer would go on painting ink of no stroke.
     this.#lift();
     this.#strokes = strokes;
     this.#repaint();
@@ -141,7 +141,7 @@ export class Pad extends EventTarget {
   #begin(event) {
     if (this.#pointer !== null || event.button > 0 && !(event.buttons & ERASER_BUTTON)) return;
     this.#pointer = event.pointerId;
-    // The stroke goes on where the pointer leaves the pad.
+    // Keeps the stroke going when the pointer leaves the pad.
     this.#screen.canvas.setPointerCapture(event.pointerId);
     const erases = this.erases || Boolean(event.buttons & ERASER_BUTTON);
     this.#current = { erases, dots: [this.#dot(event, erases)] };
@@ -154,7 +154,7 @@ export class Pad extends EventTarget {
     if (event.pointerId !== this.#pointer) return;
     const { dots, erases } = this.#current;
     const painted = dots.length;
-    // Between two frames the pointer was in more places than the one event tells.
+    // One event may stand for several pointer positions since the last frame.
     const places = event.getCoalescedEvents?.() ?? [];
     for (const place of places.length ? places : [event]) dots.push(this.#dot(place, erases));
     this.#paintFrom(painted);
@@ -162,7 +162,7 @@ export class Pad extends EventTarget {
 
   #end(event) {
     if (event.pointerId !== this.#pointer) return;
-    // Curves end between the last two dots: the last again takes the ink all the way.
+    // Curves end at the midpoint of the last two dots; repeating the last completes the stroke.
     const { dots } = this.#current;
     dots.push(dots.at(-1));
     this.#paintFrom(dots.length - 1);
@@ -170,7 +170,7 @@ export class Pad extends EventTarget {
     this.dispatchEvent(new Event("change"));
   }
 
-  /** Have no stroke under way. */
+  /** End the stroke in progress. */
   #lift() {
     this.#pointer = null;
     this.#current = null;
@@ -179,7 +179,7 @@ export class Pad extends EventTarget {
   /** @returns {Dot} */
   #dot(event, erases) {
     const frame = this.#screen.canvas.getBoundingClientRect();
-    // Mice and most fingers report a constant; a pen's pressure makes a line half to twice as wide.
+    // Mice and most fingers report a constant pressure; a pen's scales the width by 0.5 to 1.5.
     const press = event.pointerType === "pen" ? 0.5 + event.pressure : 1;
     return {
       x: ((event.clientX - frame.left) / frame.width) * PAGE.width,
@@ -203,14 +203,14 @@ export class Pad extends EventTarget {
     }
   }
 
-  /** Match the screen's canvas to its place on the screen, pixel for pixel. */
+  /** Match the on-screen canvas to its size in device pixels. */
   #fit() {
     const { clientWidth } = this.#screen.canvas;
     if (clientWidth) this.#screen.resize((clientWidth / PAGE.width) * devicePixelRatio);
     this.#repaint();
   }
 
-  /** The color of the ink is the text color that the style sheet gives the canvas. */
+  /** Return the ink color: the text color that the style sheet gives the canvas. */
   #ink() {
     return getComputedStyle(this.#screen.canvas).color;
   }

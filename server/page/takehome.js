@@ -1,17 +1,17 @@
-/** The same request for people's own programs, ready to copy. */
+/** Code snippets that send the same request, ready to copy. */
 
 import { SERVICE } from "./answer.js";
 import { currentKey } from "./key.js";
 
-/** Stands for the key, which is no sight for everyone. */
+/** Placeholder for the key, which is never shown. */
 const KEY = "YOUR_KEY";
 
 /**
- * Return the pieces to take home for one picture.
+ * Return the snippets for one picture.
  *
  * @param {string} name  of the picture's file
  * @param {object} reply  the answer or problem document
- * @returns {[string, string][]}  what each is called, and its text
+ * @returns {[string, string][]}  title and text of each
  */
 export function pieces(name, reply) {
   return [
@@ -23,14 +23,14 @@ export function pieces(name, reply) {
 }
 
 function curl(name) {
-  // Within single quotes a shell reads nothing but their end.
+  // Within single quotes only the closing quote is special to a shell.
   const quoted = `@${name}`.replaceAll("'", "'\\''");
   const key = currentKey() ? `-H 'X-API-Key: ${KEY}' ` : "";
   return `curl ${key}--data-binary '${quoted}' ${SERVICE}`;
 }
 
 function python(name) {
-  // What JSON writes as a string is one in Python too, but for characters beyond U+FFFF in \u form.
+  // A JSON string is also a Python string, unless it escapes characters beyond U+FFFF as \u.
   const key = currentKey() ? `, {"X-API-Key": "${KEY}"}` : "";
   return `import json
 import urllib.request
@@ -50,22 +50,22 @@ const answer = await response.json();
 console.log(response.ok ? answer.number : answer.detail);`;
 }
 
-/** Return the reply as the requests above get it: without the crops that only `?explain=1` adds. */
+/** Return the reply as the snippets get it: without the crops that only `?explain=1` adds. */
 function json(reply) {
   const text = JSON.stringify(reply, (key, value) => (key === "crop" ? undefined : value), 2);
-  // Lists of numbers read better in one line.
+  // Lists of numbers read better on one line.
   return text.replace(/\[[^[\]{}]*\]/g, (list) =>
     list.replace(/\s+/g, " ").replace("[ ", "[").replace(" ]", "]"),
   );
 }
 
-/** Put an element's text on the clipboard; return whether that worked. */
+/** Copy an element's text to the clipboard; return whether that worked. */
 export async function copy(element) {
   try {
     await navigator.clipboard.writeText(element.textContent);
     return true;
   } catch {
-    // Browsers keep the clipboard to HTTPS and localhost; the old way works elsewhere too.
+    // Browsers restrict the clipboard API to HTTPS and localhost; execCommand works elsewhere.
     getSelection().selectAllChildren(element);
     return document.execCommand("copy");
   }

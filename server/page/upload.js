@@ -1,10 +1,10 @@
-/** Pictures from outside: chosen, photographed, dropped, pasted, or one of the samples. */
+/** Pictures that users add: chosen, photographed, dropped, pasted, or one of the samples. */
 
 /**
- * Call back with the files that people bring, however they do it.
+ * Call back with the files that users add, by whatever means.
  *
  * @param {(files: File[]) => void} bring
- * @param {() => void} bringText  called where they paste or drop text instead, such as an address
+ * @param {() => void} bringText  called if they paste or drop text instead, such as a URL
  */
 export function listenForPictures(bring, bringText) {
   const take = ({ files, types }, isForField = false) => {
@@ -27,7 +27,7 @@ export function listenForPictures(bring, bringText) {
   listenForDrops(take);
 }
 
-/** @returns {Promise<File>}  a file without content where the sample cannot be had */
+/** @returns {Promise<File>}  an empty file if the sample cannot be fetched */
 async function sample(address) {
   const name = address.split("/").pop();
   try {
@@ -41,7 +41,7 @@ async function sample(address) {
 function listenForDrops(take) {
   const { classList } = document.documentElement;
   addEventListener("dragover", (event) => {
-    // Without this the browser would open the picture in the place of the page.
+    // Without this the browser would replace the page with the picture.
     event.preventDefault();
     classList.toggle("is-dragging", event.dataTransfer.types.includes("Files"));
   });
@@ -55,18 +55,18 @@ function listenForDrops(take) {
   });
 }
 
-/** Return whether a file can be read: not a folder, nor one that was moved or changed since. */
+/** Return whether a file can be read: it is not a folder, and was not moved or changed since. */
 export async function isReadable(file) {
   return file.slice(0, 1).arrayBuffer().then(() => true, () => false);
 }
 
 /**
- * Return a picture to look at, upright as the service sees it, or null if the browser cannot.
+ * Return a preview of a picture, upright as the service sees it, or null if it cannot be decoded.
  *
- * A canvas needs no blob: address, which the page's policy does not let in.
+ * On a canvas, which needs no blob: URL: the Content-Security-Policy forbids those.
  *
  * @param {Blob} file
- * @returns {Promise<HTMLCanvasElement | null>}  at most `longest` pixels a side
+ * @returns {Promise<HTMLCanvasElement | null>}  at most `longest` pixels on a side
  */
 export async function preview(file, longest = 1200) {
   try {

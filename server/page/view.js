@@ -1,12 +1,12 @@
-/** One picture's card: its answer, boxes over the picture, and one digit close up. */
+/** A picture's card: its answer, boxes over the picture, and a close-up of one digit. */
 
 import { copy, pieces } from "./takehome.js";
 import { percent, sureness, trouble } from "./words.js";
 
-/** Pixels a side up to which enlarging shows the pixels instead of smoothing them. */
+/** Pictures up to this many pixels on a side are enlarged without smoothing. */
 const TINY = 64;
 
-/** Return a copy of what a template of the page holds. */
+/** Return a copy of the content of one of the page's templates. */
 function fromTemplate(id) {
   return document.getElementById(id).content.firstElementChild.cloneNode(true);
 }
@@ -14,16 +14,16 @@ function fromTemplate(id) {
 /**
  * A card in the list of answers.
  *
- * Its `data-state` is `sending`, `read`, `nothing` or `trouble`; the style sheet shows the parts
- * that belong to it.
+ * Its `data-state` is `sending`, `read`, `nothing` or `trouble`; the style sheet shows the
+ * matching parts.
  */
 export class Card {
   #chosen = 0;
   #name;
 
   /**
-   * @param {string} title  what the card is called
-   * @param {string} name  of the picture's file, for the requests to take home
+   * @param {string} title  of the card
+   * @param {string} name  of the picture's file, for the code snippets
    * @param {{onRemove: () => void, onAgain?: () => void}} actions
    */
   constructor(title, name, { onRemove, onAgain }) {
@@ -37,7 +37,7 @@ export class Card {
     this.#part("bars").append(...Array.from({ length: 10 }, () => fromTemplate("bar")));
   }
 
-  /** @param {number} sent  the part of the picture that has been sent, 0 to 1 */
+  /** @param {number} sent  the fraction of the picture that has been sent, 0 to 1 */
   showProgress(sent) {
     this.element.dataset.state = "sending";
     this.#part("sending-words").textContent =
@@ -52,12 +52,12 @@ export class Card {
     this.#part("sending-words").textContent = why;
   }
 
-  /** @param {HTMLCanvasElement | null} picture  what to draw the boxes over, if there is anything */
+  /** @param {HTMLCanvasElement | null} picture  to draw the boxes over, if there is one */
   showPicture(picture) {
     const canvas = this.element.querySelector("canvas");
     this.element.classList.toggle("has-picture", Boolean(picture));
     if (!picture) return;
-    // Pictures are shown in their own size, small ones larger, tall ones smaller: see .picture.
+    // Shown at its own size; small ones larger, tall ones smaller: see .picture in style.css.
     const { style, classList } = this.#part("picture");
     style.setProperty("--width", picture.width);
     style.setProperty("--ratio", picture.width / picture.height);
@@ -69,7 +69,7 @@ export class Card {
 
   /**
    * @param {import("./answer.js").Answer} answer
-   * @param {{title: string, advice: string}} nothing  what to say if there is no digit in it
+   * @param {{title: string, advice: string}} nothing  what to say if there is no digit
    */
   showAnswer(answer, nothing) {
     this.#showTakeHome(answer);
@@ -93,18 +93,18 @@ export class Card {
     this.#say("trouble", trouble(problem));
   }
 
-  /** Whether its answer is still to come. */
+  /** Whether the answer is pending. */
   get isSending() {
     return this.element.dataset.state === "sending";
   }
 
-  /** What the card says, for those who listen. */
+  /** The card's content for screen readers. */
   get sentence() {
     const advice = this.element.dataset.state === "read" ? "" : `. ${this.#text("trouble-advice")}`;
     return `${this.#gist}${advice}`;
   }
 
-  /** The same in short and with its name, for a card among others. */
+  /** The same in short and with the card's name, for an announcement of several cards. */
   get line() {
     return `${this.#text("name")}: ${this.#gist}.`;
   }
@@ -134,7 +134,7 @@ export class Card {
       this.#part("boxes").replaceChildren();
       return;
     }
-    // A drawing's answers follow each other: the digit that was looked at stays in view.
+    // A drawing's card gets one answer after another: keep the chosen digit.
     this.#chosen = Math.min(this.#chosen, digits.length - 1);
     const buttons = digits.map((digit, k) => {
       const button = boxButton(digit, image);
@@ -167,7 +167,7 @@ export class Card {
   }
 }
 
-/** Return the button that frames a digit where it stands in a picture. */
+/** Return the button that frames a digit in its place in the picture. */
 function boxButton({ digit, confidence, box: [x, y, width, height] }, image) {
   const button = fromTemplate("box");
   const [tagDigit, tagConfidence] = button.firstElementChild.children;

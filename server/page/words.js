@@ -1,6 +1,6 @@
-/** What is said to people: confidence in words, and what went wrong with what to do about it. */
+/** The texts that users read: confidence in words, and problems with advice. */
 
-/** Return a probability for reading; never a round 100%, which nothing here is. */
+/** Return a probability as a percentage; never 100%, as nothing here is certain. */
 export function percent(chance) {
   if (chance > 0.999) return "> 99.9%";
   if (chance < 0.001) return "< 0.1%";
@@ -8,7 +8,7 @@ export function percent(chance) {
   return `${(Math.floor(chance * 1000) / 10).toFixed(digits)}%`;
 }
 
-/** Return how sure an answer is. */
+/** Return an answer's confidence in words. */
 export function sureness(confidence) {
   if (confidence < 0.5) return `${percent(confidence)} sure, so little more than a guess`;
   if (confidence < 0.9) return `${percent(confidence)} sure, so better check it yourself`;
@@ -26,20 +26,21 @@ export const NOTHING_DRAWN = {
   advice: "Keep drawing; large and in the middle is read best.",
 };
 
-/** On a picture that will be sent, or sent again. */
+/** Shown on a picture that will be sent, or sent again. */
 export const WAITING_FOR_TURN = "Waiting for its turn";
 export const WAITING_FOR_KEY = "Waiting for the key";
 export const WAITING_FOR_SERVICE = "Waiting, as the service is busy";
 
-/** Beside the field for the key. */
-export const KEY_WANTED = "This service needs a key. It is kept in this tab until you close it.";
+/** Shown beside the key field. */
+export const KEY_WANTED =
+  "This service needs a key. It is stored in this tab only, until you close it.";
 export const KEY_REFUSED = "That key is not accepted. Try another.";
 
-/** By the `code` of a problem document; `again` where the same picture may do better later. */
+/** By the `code` of a problem document; `again` offers a retry. */
 const TROUBLES = {
   unsupported_format: {
     title: "This is not a picture that can be read",
-    advice: "PNG, JPEG, WebP, GIF and BMP are. Save it as one of these, or take a screenshot of it.",
+    advice: "Save it as PNG, JPEG, WebP, GIF or BMP, or take a screenshot of it.",
   },
   corrupt_image: {
     title: "This picture is damaged",
@@ -47,7 +48,7 @@ const TROUBLES = {
   },
   too_many_pixels: {
     title: "This picture is too large",
-    advice: "Make it smaller: 2000 pixels from side to side is plenty.",
+    advice: "Make it smaller: a width of 2000 pixels is plenty.",
   },
   body_too_large: {
     title: "This file is too large",
@@ -55,11 +56,11 @@ const TROUBLES = {
   },
   no_picture: {
     title: "This file is empty",
-    advice: "There is nothing in it to read. Choose another.",
+    advice: "Choose another one.",
   },
   unreadable_file: {
     title: "This file cannot be opened",
-    advice: "It may be a folder, or have been moved or changed. Choose the pictures themselves.",
+    advice: "It may be a folder, or was moved or changed meanwhile. Choose the pictures themselves.",
   },
   text: {
     title: "This is text, not a picture",
@@ -82,18 +83,18 @@ const TROUBLES = {
   },
   internal_error: {
     title: "The service failed",
-    advice: "The fault is not your picture's. Trying again may help.",
+    advice: "This is not your picture's fault. Trying again may help.",
     again: true,
   },
   no_answer: {
-    title: "No answer came",
+    title: "No answer",
     advice: "The connection or the service is down, or the file is too large. Check and try again.",
     again: true,
   },
 };
 
 /**
- * Return what to say of a problem.
+ * Return the text for a problem.
  *
  * @param {import("./answer.js").Problem} problem
  * @returns {{title: string, advice: string, again?: boolean}}

@@ -206,7 +206,7 @@ def test_no_service(page: Page, watch: Watch, data: Path) -> None:
     """Without a line it says so, and trying again works once there is one."""
     page.context.set_offline(True)
     choose(page, data / "7.png")
-    expect(cards(page)).to_contain_text("No answer came")
+    expect(cards(page)).to_contain_text("No answer")
     page.context.set_offline(False)
     cards(page).get_by_role("button", name="Try again").click()
 
@@ -276,7 +276,7 @@ def test_foreign_reply(page: Page, watch: Watch, data: Path) -> None:
     page.route(API, lambda route: route.fulfill(status=502, body="<h1>Bad Gateway</h1>"))
     choose(page, data / "7.png")
 
-    expect(cards(page)).to_contain_text("No answer came")
+    expect(cards(page)).to_contain_text("No answer")
     watch.forgive("502")
 
 
