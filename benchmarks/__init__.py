@@ -1,1 +1,1 @@
-"""What the service reaches, measured from outside."""
+"""Benchmarks of the service: speed, memory and accuracy."""

@@ -1,8 +1,8 @@
-"""What each step of reading is worth: sets of pictures, read once without each of them.
+"""Ablation study: reads sets of pictures once without each step of recognition.
 
     python -m benchmarks.ablation SET.zip...
 
-Sets are as `benchmarks.score` has them, and are read in this process, without HTTP.
+Sets have the format that `benchmarks.score` describes. They are read in-process, without HTTP.
 """
 
 import argparse
@@ -41,7 +41,7 @@ def _surest(looks: Sequence[Sequence[Reading]]) -> Answer:
     return max(answers, key=lambda answer: answer.confidence)
 
 
-# What stands in `server.recognize` in the place of a step.
+# What replaces each step in `server.recognize`.
 WITHOUT: Final[Mapping[str, Mapping[str, Any]]] = {
     "nothing": {},
     "the locator's score": {"weighed": _classifier_alone},
@@ -53,7 +53,7 @@ WITHOUT: Final[Mapping[str, Mapping[str, Any]]] = {
 
 
 def main(argv: Sequence[str]) -> int:
-    """Print how many pictures are read rightly without each step; return the exit status."""
+    """Print how many pictures are read correctly without each step; return the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.ablation", description=(__doc__ or "").split("\n", 1)[0]
     )

@@ -1,7 +1,7 @@
-"""Ours beside what people would run instead: `python -m benchmarks.bench [--quick] [--only NAME]`.
+"""Compares the service with alternatives: `python -m benchmarks.bench [--quick] [--only NAME]`.
 
-Every service is started anew in each round, one after the other, so that what disturbs the machine
-disturbs all. What counts are ratios within a run; RESULTS.md has them with their spread.
+Each round starts every service afresh, one after another, so that disturbances of the machine
+affect all of them. What counts are ratios within a run; RESULTS.md has them with their spread.
 """
 
 import argparse
@@ -39,7 +39,7 @@ Runs = Mapping[tuple[str, str], list[Measured]]
 
 
 def services() -> list[Service]:
-    """Return what is measured: the floors, ours, and the peers whose environments are there."""
+    """Return what is measured: the floors, ours, and the peers whose environments exist."""
     here = ENVIRONMENTS / "bin" / "python"
     starlette = PEERS / "starlette_onnx" / "bin" / "python"
     uvicorn = ["-m", "uvicorn", "--port", "PORT", "--log-level", "warning"]
@@ -72,7 +72,7 @@ def services() -> list[Service]:
 
 
 def bodies() -> dict[str, Body | None]:
-    """Return what is sent, by name: nothing, a 28 x 28 PNG in a form and bare, and a photo."""
+    """Return the request bodies by name: none, a 28 x 28 PNG in a form and bare, and a photo."""
     small = (REPOSITORY / "tests" / "data" / "mnist-7.png").read_bytes()
     return {
         "GET": None,
@@ -83,7 +83,7 @@ def bodies() -> dict[str, Body | None]:
 
 
 def form(data: bytes, name: str, content_type: str) -> Body:
-    """Return a file as a browser's form posts it."""
+    """Return a form with a file, as a browser posts it."""
     head = (
         f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="image"; filename="{name}"\r\n'
         f"Content-Type: {content_type}\r\n\r\n"
@@ -93,7 +93,7 @@ def form(data: bytes, name: str, content_type: str) -> Body:
 
 
 def batch(data: bytes, count: int) -> Body:
-    """Return the same PNG as many times in one form."""
+    """Return one form with `count` copies of a PNG."""
     parts = b"".join(
         f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="images"; filename="{k}.png"'
         "\r\nContent-Type: image/png\r\n\r\n".encode()
@@ -105,7 +105,7 @@ def batch(data: bytes, count: int) -> Body:
 
 
 def photo() -> bytes:
-    """Return a JPEG of PHOTO_SIZE: a digit on paper with a phone's grain, about 300 kB."""
+    """Return a JPEG of PHOTO_SIZE: a digit on paper with a phone camera's noise, about 300 kB."""
     digit = Image.open(REPOSITORY / "tests" / "data" / "7.png").convert("L")
     page = Image.new("L", PHOTO_SIZE, 215)
     page.paste(digit.resize((900, 900), Image.Resampling.BICUBIC), (150, 350))
@@ -116,7 +116,7 @@ def photo() -> bytes:
 
 
 def asked(service: Service, is_quick: bool) -> list[str]:
-    """Return which bodies a service gets: the floor answers to nothing too, bare is ours alone."""
+    """Return the names of the bodies a service is sent: GET for the floor, bare for ours only."""
     if service.name == "floor":
         return ["GET", "form"]
     if service.name == "ours":
@@ -125,9 +125,9 @@ def asked(service: Service, is_quick: bool) -> list[str]:
 
 
 def run(chosen: Sequence[Service], rounds: int, seconds: float, is_quick: bool) -> Runs:
-    """Return what each service showed for each body, once a round; tells what it does.
+    """Return the measurements for each service and body, one a round; prints progress.
 
-    One that cannot be measured is told and left out: minutes of others' figures are not lost.
+    A service that cannot be measured is reported and skipped, so that the others' figures survive.
     """
     sent = bodies()
     found: dict[tuple[str, str], list[Measured]] = {}
@@ -138,7 +138,7 @@ def run(chosen: Sequence[Service], rounds: int, seconds: float, is_quick: bool) 
                 try:
                     figures = measure(service, sent[name], 8, seconds, Path(folder))
                 except BenchmarkError as error:
-                    print(f"round {number + 1}  left out: {error}", file=sys.stderr)
+                    print(f"round {number + 1}  skipped: {error}", file=sys.stderr)
                     continue
                 found.setdefault((service.name, name), []).append(figures)
                 print(
@@ -150,10 +150,10 @@ def run(chosen: Sequence[Service], rounds: int, seconds: float, is_quick: bool) 
 
 
 def table(found: Runs, sizes: Mapping[str, float]) -> list[str]:
-    """Return the figures in Markdown: medians over the rounds, the spread of what varies most."""
+    """Return the figures as Markdown: medians over the rounds, and the range of the rates."""
     floor = _median(found["floor", "GET"], "cpu")
     rows = [
-        "| service | sent | requests/s | CPU a request | x constant GET | p50 / p99 | PSS "
+        "| service | sent | requests/s | CPU per request | x constant GET | p50 / p99 | PSS "
         "ready / after | first answer | installed |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
@@ -171,7 +171,7 @@ def table(found: Runs, sizes: Mapping[str, float]) -> list[str]:
 
 
 def promised(rows: Sequence[Row]) -> list[str]:
-    """Return what is promised beside speed in Markdown."""
+    """Return the promises other than speed as Markdown."""
     return ["| ours | measured |", "| --- | --- |", *(f"| {what} | {how} |" for what, how in rows)]
 
 
@@ -181,18 +181,18 @@ def report(
     """Return RESULTS.md."""
     return "\n".join(
         [
-            "# Ours beside what people would run instead",
+            "# The service compared with alternatives",
             "",
             "Written by `make bench`. Each service has one core and one worker, wrk the other core",
-            f"and 8 connections; medians of {rounds} rounds of {seconds:.0f} s, in which every "
-            "service is started anew.",
+            f"and 8 connections; medians of {rounds} rounds of {seconds:.0f} s, each of "
+            "which starts every service afresh.",
             "*form*: a 28 x 28 PNG as a form's file. *bare*: the same as the body. *photo*: a JPEG",
-            "of 1200 x 1600 pixels. All use our classifier; the peers, as tutorials do, reduce a",
-            "picture to 28 x 28 and ask it, where ours finds the digits, logs each request, counts",
-            "it and holds to its limits. *floor* answers without reading a picture. onnxruntime as",
-            "it comes ties its threads to cores of its own choice, so that some peers had both:",
-            "what compares is the processor time of a request. Memory *after* is that two seconds",
-            "after the load.",
+            "of 1200 x 1600 pixels. All use our classifier. The peers do as tutorials do: they",
+            "shrink the picture to 28 x 28 and classify it; ours also finds the digits, logs and",
+            "counts each request and enforces its limits. *floor* answers without reading a",
+            "picture. By default onnxruntime pins its threads to cores that it chooses, so some",
+            "peers used both cores: compare the processor time per request. Memory *after* is",
+            "measured two seconds after the load.",
             "",
             *table(found, sizes),
             "",
@@ -222,8 +222,8 @@ def _median(runs: Sequence[Measured], name: str) -> float:
 def main(argv: Sequence[str]) -> int:
     """Run the command line; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="ours and the floors, in two minutes")
-    parser.add_argument("--only", metavar="TEXT", help="services with this in their name")
+    parser.add_argument("--quick", action="store_true", help="ours and the floors; two minutes")
+    parser.add_argument("--only", metavar="TEXT", help="only alternatives with this in their name")
     arguments = parser.parse_args(argv)
     chosen = [
         service
@@ -246,9 +246,7 @@ def main(argv: Sequence[str]) -> int:
             for (name, sent), runs in found.items()
             if sent == "form" and name != "floor"
         }
-        CHART.write_text(
-            bars("Requests that a second of one core pays for, a PNG in a form", rates)
-        )
+        CHART.write_text(bars("Requests per second of processor time, a PNG in a form", rates))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""A bar chart as SVG, by hand: a plotting library would be the largest thing in the repository."""
+"""Draws a bar chart as SVG, without the weight of a plotting library."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -9,7 +9,7 @@ OURS: Final = "ours"
 
 
 def bars(title: str, values: Mapping[str, float]) -> str:
-    """Return a chart of values by name, the largest first; readable on light and dark pages."""
+    """Return a bar chart, the largest value first; readable on light and dark pages."""
     ordered = sorted(values.items(), key=lambda item: -item[1])
     most = max(values.values())
     width, height = LABEL + BAR + VALUE, ROW * (len(values) + 1) + 12

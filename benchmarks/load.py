@@ -1,7 +1,7 @@
-"""One service under load: how much it does, what that costs, and how soon it is there.
+"""Measures one service under load: throughput, latency, processor time, memory and startup.
 
-The service has one core to itself and wrk the other, so that neither takes time from the other. On
-Linux only: what a process costs is read in /proc.
+The service is pinned to one core and wrk to another, so that they do not compete. Linux only: the
+figures of a process come from /proc.
 """
 
 import json
@@ -27,21 +27,21 @@ PATH: Final = "/recognize.json"
 SERVICE_CORE, LOAD_CORE = 0, 1
 WARM_UP_SECONDS: Final = 1
 REST_SECONDS: Final = 2
-"""Before memory is read: what was used for a moment only should be free again by then."""
+"""Before memory is read, so that temporary memory has been freed."""
 START_SECONDS: Final = 60
 
 
 class BenchmarkError(Exception):
-    """A benchmark cannot run, or its service did not answer rightly; the message says why."""
+    """A benchmark cannot run, or its service answered wrongly; the message says why."""
 
 
 @dataclass(frozen=True)
 class Body:
-    """What is posted; None as a whole is a GET.
+    """A request body; None in its place is a GET.
 
     Attributes:
         data: the bytes.
-        content_type: of them.
+        content_type: their media type.
     """
 
     data: bytes
@@ -54,8 +54,8 @@ class Service:
 
     Attributes:
         name: in the table.
-        command: what starts it, after the interpreter; PORT stands for the port.
-        python: the interpreter, in the environment that has what it needs.
+        command: the interpreter's arguments; PORT stands for the port.
+        python: the interpreter of an environment with the service's packages.
     """
 
     name: str
@@ -65,16 +65,16 @@ class Service:
 
 @dataclass(frozen=True)
 class Measured:
-    """What one run showed.
+    """The figures of one run.
 
     Attributes:
-        start: seconds from the process's start to the first right answer.
-        idle: MB of memory after that, all processes together, shared pages shared out (PSS).
-        after: the same after the load and a moment of rest.
+        start: seconds from the process's start to the first correct answer.
+        idle: MB of memory after that, the PSS of all processes.
+        after: the same after the load and REST_SECONDS.
         rate: requests a second.
-        cpu: microseconds of processor time that a request took, in all processes.
-        p50: milliseconds within which half of the requests were answered.
-        p99: the same of 99 %.
+        cpu: microseconds of processor time per request, over all processes.
+        p50: median latency in milliseconds.
+        p99: 99th percentile of the latency in milliseconds.
     """
 
     start: float
@@ -89,17 +89,17 @@ class Measured:
 def measure(
     service: Service, body: Body | None, connections: int, seconds: float, folder: Path
 ) -> Measured:
-    """Return what a service shows when it is started and loaded.
+    """Start a service, put it under load, and return the figures.
 
     Args:
-        service: what is started.
-        body: what is posted to it.
-        connections: how many ask at once, each as soon as it has its answer.
-        seconds: how long.
-        folder: for what wrk has to read.
+        service: the service to start.
+        body: the request body.
+        connections: the number of concurrent connections, each with one request at a time.
+        seconds: the duration of the load.
+        folder: for the files that wrk reads.
 
     Raises:
-        BenchmarkError: it does not start, or an answer is not 200.
+        BenchmarkError: the service does not start, or an answer is not 200.
     """
     with running(service, body) as (process, port, start):
         load = partial(wrk, port, body, connections, folder=folder)
@@ -126,9 +126,9 @@ def measure(
 def running(
     service: Service, body: Body | None, workers: int = 1
 ) -> Iterator[tuple[subprocess.Popen[bytes], int, float]]:
-    """Run a service; yield its process, its port and how long it took to the first answer.
+    """Run a service; yield its process, its port and the seconds to its first answer.
 
-    One worker has one core to itself; several have all that there are.
+    A single worker is pinned to one core; several may use all of them.
     """
     port = _free_port()
     command = [str(service.python), *(part.replace("PORT", str(port)) for part in service.command)]
@@ -158,10 +158,10 @@ def running(
 def wrk(
     port: int, body: Body | None, connections: int, seconds: float, folder: Path
 ) -> Mapping[str, int]:
-    """Return the figures of `post.lua` after asking a port for some seconds.
+    """Run wrk against a port for some seconds; return the figures of `post.lua`.
 
     Raises:
-        BenchmarkError: wrk is not installed, or has no figures.
+        BenchmarkError: wrk is not installed, or printed no figures.
     """
     program = shutil.which("wrk")
     if program is None:
@@ -178,29 +178,29 @@ def wrk(
     )
     line = output.stdout.strip().rpartition("\n")[2]
     if not line.startswith("{"):
-        raise BenchmarkError(f"wrk says: {output.stderr or output.stdout}")
+        raise BenchmarkError(f"wrk failed: {output.stderr or output.stdout}")
     figures: dict[str, int] = json.loads(line)
     return figures
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the processor time that a process and its children have taken."""
+    """Return the processor time of a process and its descendants so far."""
     return sum(processor_ticks(pid).values()) / os.sysconf("SC_CLK_TCK")
 
 
 def processor_ticks(pid: int) -> dict[int, int]:
-    """Return the processor time so far of a process and of all that descend from it, by number."""
+    """Return the processor time of a process and of its descendants so far, by process ID."""
     ticks = {}
     for member in _tree(pid):
         with suppress(OSError):  # it has ended meanwhile
-            # The name, in parentheses, may hold anything; behind it are numbers.
+            # The name, in parentheses, may contain anything; numbers follow it.
             fields = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
             ticks[member] = int(fields[11]) + int(fields[12])
     return ticks
 
 
 def memory(pid: int) -> float:
-    """Return the memory of a process and its children in MB, shared pages shared out."""
+    """Return the PSS of a process and its descendants in MB."""
     total = 0
     for member in _tree(pid):
         rollup = Path(f"/proc/{member}/smaps_rollup").read_text()
@@ -210,9 +210,9 @@ def memory(pid: int) -> float:
 
 
 def installed(python: Path) -> float:
-    """Return how many MB of distributions an interpreter has, pip and setuptools aside.
+    """Return the size in MB of an interpreter's packages, without pip and setuptools.
 
-    Of our own only what is deployed counts: the tests add theirs to the same environment.
+    In our own environment only deployed packages count: the tests install theirs there too.
     """
     (packages,) = (python.parent.parent / "lib").glob("python3*/site-packages")
     locked = re.findall(r"^([\w.-]+)==", (REPOSITORY / "requirements.lock").read_text(), re.M)
@@ -228,7 +228,7 @@ def installed(python: Path) -> float:
 
 
 def _tree(pid: int) -> list[int]:
-    """Return a process and all that descend from it."""
+    """Return a process and all of its descendants."""
     children: list[int] = []
     with suppress(OSError):  # it has ended meanwhile
         children += [
@@ -265,7 +265,7 @@ def _await_answer(
             continue
         if answer == "7":
             return
-        raise BenchmarkError(f"{service.name} read {answer!r}, which is no 7")
+        raise BenchmarkError(f"{service.name} read {answer!r}, not '7'")
     raise BenchmarkError(f"{service.name} has not answered within {START_SECONDS} s")
 
 

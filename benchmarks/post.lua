@@ -1,4 +1,4 @@
--- wrk's side of the benchmark: posts one body again and again, and prints its figures as JSON.
+-- The wrk script of the benchmark: posts one body repeatedly, and prints the figures as JSON.
 --     wrk -s post.lua URL -- BODY_FILE CONTENT_TYPE      (neither: a GET)
 
 function init(arguments)

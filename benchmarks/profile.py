@@ -1,7 +1,7 @@
-"""Where every microsecond of a request goes: `python -m benchmarks.profile [PICTURE]`.
+"""Profiles a request, stage by stage: `python -m benchmarks.profile [PICTURE]`.
 
-Each stage is run by itself, in this process and on one thread, and its median told; then the whole
-application, called as its HTTP server calls it. What is left between them is the framework.
+Prints the median time of each stage, run by itself in this process on one thread, then that of the
+whole application, called as its HTTP server calls it. The difference is the framework's.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ MOST_SECONDS: Final = 3.0
 
 
 def microseconds(function: Callable[[], object]) -> float:
-    """Return the median time of a function, called again and again for a while."""
+    """Return the median time of many calls of a function."""
     times: list[float] = []
     end = time.perf_counter() + MOST_SECONDS
     while len(times) < ROUNDS and time.perf_counter() < end:
@@ -40,7 +40,7 @@ def microseconds(function: Callable[[], object]) -> float:
 
 
 def stages(recognizer: Recognizer, data: bytes) -> dict[str, float]:
-    """Return what each stage of a request with one picture takes, in microseconds."""
+    """Return the time of each stage of a request with one picture, in microseconds."""
     upload = form(data, "picture", "application/octet-stream")
     picture = decode(data, recognizer.limits)
     locator, classifier = recognizer.models.locator, recognizer.models.classifier
@@ -63,7 +63,7 @@ def stages(recognizer: Recognizer, data: bytes) -> dict[str, float]:
 
 
 async def whole(recognizer: Recognizer, body: Body) -> float:
-    """Return what the application takes for a request, in microseconds."""
+    """Return the application's time for a request, in microseconds."""
     app = create_app(recognizer, load_settings(os.environ), Readiness())
     state: dict[str, Any] = {}
     orders: asyncio.Queue[dict[str, Any]] = asyncio.Queue()

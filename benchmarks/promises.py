@@ -1,6 +1,6 @@
-"""What is promised beside speed: who waits for whom, what a batch costs, what processes share.
+"""Measures promises other than speed: fair queueing, cheap batches, memory shared by workers.
 
-Each is a ratio within one run of ours, so that a slow machine says the same as a fast one.
+Most are ratios within one run, which depend little on the machine's speed.
 """
 
 import statistics
@@ -18,9 +18,9 @@ CONNECTIONS: Final = 8
 MANY: Final = 64
 WORKERS: Final = 4
 ROUNDS: Final = 3
-"""Of what is compared with another load: one alone has been a third off."""
+"""For figures compared with another load: a single round has been off by a third."""
 SETTLING_SECONDS: Final = 3
-"""After a load: what wrk asked for and no longer waits for, batches too, is read to its end."""
+"""After a load, for the requests that wrk abandoned, batches included, to be finished."""
 
 Row = tuple[str, str]
 
@@ -28,14 +28,14 @@ Row = tuple[str, str]
 def promises(
     service: Service, small: Body, batch: tuple[Body, int], seconds: float, folder: Path
 ) -> list[Row]:
-    """Return what is promised and what was measured, in words.
+    """Return each promise with its measurement, as text.
 
     Args:
         service: ours.
-        small: one small picture.
-        batch: many of the same as one body, and how many.
-        seconds: of each load.
-        folder: for what wrk has to read.
+        small: a request with one small picture.
+        batch: a request with many copies of it, and their number.
+        seconds: the duration of each load.
+        folder: for the files that wrk reads.
     """
     with running(service, small) as (process, port, _):
         wrk(port, small, CONNECTIONS, 1, folder)
@@ -50,27 +50,31 @@ def promises(
     p50, p99 = _percentile(calm, 0.5), _percentile(calm, 0.99)
     return [
         (
-            f"{batch[1]} pictures in one request, of what as many requests cost",
+            f"processor time of {batch[1]} pictures in one request, relative to {batch[1]} "
+            "requests",
             f"{many / (batch[1] * one):.0%}",
         ),
         (
-            f"p99 / p50 at {MANY} connections that saturate it",
+            f"p99 / p50 when {MANY} connections saturate it",
             f"{crowd[1] / crowd[0]:.1f} ({crowd[1]:.0f} / {crowd[0]:.0f} ms)",
         ),
         (
-            "a new connection's first answer meanwhile, median and worst",
+            "first answer on a new connection meanwhile, median and worst",
             f"{statistics.median(newcomers):.0f} and {max(newcomers):.0f} ms",
         ),
-        ("p99 / p50 at half of what saturates it", f"{p99 / p50:.1f} ({p99:.1f} / {p50:.1f} ms)"),
-        (f"{WORKERS} workers and their master when ready, together", f"{together:.0f} MB"),
-        ("two workers on two cores, wrk beside them, of one on one", f"{spread / rate:.1f} x"),
+        ("p99 / p50 at half of the saturating rate", f"{p99 / p50:.1f} ({p99:.1f} / {p50:.1f} ms)"),
+        (f"memory of {WORKERS} workers and their master when ready", f"{together:.0f} MB"),
+        (
+            "throughput of two workers on two cores, shared with wrk, relative to one on one",
+            f"{spread / rate:.1f} x",
+        ),
     ]
 
 
 def paced(port: int, body: Body, rate: float, seconds: float) -> list[float]:
-    """Return how many milliseconds requests took that were sent at a rate, ready or not.
+    """Return the latencies in milliseconds of requests sent at a constant rate.
 
-    From when each was due, so that what waits behind a slow one counts as slow, too.
+    Measured from when each was due, so that requests queued behind a slow one count as slow too.
     """
     times: list[float] = []
     begin = time.perf_counter()
@@ -91,7 +95,7 @@ def paced(port: int, body: Body, rate: float, seconds: float) -> list[float]:
 def _crowded(
     port: int, body: Body, seconds: float, folder: Path
 ) -> tuple[tuple[float, float], list[float]]:
-    """Return p50 and p99 of many connections, and what those who came meanwhile waited, in ms."""
+    """Return p50 and p99 of many connections, and the latencies of newcomers meanwhile, in ms."""
     figures: dict[str, int] = {}
 
     def crowd() -> None:
@@ -114,7 +118,7 @@ def _crowded(
 
 
 def _processes(service: Service, body: Body, seconds: float, folder: Path) -> tuple[float, float]:
-    """Return the memory of several workers, and how many requests a second two of them answer."""
+    """Return the memory of WORKERS workers, and the requests a second that two of them answer."""
     with running(service, body, WORKERS) as (process, _, _):
         time.sleep(3)  # it answers as soon as the first of them is ready
         together = memory(process.pid)
@@ -125,7 +129,7 @@ def _processes(service: Service, body: Body, seconds: float, folder: Path) -> tu
 
 
 def _cost(pid: int, load: Callable[[], Mapping[str, int]]) -> tuple[float, float]:
-    """Return the seconds of processor time that a request took, and requests a second: medians."""
+    """Return the median processor seconds per request, and the median requests a second."""
     costs, rates = [], []
     for _ in range(ROUNDS):
         before = cpu_seconds(pid)

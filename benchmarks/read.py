@@ -1,7 +1,7 @@
-"""Reading pictures on a disk: `python -m server read` beside the same by Ray, in one run.
+"""Compares reading pictures from disk by `python -m server read` and by Ray.
 
-`make bench-read` prints the tables of deploy/SCALING.md. Linux only: what a program costs, with
-all processes that it starts, is read in /proc.
+`make bench-read` prints the tables of deploy/SCALING.md. Linux only: the processor time of a
+program and the processes it starts comes from /proc.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from server.settings import REPOSITORY
 RAY: Final = REPOSITORY / ".venv/ray/bin/python"
 PROCESSES: Final = 2
 MNIST: Final = 70_000
-# One in so many of the folder with bad ones is bad, in each of the ways in turn.
+# In the mixed folder every tenth picture is unreadable, in each of the ways of BAD in turn.
 ONE_BAD_IN: Final = 10
 _SAMPLE_SECONDS = 0.1
 
@@ -51,12 +51,12 @@ BAD: Final[Sequence[Callable[[bytes], bytes]]] = (
 
 @dataclass(frozen=True)
 class Run:
-    """What a program took to read a folder.
+    """One program's reading of a folder.
 
     Attributes:
-        seconds: from its start to its end.
-        cpu_seconds: of processor time, in all of its processes.
-        errors: how many pictures had which error; None is those that were read.
+        seconds: wall-clock time.
+        cpu_seconds: processor time of all its processes.
+        errors: the number of pictures by error code; None counts those that were read.
     """
 
     seconds: float
@@ -65,7 +65,7 @@ class Run:
 
     @property
     def pictures(self) -> int:
-        """How many rows it wrote."""
+        """The number of rows written."""
         return sum(self.errors.values())
 
 
@@ -78,7 +78,7 @@ def pictures() -> Iterator[Image.Image]:
 
 
 def write_folders(good: Path, mixed: Path, drawn: Iterable[Image.Image]) -> None:
-    """Write PNG files into two folders, of which the second has bad ones in it."""
+    """Write PNG files into two folders, with some unreadable ones in the second."""
     good.mkdir()
     mixed.mkdir()
     for number, picture in enumerate(drawn):
@@ -90,7 +90,7 @@ def write_folders(good: Path, mixed: Path, drawn: Iterable[Image.Image]) -> None
 
 
 def commands(folder: Path, output: Path) -> dict[str, list[str]]:
-    """Return what reads a folder to Parquet, each with as many processes."""
+    """Return the commands that read a folder to Parquet, each with PROCESSES processes."""
     here = [sys.executable, "-m", "server", "read", str(folder), "--output", str(output)]
     there = [str(RAY), "-m", "deploy.ray.read", str(folder), str(output)]
     return {
@@ -100,7 +100,7 @@ def commands(folder: Path, output: Path) -> dict[str, list[str]]:
 
 
 def measure(command: Sequence[str], output: Path) -> Run:
-    """Run a program to its end."""
+    """Run a program to completion."""
     ticks: dict[int, int] = {}
     start = time.perf_counter()
     environ = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
@@ -116,7 +116,7 @@ def measure(command: Sequence[str], output: Path) -> Run:
 
 
 def table(runs: Mapping[str, Sequence[Run]]) -> list[str]:
-    """Return what the programs took, medians over the rounds, as a table."""
+    """Return the programs' figures as a Markdown table, medians over the rounds."""
     lines = [
         "| | pictures | unreadable | seconds | CPU time per picture | pictures per core-second |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -134,10 +134,10 @@ def table(runs: Mapping[str, Sequence[Run]]) -> list[str]:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the command line; return the exit status, 1 where the programs disagree."""
+    """Run the command line; return the exit status, 1 if the programs disagree."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.read", description=__doc__)
-    parser.add_argument("--count", type=int, default=MNIST, help=f"of pictures; {MNIST}, MNIST's")
-    parser.add_argument("--rounds", type=int, default=1, help="of each program; 1")
+    parser.add_argument("--count", type=int, default=MNIST, help=f"pictures; default {MNIST}")
+    parser.add_argument("--rounds", type=int, default=1, help="runs of each program; default 1")
     arguments = parser.parse_args(argv)
     status = 0
     with tempfile.TemporaryDirectory() as name:

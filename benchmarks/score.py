@@ -1,10 +1,10 @@
-"""How well a running server reads sets of pictures.
+"""Scores how well a running server reads sets of pictures.
 
     python -m benchmarks.score http://localhost:5000 SET.zip... [--misses FILE] [--markdown FILE]
 
 A set is a zip file of pictures with a table `labels.csv` (file,label,source). A label is the digits
-of the picture in reading order, and empty where it has none. Pictures are posted one at a time over
-one connection; only the standard library is used, so any Python can measure any server.
+of the picture in reading order, or empty if it has none. Pictures are posted one at a time over
+one connection. Needs only the standard library, so any Python can score any server.
 """
 
 import argparse
@@ -30,16 +30,16 @@ COVERED = 0.99
 
 @dataclass(frozen=True)
 class Reading:
-    """What a picture shows, and what was read.
+    """A labeled picture and the server's answer to it.
 
     Attributes:
         file: its name in the set.
-        label: the digits on it.
+        label: the digits in it.
         source: where it comes from.
-        number: the digits that were read; empty where there was no answer too.
+        number: the digits that were read; also empty if there was no answer.
         confidence: that the number is right.
-        status: of the answer; 200 is as it should be.
-        seconds: from sending to the whole answer.
+        status: of the response.
+        seconds: from sending the request to the complete response.
     """
 
     file: str
@@ -52,12 +52,12 @@ class Reading:
 
     @property
     def is_right(self) -> bool:
-        """Whether every digit was read, and nothing else; what was not answered never is."""
+        """Whether the number is exactly the label; never if there was no answer."""
         return self.is_answered and self.number == self.label
 
     @property
     def is_answered(self) -> bool:
-        """Whether the server read the picture, whatever it found."""
+        """Whether the response has status 200."""
         return self.status == http.HTTPStatus.OK
 
     @property
@@ -69,22 +69,22 @@ class Reading:
 Readings = Sequence[Reading]
 
 Read = Callable[[bytes], tuple[int, dict[str, Any], float]]
-"""A picture to the status, the answer as in JSON, and the seconds that it took."""
+"""Takes a picture; returns the status, the decoded JSON answer, and the seconds it took."""
 
 
 def share(readings: Readings, is_so: Callable[[Reading], bool]) -> float:
-    """Return the fraction of readings of which something is so."""
+    """Return the fraction of readings for which a predicate holds."""
     return sum(map(is_so, readings)) / len(readings)
 
 
 def digit_errors(readings: Readings) -> float:
-    """Return the edits that would turn numbers into labels, for each digit of the labels."""
+    """Return the edit distance between numbers and labels, per digit of the labels."""
     edits = sum(distance(reading.label, reading.number) for reading in readings)
     return edits / max(sum(len(reading.label) for reading in readings), 1)
 
 
 def distance(first: str, second: str) -> int:
-    """Return how many insertions, deletions and replacements part two strings.
+    """Return the edit distance of two strings: insertions, deletions and substitutions.
 
     Source: Wagner and Fischer 1974, The String-to-String Correction Problem.
     """
@@ -99,7 +99,7 @@ def distance(first: str, second: str) -> int:
 
 
 def coverage(readings: Readings) -> float:
-    """Return the largest share that can be taken, the surest first, with 99 % of them right."""
+    """Return the largest share of the most confident answers of which 99 % are right."""
     ranked = sorted(readings, key=lambda reading: reading.confidence, reverse=True)
     right, most = 0, 0
     for count, reading in enumerate(ranked, 1):
@@ -110,9 +110,9 @@ def coverage(readings: Readings) -> float:
 
 
 def calibration_error(readings: Readings) -> float:
-    """Return how far confidence and frequency lie apart, over bins of equal width.
+    """Return the expected calibration error, over bins of equal width.
 
-    Of the pictures in which a number was read; see `export.evaluate.calibration_error`.
+    Over the pictures in which a number was read; see `export.evaluate.calibration_error`.
     """
     answered = [reading for reading in readings if reading.number]
     gaps = [0.0] * BINS
@@ -124,10 +124,10 @@ def calibration_error(readings: Readings) -> float:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the table: its title, what it holds of a set, and how that is written.
+    """A column of the table: its title, the figure for a set, and the figure's format.
 
     Attributes:
-        needs_digits: whether it says nothing of a set in which no picture has any.
+        needs_digits: whether it is meaningless for a set without any digits.
     """
 
     title: str
@@ -155,25 +155,25 @@ COLUMNS = (
     Column("p50 ms", lambda all_: statistics.median(one.seconds for one in all_) * 1e3, "{:.1f}"),
 )
 LEGEND = """\
-`exact`: every digit right. `digit err`: edit distance per digit. `none`: nothing read, which is
-right for a set without digits. `sure`: a number at a confidence above 0.9; `wrong`: that, and not
-the right one. `cov 99`: the largest share, by falling confidence, of which 99 % are right. `ECE`:
-expected calibration error of the numbers read. `not 200`: other responses. `p50 ms`: median time of
-a request."""
+`exact`: every digit right. `digit err`: edit distance per digit. `none`: no digit read, which is
+right for a set without digits. `sure`: a number with a confidence above 0.9; `wrong`: a wrong
+number with such a confidence. `cov 99`: the largest share of the most confident answers of which
+99 % are right. `ECE`: expected calibration error of the numbers read. `not 200`: other responses.
+`p50 ms`: median latency."""
 
 
 class Client:
-    """One connection over which pictures are posted."""
+    """Posts pictures over one connection."""
 
     def __init__(self, url: str) -> None:
-        """Name the server; nothing is sent yet."""
+        """Set the server's URL; nothing is sent yet."""
         parts = urlsplit(url)
         connect = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
         self._link = connect[parts.scheme](parts.netloc, timeout=60)
         self._path = parts.path.rstrip("/") + "/recognize.json"
 
     def read(self, picture: bytes) -> tuple[int, dict[str, Any], float]:
-        """Return the status (0 where the connection broke), the answer and the seconds it took."""
+        """Return the status (0 if the connection broke), the answer and the seconds it took."""
         start = time.perf_counter()
         try:
             self._link.request("POST", self._path, picture)
@@ -190,7 +190,7 @@ class Client:
 
 
 def read_set(read: Read, path: Path) -> Iterator[Reading]:
-    """Yield what is read in each picture of a set."""
+    """Yield the reading of each picture in a set."""
     with zipfile.ZipFile(path) as pictures:
         table = csv.DictReader(io.TextIOWrapper(pictures.open("labels.csv"), "utf-8"))
         for row in table:
@@ -218,13 +218,13 @@ def cells(readings: Readings) -> list[str]:
 
 
 def as_markdown(rows: Mapping[str, Sequence[str]], model: Mapping[str, str]) -> str:
-    """Return the table as a page, with the model that it is about."""
+    """Return the table as a Markdown page that names the model."""
     titles = [column.title for column in COLUMNS]
     lines = [
-        "# Pictures from elsewhere",
+        "# Pictures from other sources",
         "",
-        f"How a server with `{model['name']}.onnx`, SHA-256 `{model['sha256']}...`, reads pictures "
-        "from sources that it was not trained on.",
+        f"How well a server with `{model['name']}.onnx`, SHA-256 `{model['sha256']}...`, reads "
+        "pictures that were not used for training.",
         "",
         f"| set | {' | '.join(titles)} |",
         f"| --- |{' ---: |' * len(titles)}",
@@ -236,7 +236,7 @@ def as_markdown(rows: Mapping[str, Sequence[str]], model: Mapping[str, str]) -> 
 
 
 def write_misses(path: Path, misses: Sequence[tuple[str, Reading]]) -> None:
-    """Write what was read wrongly as a table, a line for each picture."""
+    """Write the misread pictures as a CSV table, one per line."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["set", "file", "label", "number", "confidence", "status", "source"])
@@ -263,7 +263,7 @@ def main(argv: Sequence[str]) -> int:
     with closing(Client(arguments.url)) as client:
         model = _model(client)
         if model is None:
-            sys.stderr.write(f"{arguments.url}: no server reads pictures there\n")
+            sys.stderr.write(f"{arguments.url}: not a running digit recognition service\n")
             return 1
         for path in arguments.sets:
             readings = list(read_set(client.read, path))
@@ -278,8 +278,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _model(client: Client) -> dict[str, str] | None:
-    """Return what names the model of a server, as its answer to any picture has it, if any."""
-    # The smallest GIF there is: one pixel.
+    """Return the name and hash of a server's model, from its answer to a picture, if any."""
+    # A minimal GIF, of one pixel.
     pixel = bytes.fromhex("47494638396101000100800000000000ffffff2c00000000010001000002024401003b")
     _, answer, _ = client.read(pixel)
     model: dict[str, str] | None = answer.get("model")
@@ -288,14 +288,14 @@ def _model(client: Client) -> dict[str, str] | None:
 
 def _url(text: str) -> str:
     if urlsplit(text).scheme not in {"http", "https"}:
-        raise argparse.ArgumentTypeError(f"{text} begins with neither http:// nor https://")
+        raise argparse.ArgumentTypeError(f"{text} starts with neither http:// nor https://")
     return text
 
 
 def picture_set(text: str) -> Path:
-    """Return the path of a set that is named on a command line."""
+    """Return the path of a set named on the command line."""
     if not zipfile.is_zipfile(text):
-        raise argparse.ArgumentTypeError(f"{text} is no zip file")
+        raise argparse.ArgumentTypeError(f"{text} is not a zip file")
     return Path(text)
 
 
@@ -303,10 +303,12 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.score", description=(__doc__ or "").split("\n", 1)[0]
     )
-    parser.add_argument("url", type=_url, help="of the server, such as http://localhost:5000")
+    parser.add_argument("url", type=_url, help="the server's, such as http://localhost:5000")
     parser.add_argument("sets", nargs="+", type=picture_set, metavar="SET.zip")
-    parser.add_argument("--misses", type=Path, metavar="FILE", help="a CSV of what was misread")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="the table as a page")
+    parser.add_argument(
+        "--misses", type=Path, metavar="FILE", help="write misread pictures to this CSV"
+    )
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table here")
     return parser.parse_args(argv)
 
 

@@ -1,1 +1,1 @@
-"""Services that people would run instead of ours, each as its framework's documentation has it."""
+"""Alternatives to our service, each written as its framework's documentation shows."""

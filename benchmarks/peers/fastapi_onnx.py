@@ -1,4 +1,4 @@
-"""FastAPI and onnxruntime: a function that is no coroutine runs in a thread."""
+"""FastAPI and onnxruntime; FastAPI runs a plain function in a thread."""
 
 from typing import Any
 

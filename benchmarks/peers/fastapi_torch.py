@@ -19,7 +19,7 @@ kept = {
 
 
 def whole(name: str) -> torch.Tensor:
-    """Return weights, which the file may have as integers with a scale for each channel."""
+    """Return weights, dequantized if the file stores them as integers with per-channel scales."""
     integers = kept.get(f"{name}_quantized")
     if integers is None:
         return kept[name]

@@ -1,4 +1,4 @@
-"""What no service of this kind can fall below: an answer to nothing, and to an unread upload."""
+"""Lower bounds for any such service: a constant answer, and one after parsing an upload."""
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -9,14 +9,14 @@ CONSTANT = {"number": "7"}
 
 
 async def constant(request: Request) -> Response:
-    """Answer."""
+    """Return a constant answer."""
     return JSONResponse(CONSTANT)
 
 
 async def upload(request: Request) -> Response:
-    """Read the form with Starlette's parser, and answer."""
+    """Parse the form with Starlette's parser, and return a constant answer."""
     async with request.form() as form:
-        await form["image"].read()  # type: ignore[union-attr] # a file, as the load has it
+        await form["image"].read()  # type: ignore[union-attr] # the load sends a file
     return JSONResponse(CONSTANT)
 
 

@@ -13,7 +13,7 @@ from benchmarks.peers.job import MODEL, answer, crop
 
 
 class Digits(litserve.LitAPI):
-    """The steps of a request, as LitServe has them."""
+    """The steps of a request, in LitServe's structure."""
 
     def setup(self, device: str) -> None:
         """Open the model in the worker."""
@@ -21,7 +21,7 @@ class Digits(litserve.LitAPI):
 
     def decode_request(self, request: Request) -> NDArray[np.uint8]:
         """Read the upload."""
-        return crop(request["image"].file.read())  # LitServe hands the form over
+        return crop(request["image"].file.read())  # LitServe passes the form
 
     def predict(self, x: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Run the network."""
@@ -29,7 +29,7 @@ class Digits(litserve.LitAPI):
         return np.asarray(probabilities)
 
     def encode_response(self, output: NDArray[np.float32]) -> dict[str, Any]:
-        """Answer."""
+        """Return the answer."""
         return answer(output)
 
 

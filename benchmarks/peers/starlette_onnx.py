@@ -1,4 +1,4 @@
-"""Starlette and onnxruntime, put together without effort."""
+"""Starlette and onnxruntime, without any tuning."""
 
 import onnxruntime
 from starlette.applications import Starlette
@@ -12,9 +12,9 @@ session = onnxruntime.InferenceSession(MODEL)
 
 
 async def recognize(request: Request) -> Response:
-    """Read the form, and the digit in it."""
+    """Read the digit in an upload."""
     async with request.form() as form:
-        data = await form["image"].read()  # type: ignore[union-attr] # a file, as the load has it
+        data = await form["image"].read()  # type: ignore[union-attr] # the load sends a file
     (probabilities,) = session.run(None, {"images": crop(data)})
     return JSONResponse(answer(probabilities))
 

@@ -1,4 +1,4 @@
-"""What the table says of each step."""
+"""The table of the ablation study."""
 
 import zipfile
 from pathlib import Path
@@ -11,7 +11,7 @@ from benchmarks.ablation import WITHOUT, main
 def test_a_row_for_each_step(
     tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """How many pictures of each set are read without it, and of all."""
+    """Each step has a row: how many pictures of each set, and of all, are read without it."""
     first, second = tmp_path / "sevens.zip", tmp_path / "mixed.zip"
     for path, labels in ((first, {"7.png": "7"}), (second, {"800.png": "800", "blank.png": "1"})):
         with zipfile.ZipFile(path, "w") as pictures:

@@ -1,4 +1,4 @@
-"""The benchmark of reading: its folders, what it measures of a real run, and its table."""
+"""The benchmark of reading files: its folders, its measurement of a real run, and its table."""
 
 import sys
 from collections import Counter
@@ -15,14 +15,14 @@ COUNT = ONE_BAD_IN * len(BAD)
 
 @pytest.fixture
 def folders(tmp_path: Path) -> tuple[Path, Path]:
-    """Two folders of pictures of a seven, with bad ones in the second."""
+    """Two folders with pictures of a seven, the second with some unreadable ones."""
     with Image.open(DATA / "mnist-7.png") as seven:
         write_folders(tmp_path / "good", tmp_path / "mixed", [seven] * COUNT)
     return tmp_path / "good", tmp_path / "mixed"
 
 
 def test_reading(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    """A run has a row for each picture, and each bad one its error."""
+    """A run has a row for each picture, and an error for each unreadable one."""
     output = tmp_path / "x"
     ours = next(iter(commands(folders[1], output).values()))
 
@@ -40,7 +40,7 @@ def test_reading(folders: tuple[Path, Path], tmp_path: Path) -> None:
 
 
 def test_all_good(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    """In the first folder all can be read."""
+    """All pictures in the first folder can be read."""
     output = tmp_path / "x"
 
     run = measure(next(iter(commands(folders[0], output).values())), output)
@@ -49,7 +49,7 @@ def test_all_good(folders: tuple[Path, Path], tmp_path: Path) -> None:
 
 
 def test_table() -> None:
-    """The table has medians, and how many pictures a second of one core pays for."""
+    """The table has medians, and the pictures per second of processor time."""
     runs = [Run(seconds, 2 * seconds, Counter({None: 900, "x": 100})) for seconds in (1, 2, 9)]
 
     assert table({"ours": runs})[-1] == "| ours | 1,000 | 100 | 2 | 4.00 ms | 250 |"

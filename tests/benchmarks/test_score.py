@@ -36,37 +36,37 @@ def reading(label: str, number: str, confidence: float = 1.0) -> Reading:
     [("", "", 0), ("123", "123", 0), ("", "12", 2), ("123", "13", 1), ("800", "300", 1)],
 )
 def test_distance(first: str, second: str, edits: int) -> None:
-    """Each digit too many, too few or mistaken is one edit, whichever way one looks."""
+    """Each extra, missing or wrong digit is one edit, in either direction."""
     assert distance(first, second) == distance(second, first) == edits
 
 
 def test_digit_errors() -> None:
-    """Edits are shared among the digits of all labels."""
+    """Edits are divided by the number of digits in all labels."""
     assert (
         digit_errors([reading("1234", "123"), reading("", "7"), reading("123456", "123456")]) == 0.2
     )
 
 
 def test_coverage() -> None:
-    """The surest that are right are covered, up to the first that spoil them."""
+    """Coverage counts the most confident answers as long as 99 % of them are right."""
     readings = [reading("1", "1", 0.9), reading("2", "2", 0.8), reading("3", "8", 0.7)]
     assert coverage([*readings, reading("4", "4", 0.6)]) == 0.5
 
 
 def test_calibration() -> None:
-    """Who is sure at 0.8 of what is right every second time is 0.3 too sure."""
+    """A confidence of 0.8 with half of the answers right is an error of 0.3."""
     readings = [reading("1", "1", 0.8), reading("2", "7", 0.8), reading("", "", 1.0)]
     assert calibration_error(readings) == pytest.approx(0.3)
 
 
 def test_sets_without_digits() -> None:
-    """Nothing is said of how exactly numbers are read that are not there."""
+    """A set without digits has no figures for the accuracy of numbers."""
     row = cells([reading("", ""), reading("", "1", 0.95)])
     assert row == ["2", "-", "-", "50.00%", "50.00%", "50.00%", "-", "-", "0", "10.0"]
 
 
 def test_a_set_is_scored(service: Service, data: Path, tmp_path: Path) -> None:
-    """The table has the set and the model, and the misses what was misread."""
+    """The table names the set and the model, and the misses list what was misread."""
     path, page, misses = tmp_path / "mine.zip", tmp_path / "page.md", tmp_path / "misses.csv"
     with zipfile.ZipFile(path, "w") as pictures:
         pictures.write(data / "7.png", "7.png")
@@ -87,8 +87,8 @@ def test_a_set_is_scored(service: Service, data: Path, tmp_path: Path) -> None:
     )
 
 
-def test_what_is_not_answered_is_not_right() -> None:
-    """A server that refuses a picture without digits has not found that it has none."""
+def test_a_refusal_is_not_right() -> None:
+    """Refusing a picture without digits does not count as finding none."""
     refused = replace(reading("", ""), status=503)
 
     assert not refused.is_right
@@ -97,7 +97,7 @@ def test_what_is_not_answered_is_not_right() -> None:
 
 
 def test_no_server(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Where no server answers there is nothing to write, and what was written before stays."""
+    """If no server answers, an existing table is not overwritten."""
     path, page = tmp_path / "mine.zip", tmp_path / "page.md"
     page.write_text("measured before")
     with zipfile.ZipFile(path, "w") as pictures:
@@ -106,19 +106,19 @@ def test_no_server(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
     assert main(["http://localhost:1", str(path), "--markdown", str(page)]) == 1
 
-    assert "no server reads pictures there" in capsys.readouterr().err
+    assert "not a running digit recognition service" in capsys.readouterr().err
     assert page.read_text() == "measured before"
 
 
-def test_an_address_without_a_scheme(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What is missing is said."""
+def test_a_url_without_a_scheme(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A URL without a scheme is refused, naming what it must begin with."""
     with pytest.raises(SystemExit, match="2"):
         main(["localhost:5000", str(tmp_path)])
     assert "neither http:// nor https://" in capsys.readouterr().err
 
 
-def test_a_folder_is_no_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What cannot be read is named before anything is asked."""
+def test_a_folder_is_not_a_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A set that is not a zip file is named before any request."""
     with pytest.raises(SystemExit, match="2"):
         main(["http://localhost:1", str(tmp_path)])
-    assert f"{tmp_path} is no zip file" in capsys.readouterr().err
+    assert f"{tmp_path} is not a zip file" in capsys.readouterr().err
