@@ -12,13 +12,13 @@ COPY --from=packages /packages /packages
 COPY models/*.onnx models/
 COPY server server
 RUN python -m compileall -q server
-# A number, so that Kubernetes can see that it is not root's.
+# Numeric, so that Kubernetes can verify that it is not root.
 USER 65532:65532
 ENV PYTHONPATH=/packages \
     PYTHONUNBUFFERED=1 \
     PORT=8080
 EXPOSE 8080
-# Not `python -m server health`, which loads what serving needs before it asks.
+# Not `python -m server health`, which imports the whole server first.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=10s \
     CMD ["python", "-m", "server.health"]
 CMD ["python", "-m", "server"]

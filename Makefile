@@ -1,11 +1,11 @@
-# Each target does its own set-up, and only once: .venv serves and tests, .venv-train trains.
+# Each target sets up what it needs, once: .venv serves and tests, .venv-train trains.
 PYTHON ?= python3
 URL ?= http://localhost:5000
-# Judges how accessible the page is; without npm its tests are skipped, but never in a CI.
+# Checks the page's accessibility; without npm its tests are skipped, but never in CI.
 AXE = axe-core@4.14.1
 CLIENTS = tritonclient kserve open-inference-openapi
 PEERS = starlette_onnx fastapi_onnx fastapi_torch flask_onnx litserve_onnx bentoml_onnx
-# Four on two cores, as they often wait; tests/conftest.py says what begins, and what they share.
+# Four processes even on two cores, as tests often wait; tests/conftest.py orders and groups them.
 PROCESSES = --numprocesses 4 --dist loadscope --no-loadscope-reorder
 PIP_INSTALL = bin/python -m pip install --quiet --disable-pip-version-check
 
@@ -15,22 +15,22 @@ PIP_INSTALL = bin/python -m pip install --quiet --disable-pip-version-check
 run: .venv/server.stamp
 	.venv/bin/python -m server
 
-# Compiled first, and once, what dozens of processes load that the tests start.
+# Compiles the server once, before the tests start dozens of processes that load it.
 test: .venv/tests.stamp
 	.venv/bin/python -m compileall -q server
 	.venv/bin/python -m pytest --quiet $(PROCESSES) -m "not slow"
 
-# Every branch of server/ by its own tests; measured, these take half as long again.
+# Requires server/'s own tests to cover every branch of it; they take half as long again.
 coverage: .venv/tests.stamp
 	.venv/bin/python -m coverage erase
 	.venv/bin/python -m coverage run -m pytest --quiet $(PROCESSES) -m "not slow" tests/server
 	.venv/bin/python -m coverage combine --quiet && .venv/bin/python -m coverage report
 
-# The tests that take long or need a network, and a thousand examples for each property.
+# Runs the tests that take long or need a network, and a thousand examples for each property.
 slow: .venv/tests.stamp
 	.venv/bin/python -m pytest --quiet $(PROCESSES) -m "slow or hypothesis" --hypothesis-profile long
 
-# What deploy/ray does, on a real cluster of this machine. Ray warns of much; that is its makers'.
+# Tests deploy/ray on a real cluster on this machine. Ray's many warnings are not ours to fix.
 test-ray: .venv/ray.stamp
 	.venv/ray/bin/python -m pytest --quiet -W ignore -p no:cacheprovider tests/ray
 
@@ -44,23 +44,23 @@ export: .venv-train/train.stamp
 score: .venv/server.stamp
 	.venv/bin/python -m benchmarks.score $(URL) $(SETS) --markdown models/SCORES.md $(if $(MISSES),--misses $(MISSES))
 
-# Ours beside what people would run instead; needs Linux and wrk. QUICK=1: ours and the floors.
+# Compares the service with alternatives; needs Linux and wrk. QUICK=1: only ours and the floors.
 bench: .venv/server.stamp $(if $(QUICK),.venv/peers/starlette_onnx.stamp,$(PEERS:%=.venv/peers/%.stamp))
 	.venv/bin/python -m benchmarks.bench $(if $(QUICK),--quick)
 
-# Reading pictures on a disk, by Ray beside by one program: the tables of deploy/SCALING.md.
+# Compares reading files with and without Ray, for the tables of deploy/SCALING.md.
 bench-read: .venv/tests.stamp .venv/ray.stamp
 	.venv/bin/python -m benchmarks.read $(if $(COUNT),--count $(COUNT))
 
-# Where every microsecond of a request goes.
+# Prints how long each stage of a request takes.
 profile: .venv/server.stamp
 	.venv/bin/python -m benchmarks.profile
 
-# Other makers' clients of /v2, each in an environment of its own; puts its table into the README.
+# Tests /v2 with third-party clients, each in its own environment, and updates the README's table.
 conformance: .venv/tests.stamp $(CLIENTS:%=.venv/clients/%.stamp)
 	.venv/bin/python -m tests.conformance
 
-# The long forms of tests/attack: minutes of slow clients, renewals, kills and stops under load.
+# The long forms of tests/attack: minutes of slow clients, restarts, kills and stops under load.
 attack: .venv/tests.stamp
 	.venv/bin/python -m tests.attack.slow
 	.venv/bin/python -m tests.attack.restarts
@@ -68,17 +68,17 @@ attack: .venv/tests.stamp
 	.venv/bin/python -m tests.attack.hangups
 	.venv/bin/python -m tests.attack.confined
 
-# A million broken pictures, bodies and tensors.
+# Sends a million malformed pictures, bodies and tensors to the parsers.
 fuzz: .venv/tests.stamp
 	.venv/bin/python -m tests.attack.fuzz $(COUNT)
 
-# The same, guided by what of the code each input reaches, so many SECONDS for each parser.
+# Coverage-guided fuzzing, for SECONDS per parser.
 fuzz-guided: .venv/guided.stamp
 	for parser in decode uploads tensors; do \
 	    .venv/guided/bin/python -m tests.attack.guided $$parser $(SECONDS) || exit 1; \
 	done
 
-# After a change of requirements.txt: pins all that is deployed, by hash, and lists it.
+# After a change to requirements.txt: pins every deployed package by hash, and writes the SBOM.
 lock: .venv/supply.stamp
 	.venv/supply/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --no-annotate --custom-compile-command "make lock" $(UPGRADE) requirements.txt -o requirements.lock
@@ -86,11 +86,11 @@ lock: .venv/supply.stamp
 	.venv/supply/bin/uv pip install --quiet --python .venv/deployed --require-hashes -r requirements.lock
 	.venv/supply/bin/cyclonedx-py environment --output-reproducible .venv/deployed -o deploy/sbom.cdx.json
 
-# Whether weaknesses are known of what is deployed; asks PyPI's advisories, and fails if it cannot.
+# Checks the deployed packages for known vulnerabilities, against PyPI's advisories.
 audit: .venv/supply.stamp
 	.venv/supply/bin/pip-audit --strict --require-hashes --disable-pip -r requirements.lock
 
-# Those of the page in the README; the tests leave one of each of its states in .screenshots.
+# Takes the README's screenshots; the tests leave one of every state in .screenshots.
 screenshots: .venv/tests.stamp
 	.venv/bin/python -m tests.page.screenshots
 

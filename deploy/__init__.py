@@ -1,1 +1,1 @@
-"""Files that deploy the service, a folder a platform."""
+"""Deployment files, one folder per platform."""

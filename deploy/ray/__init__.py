@@ -1,1 +1,1 @@
-"""The service, and reading without it, on more machines than one: by Ray."""
+"""Serving and batch reading on a Ray cluster."""

@@ -1,4 +1,4 @@
-"""What is written: a folder of Parquet files, each of which is there whole or not at all."""
+"""Writes the output: a folder of Parquet files, each of which appears atomically."""
 
 import hashlib
 import uuid
@@ -15,30 +15,29 @@ from deploy.ray.places import Place
 from server.batch.output import CannotWrite, Row, flat, schema_of
 
 _PART = "part-"
-# Readers of such folders pass over names that begin with a dot.
+# Readers of Parquet folders skip names that start with a dot.
 _HIDDEN = f".{_PART}"
 
 
 def part_of(names: Iterable[str]) -> str:
-    """Return what names the part with some pictures.
+    """Return the name of the part for some pictures, a hash of their names.
 
-    A batch that is read twice, as its worker was killed, is so written once.
+    A batch that is read again because its worker was killed thus overwrites the same part.
     """
     return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
 class Parts:
-    """A table in parts, one for each batch of pictures."""
+    """A table of one part for each batch of pictures."""
 
     folder: Place
 
     def open(self, is_resumed: bool) -> pyarrow.Table:
-        """Make the folder; return the columns "file" and "error" of what is in it.
+        """Create the folder; return the columns "file" and "error" of existing parts.
 
         Raises:
-            CannotWrite: nothing can be, or there is something already that is not to be gone on
-                with.
+            CannotWrite: the folder cannot be written to, or is not empty and `is_resumed` is false.
         """
         store = self.folder.store
         try:
@@ -47,7 +46,7 @@ class Parts:
         except OSError as error:
             raise CannotWrite(f"{self.folder.address}: cannot be written to") from error
         if files and not is_resumed:
-            raise CannotWrite(f"{self.folder.address}: is there already; --resume goes on with it")
+            raise CannotWrite(f"{self.folder.address}: already exists; --resume continues it")
         for file in files:
             if file.base_name.startswith(_HIDDEN):
                 store.delete_file(file.path)
@@ -55,7 +54,7 @@ class Parts:
         return dataset(parts, schema_of(pyarrow), "parquet", store).to_table(["file", "error"])
 
     def begin(self, part: str) -> bool:
-        """Note that a part is begun; return whether it was before, by a worker that died of it."""
+        """Mark a part as begun; return whether it already was, by a worker that then died."""
         note = self._path(_HIDDEN, part, "begun")
         was_begun = self.folder.store.get_file_info(note).type == FileType.File
         self.folder.store.open_output_stream(note).close()
@@ -65,7 +64,7 @@ class Parts:
         """Write a part."""
         store = self.folder.store
         table = pyarrow.Table.from_pylist([flat(row) for row in rows], schema_of(pyarrow))
-        # Its own: a worker that is taken for dead may still be alive and write the same part.
+        # A unique name: a worker presumed dead may still be writing the same part.
         hidden = self._path(_HIDDEN, part, uuid.uuid4().hex)
         pyarrow.parquet.write_table(table, hidden, filesystem=store)
         store.move(hidden, self._path(_PART, part, "parquet"))

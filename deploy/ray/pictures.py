@@ -1,4 +1,4 @@
-"""Where pictures come from: files on a disk, objects in a store, or a table with them in it."""
+"""Sources of pictures: files on a disk, objects in a store, or a Parquet table."""
 
 import io
 import os
@@ -15,19 +15,19 @@ from server.batch.files import expand, is_picture, name_of
 from server.batch.read import UnreadableFile, at_most, bytes_of
 from server.settings import Settings
 
-# What reading a table takes of a processor; the rest is for those who read its pictures.
+# CPUs reserved for reading a table; the rest is for the workers that read its pictures.
 _TABLE_CPUS = 0.1
 _COLUMNS = {"file": pyarrow.string(), "path": pyarrow.binary()}
 
-# What is to be read: "file", which names it, and what else its source needs to get at it.
+# A picture to read: "file" is its name; other entries are what its source needs to fetch it.
 Item = Mapping[str, Any]
 
 
 class Source(Protocol):
-    """Where pictures come from; every worker has a copy of it."""
+    """A source of pictures; every worker has a copy of it."""
 
     def items(self, rows: int) -> ray.data.Dataset:
-        """Return a row for each picture, so many in a block where they are files.
+        """Return a row for each picture, in blocks of `rows` unless the source is a table.
 
         Raises:
             NoSuchPlace: there is no such source.
@@ -37,55 +37,55 @@ class Source(Protocol):
         """Return a picture's bytes.
 
         Raises:
-            ClientError: it cannot be had.
+            ClientError: it cannot be fetched.
         """
 
 
 @dataclass(frozen=True)
 class Files:
-    """Files on a disk that every worker sees: a folder of them, a pattern, or one.
+    """Files on a disk that every worker sees: a folder, a pattern, or a single file.
 
     Attributes:
-        argument: as `python -m server read` takes it.
+        argument: as for `python -m server read`.
     """
 
     argument: str
 
     def items(self, rows: int) -> ray.data.Dataset:
-        """Return names as `python -m server read` has them, and paths, which may be any bytes."""
+        """Return names as in `python -m server read`, and paths, which may be any bytes."""
         paths = expand([self.argument])
         whole = [os.fsencode(os.path.abspath(path)) for path in paths]
         return _blocks({"file": [name_of(path) for path in paths], "path": whole}, rows)
 
     def fetch(self, item: Item, settings: Settings) -> bytes:
-        """Return what is in the file."""
+        """Return the content of the file."""
         return bytes_of(os.fsdecode(item["path"]), settings)
 
 
 @dataclass(frozen=True)
 class Objects:
-    """The pictures in a folder of a store, and below."""
+    """The pictures in a folder of an object store, recursively."""
 
     folder: Place
 
     def items(self, rows: int) -> ray.data.Dataset:
-        """Return the addresses of objects that are called as pictures are."""
+        """Return the URLs of objects with a picture's file extension."""
         try:
             found = self.folder.store.get_file_info(FileSelector(self.folder.path, recursive=True))
         except OSError as error:
-            raise NoSuchPlace(f"{self.folder.address}: is no folder that can be read") from error
+            raise NoSuchPlace(f"{self.folder.address}: is not a readable folder") from error
         paths = sorted(one.path for one in found if one.type == FileType.File)
         inside = len(self.folder.path)
         names = [self._prefix + path[inside:].lstrip("/") for path in paths if is_picture(path)]
         if not names:
-            raise NoSuchPlace(f"{self.folder.address}: there is no picture in this folder")
+            raise NoSuchPlace(f"{self.folder.address}: no pictures in this folder")
         return _blocks({"file": names}, rows)
 
     def fetch(self, item: Item, settings: Settings) -> bytes:
-        """Return what is in the object."""
+        """Return the content of the object."""
         path = f"{self.folder.path}/{item['file'].removeprefix(self._prefix)}"
         try:
-            # Without the argument pyarrow goes by the name's ending, and may unpack.
+            # By default pyarrow goes by the file extension, and may decompress.
             with self.folder.store.open_input_stream(path, compression=None) as stream:
                 return at_most(stream, settings)
         except OSError as error:
@@ -102,8 +102,8 @@ class Table:
 
     Attributes:
         place: a file, or a folder of them.
-        names: the column that names the pictures, no two alike.
-        pictures: the column with their bytes, or with structures that have them as "bytes".
+        names: the column of the pictures' unique names.
+        pictures: the column of their bytes, or of structs with a field "bytes".
     """
 
     place: Place
@@ -111,7 +111,7 @@ class Table:
     pictures: str
 
     def items(self, rows: int) -> ray.data.Dataset:
-        """Return names and pictures, in blocks as they are stored."""
+        """Return names and pictures, in the blocks in which they are stored."""
         try:
             table = ray.data.read_parquet(
                 self.place.path,
@@ -124,7 +124,7 @@ class Table:
         return table.rename_columns({self.names: "file", self.pictures: "picture"})
 
     def fetch(self, item: Item, settings: Settings) -> bytes:
-        """Return what the row holds."""
+        """Return the picture in the row."""
         picture = item["picture"]
         data = picture["bytes"] if isinstance(picture, dict) else picture
         if data is None:

@@ -1,4 +1,4 @@
-"""Folders and files by their addresses, on a disk or in any store that pyarrow or fsspec knows."""
+"""Resolves paths and URLs to folders and files in any store that pyarrow or fsspec supports."""
 
 import os
 from dataclasses import dataclass
@@ -10,17 +10,17 @@ from pyarrow.fs import FileSystem, FSSpecHandler, LocalFileSystem, PyFileSystem
 
 
 class NoSuchPlace(Exception):
-    """There is nothing at an address; the message is a line for the user."""
+    """An address cannot be resolved or read; the message is one line for the user."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """A folder, or a file, in some store.
+    """A folder or file in a store.
 
     Attributes:
-        address: what it is called in what is written; a disk's are paths as they were given.
-        store: where it is.
-        path: where in there.
+        address: its name in output and messages; for a disk, the path as given.
+        store: the file system that contains it.
+        path: its path there.
     """
 
     address: str
@@ -29,15 +29,15 @@ class Place:
 
     @property
     def is_on_disk(self) -> bool:
-        """Whether it is a path on a disk of one's own, or one that is shared."""
+        """Whether it is on a local or shared disk."""
         return isinstance(self.store, LocalFileSystem)
 
 
 def place_of(address: str) -> Place:
-    """Return the place that an address names: a path, or such as `s3://bucket/folder`.
+    """Return the place at an address: a path, or a URL such as `s3://bucket/folder`.
 
     Raises:
-        NoSuchPlace: nobody knows that kind of address, or what it needs is not installed.
+        NoSuchPlace: the URL's scheme is unknown, or a package that it needs is not installed.
     """
     address = address.removeprefix("file://")
     if "://" not in address:
@@ -45,7 +45,7 @@ def place_of(address: str) -> Place:
     try:
         store, path = _find(address)
     except (ImportError, OSError, ValueError) as error:
-        # Of a line for each thing that was tried, the first says what is wrong.
+        # The message may have a line for each attempt; the first says what is wrong.
         raise NoSuchPlace(f"{_public(address)}: {str(error).splitlines()[0]}") from error
     if isinstance(store, LocalFileSystem):
         return Place(path, store, path)
@@ -55,14 +55,14 @@ def place_of(address: str) -> Place:
 def _find(address: str) -> tuple[FileSystem, str]:
     try:
         store, path = FileSystem.from_uri(address)
-    except ArrowInvalid:  # no kind of pyarrow's own: one of fsspec's, or of nobody's
+    except ArrowInvalid:  # not a scheme of pyarrow's: try fsspec
         store, path = fsspec.core.url_to_fs(address)
         store = PyFileSystem(FSSpecHandler(store))
     return store, path
 
 
 def _public(address: str) -> str:
-    """Return an address without the keys and options that may stand in it."""
+    """Return an address without any credentials and options."""
     parts = urlsplit(address)
     host = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{host}{parts.path}".rstrip("/")

@@ -1,4 +1,4 @@
-"""Pictures to a Parquet table, by a Ray cluster: `python -m deploy.ray.read --help`."""
+"""Reads pictures into a Parquet table, on a Ray cluster: `python -m deploy.ray.read --help`."""
 
 import argparse
 import logging
@@ -25,23 +25,23 @@ from server.model import UnusableModel
 from server.recognize import load_recognizer
 from server.settings import InvalidSettings, Settings, load_settings
 
-# Pictures a worker takes at a time: so many are read again where one is killed.
+# Pictures a worker takes at a time: this many are read again if it is killed.
 _BATCH = 500
-# Of a processor; what reads tables would wait for the rest of it forever if there were none.
+# Below 1, because tasks that read tables need the remainder, and would otherwise wait forever.
 _WORKER_CPUS = 0.9
-# What a shell says of a program that Ctrl+C ended.
+# The exit status of a program ended by Ctrl+C: 128 + SIGINT.
 _INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
 class Reader:
-    """A worker, which loads its networks once and reads batch after batch.
+    """A worker that loads the networks once and reads batch after batch.
 
     Attributes:
-        source: where the pictures come from.
-        parts: where their rows go.
+        source: the pictures.
+        parts: the output.
         settings: the networks and the limits.
-        finished: names of pictures that have their rows from before.
+        finished: names of pictures that already have rows.
     """
 
     source: Source
@@ -50,8 +50,8 @@ class Reader:
     finished: pyarrow.Array
 
     def __call__(self, batch: pyarrow.Table) -> pyarrow.Table:
-        """Write the part of a batch; return how many pictures were read, and how many in vain."""
-        # Where a table numbers its pictures, numbers are names.
+        """Write the part of a batch; return how many pictures were tried, and how many failed."""
+        # Numbers in a table are names too.
         names = pyarrow.compute.fill_null(batch["file"].cast(pyarrow.string()), "")
         batch = batch.set_column(batch.column_names.index("file"), "file", names)
         is_finished = pyarrow.compute.is_in(names, value_set=self.finished)
@@ -65,8 +65,8 @@ class Reader:
         part = part_of(item["file"] for item in items)
         read = partial(_row, self.source, self.settings)
         if self.parts.begin(part):
-            # Ray gives a batch of which a worker died to another, and would do so forever: this
-            # time whichever picture it was kills only a process of its own.
+            # A worker has died reading this batch, and Ray would retry it forever: this time a
+            # fatal picture kills only a child process.
             rows = list(map_in_processes(read, items, 1, _row_of_killer))
         else:
             rows = list(map(read, items))
@@ -84,12 +84,12 @@ def _row_of_killer(item: Item) -> Row:
 
 @dataclass(frozen=True)
 class Plan:
-    """How to read.
+    """How to distribute the work.
 
     Attributes:
-        workers: how many read at the same time.
-        batch: pictures that one takes at a time.
-        is_resumed: go on with output that is there.
+        workers: the number of workers.
+        batch: pictures that a worker takes at a time.
+        is_resumed: whether to continue existing output.
     """
 
     workers: int
@@ -102,7 +102,7 @@ def read(source: Source, parts: Parts, settings: Settings, plan: Plan) -> int:
 
     Raises:
         NoSuchPlace: there is no such source.
-        CannotWrite: nothing can be written, or not without going on with what is there.
+        CannotWrite: the output cannot be written to, or exists and the plan does not resume it.
     """
     before = parts.open(plan.is_resumed)
     items = source.items(plan.batch)
@@ -143,8 +143,8 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
 
 @contextmanager
 def _cluster() -> Iterator[None]:
-    """Be connected to a cluster: as one is, or to the one of RAY_ADDRESS, or to one made for it."""
-    # It has a log of its own, and progress is shown by ours.
+    """Use the current Ray connection, or connect to RAY_ADDRESS, or start a local cluster."""
+    # Ray Data keeps its own log, and we show the progress.
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     is_connected = ray.is_initialized()
     if not is_connected:
@@ -167,34 +167,35 @@ def _source(arguments: argparse.Namespace) -> Source:
 def _parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m deploy.ray.read",
-        description="Say what is written in pictures, on all machines of the Ray cluster that "
-        "RAY_ADDRESS names, or else on this one.",
+        description="Read the digits in pictures, on all machines of the Ray cluster at "
+        "RAY_ADDRESS, or else on this one.",
     )
     parser.add_argument(
         "source",
         metavar="SOURCE",
-        help="a folder or pattern on a disk that all see, a folder such as s3://bucket/scans, or, "
-        "with --pictures, a Parquet table",
+        help="a folder or pattern on a disk that all machines see, a folder such as "
+        "s3://bucket/scans, or, with --pictures, a Parquet table",
     )
-    parser.add_argument("output", metavar="OUTPUT", help="a folder, for Parquet files")
+    parser.add_argument("output", metavar="OUTPUT", help="a folder for Parquet files")
     parser.add_argument(
         "--pictures", metavar="COLUMN", help="SOURCE is a table with pictures in this column"
     )
     parser.add_argument(
-        "--names", metavar="COLUMN", default="file", help="and with their names in this; file"
+        "--names",
+        metavar="COLUMN",
+        default="file",
+        help="and their names in this one; default: file",
     )
+    parser.add_argument("--resume", action="store_true", help="continue an interrupted output")
     parser.add_argument(
-        "--resume", action="store_true", help="go on with an output that was interrupted"
-    )
-    parser.add_argument(
-        "--workers", type=positive, metavar="N", help="default: one for each processor"
+        "--workers", type=positive, metavar="N", help="worker processes; default: one per processor"
     )
     parser.add_argument(
         "--batch",
         type=positive,
         metavar="N",
         default=_BATCH,
-        help=f"pictures that a worker takes at a time, fewer where they are large; {_BATCH}",
+        help=f"pictures a worker takes at a time; use fewer if they are large; default {_BATCH}",
     )
     return parser.parse_args(argv)
 

@@ -202,7 +202,7 @@ def test_output_is_there(cluster: str, tmp_path: Path, capsys: pytest.CaptureFix
     (tmp_path / "part-x.parquet").touch()
 
     assert main([str(DATA), str(tmp_path), *WORKERS], {}) == 1
-    assert "--resume goes on with it" in capsys.readouterr().err
+    assert "already exists; --resume continues it" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
