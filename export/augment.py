@@ -1,8 +1,8 @@
-"""Batches of crops, distorted on whole tensors: what pens, hands and cameras do to a digit.
+"""Augmentation of crops, a batch at a time: what pens, hands and cameras do to a digit.
 
-Every function takes ink in [0, 1] on paper 0, float32 (N, 1, 28, 28), draws from the generator that
-it is given and returns a batch of the same form. Whole tensors, because a worker per picture spends
-more time on Python than the network spends on learning.
+Every function takes ink in [0, 1] on paper 0, float32 (N, 1, 28, 28), draws from the given
+generator and returns a batch of the same shape. Transforming pictures one by one would take more
+time in Python than the network takes to train.
 """
 
 from collections.abc import Callable
@@ -14,32 +14,33 @@ from torch import Generator, Tensor
 from export.network import SIDE
 
 Change = Callable[[Tensor, Generator], Tensor]
-"""What happens to all of a batch."""
+"""A transformation of a whole batch."""
 
 
 def uniform(count: int, low: float, high: float, generator: Generator) -> Tensor:
-    """Return `count` numbers from [low, high), shaped (count, 1, 1, 1) to meet a batch."""
+    """Return `count` numbers from [low, high), (count, 1, 1, 1) to broadcast over a batch."""
     return low + (high - low) * torch.rand(count, 1, 1, 1, generator=generator)
 
 
 def some(count: int, share: float, generator: Generator) -> Tensor:
-    """Return a mask (count, 1, 1, 1) that is true for about `share` of a batch."""
+    """Return a random mask (count, 1, 1, 1) that is true for about `share` of a batch."""
     return torch.rand(count, 1, 1, 1, generator=generator) < share
 
 
 def sometimes(change: Change, share: float, ink: Tensor, generator: Generator) -> Tensor:
-    """Return a batch of which about a share is changed."""
+    """Return a batch with a change applied to about `share` of it."""
     chosen = some(len(ink), share, generator).flatten()
-    if not chosen.any():  # not every change can do with nothing
+    if not chosen.any():  # not every change accepts an empty batch
         return ink
     return ink.index_put((chosen,), change(ink[chosen], generator))
 
 
 def warp(ink: Tensor, strength: float, generator: Generator) -> Tensor:
-    """Return each crop turned, sheared, scaled, moved and bent elastically.
+    """Return each crop rotated, sheared, scaled, shifted and elastically deformed.
 
-    Bending is a coarse field of random displacements, interpolated: the smooth field of Simard et
-    al. 2003, Best Practices for Convolutional Neural Networks Applied to Visual Document Analysis.
+    The deformation is a coarse field of random displacements, interpolated: the smooth field of
+    Simard et al. 2003, Best Practices for Convolutional Neural Networks Applied to Visual Document
+    Analysis.
     """
     count = len(ink)
     angle = uniform(count, -0.26, 0.26, generator).view(-1) * strength
@@ -63,7 +64,7 @@ def warp(ink: Tensor, strength: float, generator: Generator) -> Tensor:
 
 
 def restroke(ink: Tensor, generator: Generator) -> Tensor:
-    """Return each crop written with another pen: mixed with its erosion or its dilation."""
+    """Return each crop as if written with another pen: blended with its erosion or dilation."""
     thick = F.max_pool2d(ink, 3, stride=1, padding=1)
     thin = -F.max_pool2d(-ink, 3, stride=1, padding=1)
     amount = uniform(len(ink), -0.8, 1.0, generator)
@@ -71,7 +72,7 @@ def restroke(ink: Tensor, generator: Generator) -> Tensor:
 
 
 def erase(ink: Tensor, generator: Generator) -> Tensor:
-    """Return each crop with one small box wiped out (Zhong et al. 2017, Random Erasing)."""
+    """Return each crop with one small box erased (Zhong et al. 2017, Random Erasing)."""
     count = len(ink)
     across = torch.arange(SIDE).view(1, 1, 1, SIDE)
     left = uniform(count, 0, SIDE, generator)
@@ -83,20 +84,20 @@ def erase(ink: Tensor, generator: Generator) -> Tensor:
 
 
 def broaden(ink: Tensor, generator: Generator) -> Tensor:
-    """Return all crops with strokes broader by four, six or eight pixels, and higher by two."""
+    """Return all crops with strokes four, six or eight pixels wider, and two higher."""
     width = 5 + 2 * int(torch.randint(3, (), generator=generator))
     return F.max_pool2d(ink, (3, width), 1, (1, width // 2))
 
 
 def enlarge(ink: Tensor, generator: Generator) -> Tensor:
-    """Return each crop as large as its digit: cut out without any paper around it."""
+    """Return each crop enlarged to about its digit, as if cut out without paper around it."""
     scale = uniform(len(ink), 1 / 1.45, 1 / 1.2, generator).view(-1, 1, 1)
     grid = F.affine_grid(scale * torch.eye(2, 3), list(ink.shape), align_corners=False)
     return F.grid_sample(ink, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
 def damage(ink: Tensor, generator: Generator) -> Tensor:
-    """Return a batch of which a third has specks, a third covered edges and a third fog."""
+    """Return a batch with specks on a third of it, covered edges on a third and fog on a third."""
     return torch.cat(
         [
             happen(part, generator)
@@ -106,15 +107,15 @@ def damage(ink: Tensor, generator: Generator) -> Tensor:
 
 
 def _speckle(ink: Tensor, generator: Generator) -> Tensor:
-    """Return each crop with pixels here and there full of ink or free of it."""
+    """Return each crop with random pixels set to full ink or to paper."""
     chosen = torch.rand(ink.shape, generator=generator) < uniform(len(ink), 0.02, 0.25, generator)
     return torch.where(chosen, (torch.rand(ink.shape, generator=generator) < 0.5).to(ink), ink)
 
 
 def _cover(ink: Tensor, generator: Generator) -> Tensor:
-    """Return each crop with its left and right edges inverted or full of ink.
+    """Return each crop with its left and right edges inverted or filled with ink.
 
-    Nobody can tell then which of the two tones is ink, so half of them are inverted as a whole.
+    Which of the two tones is ink is then ambiguous, so half of the crops are inverted as a whole.
     """
     count = len(ink)
     across = torch.arange(SIDE).view(1, 1, 1, SIDE)
@@ -126,7 +127,7 @@ def _cover(ink: Tensor, generator: Generator) -> Tensor:
 
 
 def _fog(ink: Tensor, generator: Generator) -> Tensor:
-    """Return each crop behind something bright and uneven."""
+    """Return each crop behind a bright, uneven haze."""
     count = len(ink)
     field = torch.rand(count, 1, 4, 4, generator=generator)
     bright = F.interpolate(field, size=(SIDE, SIDE), mode="bicubic", align_corners=True)
@@ -135,6 +136,6 @@ def _fog(ink: Tensor, generator: Generator) -> Tensor:
 
 
 def lay_down(ink: Tensor, generator: Generator) -> Tensor:
-    """Return each crop turned by a quarter, to the left or to the right."""
+    """Return each crop rotated by 90 degrees, to the left or to the right."""
     left = some(len(ink), 0.5, generator)
     return torch.where(left, ink.rot90(1, (2, 3)), ink.rot90(-1, (2, 3)))

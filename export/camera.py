@@ -1,7 +1,7 @@
-"""What paper, light, lens and compression make of ink.
+"""What paper, light, lens and compression do to ink.
 
-A picture is built as light would: patterns are printed on paper, ink lies on it, shade falls on
-both, a camera blurs, adds grain and compresses.
+A picture is rendered in the order of a real photo: a pattern is printed on the paper, ink lies on
+it, light and shadow fall on both, and a camera blurs, adds noise and compresses.
 """
 
 import cv2
@@ -13,7 +13,7 @@ from export.sheets import ONE_SIGN, Canvas, Shape
 
 
 def draw(ink: Canvas, generator: Generator) -> NDArray[np.uint8]:
-    """Return ink on paper as a drawing program gives it, flat and clean, or a fax: in two tones."""
+    """Return ink on paper, flat and clean as from a drawing program, or in two tones as by fax."""
     if generator.random() < 0.25:
         ink = (ink > generator.uniform(0.25, 0.65)).astype(np.float32)
     level = generator.uniform(0.55, 1.0)
@@ -21,7 +21,7 @@ def draw(ink: Canvas, generator: Generator) -> NDArray[np.uint8]:
 
 
 def photograph(ink: Canvas, generator: Generator) -> NDArray[np.uint8]:
-    """Return ink on paper as a camera, a scanner or a drawing program gives it."""
+    """Return ink on paper as from a camera, a scanner or a drawing program."""
     shape = ink.shape
     if generator.random() < 0.3:
         return draw(ink, generator)
@@ -34,7 +34,7 @@ def photograph(ink: Canvas, generator: Generator) -> NDArray[np.uint8]:
         _spoil(picture, ink, generator)
     if generator.random() < 0.5:
         picture = cv2.GaussianBlur(picture, (0, 0), generator.uniform(0.3, 1.6))
-    # Grain that hides ink teaches nothing, except what an empty picture looks like.
+    # Noise that hides the ink teaches nothing but what an empty picture looks like.
     most = min(0.05, 0.2 * dark)
     if generator.random() < 0.12:
         most = 0.25 * dark if ink.any() else 0.4
@@ -50,7 +50,7 @@ def photograph(ink: Canvas, generator: Generator) -> NDArray[np.uint8]:
 
 
 def _spoil(picture: Canvas, ink: Canvas, generator: Generator) -> None:
-    """Put in what hides ink: specks of dust or salt, or a scanner's bars along two edges."""
+    """Add specks of dust or salt, or a scanner's bars along two edges, in place."""
     tone = float(generator.choice([0.0, 1.0]))
     if generator.random() < 0.6:
         picture[generator.random(picture.shape) < generator.uniform(0.005, 0.12)] = tone
@@ -62,7 +62,7 @@ def _spoil(picture: Canvas, ink: Canvas, generator: Generator) -> None:
 
 
 def _cloud(shape: Shape, grain: float, generator: Generator) -> Canvas:
-    """Return a smooth random field from 0 to 1 whose features are about `grain` pixels wide."""
+    """Return a smooth random field from 0 to 1 with features about `grain` pixels wide."""
     cells = [max(2, round(length / max(grain, 1))) for length in shape]
     field = generator.random(cells).astype(np.float32)
     cloud = cv2.resize(field, shape[::-1], interpolation=cv2.INTER_CUBIC)
@@ -70,17 +70,17 @@ def _cloud(shape: Shape, grain: float, generator: Generator) -> Canvas:
 
 
 def _grain(shape: Shape, deviation: float, generator: Generator) -> Canvas:
-    """Return a sensor's noise or a paper's roughness, fine or coarse, around 0."""
+    """Return a sensor's noise or a paper's texture, fine or coarse, around 0."""
     noise = generator.normal(0, 1, shape).astype(np.float32)
     if generator.random() < 0.6:
         blur = generator.uniform(0.4, 3)
         noise = np.asarray(cv2.GaussianBlur(noise, (0, 0), blur), np.float32)
-        deviation /= max(1.0, blur)  # what is as wide as a stroke would hide one
+        deviation /= max(1.0, blur)  # noise as coarse as a stroke would hide one
     return np.asarray(noise * (deviation / max(float(noise.std()), 1e-6)), np.float32)
 
 
 def _shade(shape: Shape, generator: Generator) -> Canvas:
-    """Return the light (0 to 1) that falls on a sheet: a slope, a vignette, a shadow's edge."""
+    """Return the light (0 to 1) on a sheet: a gradient, a vignette, a shadow's edge."""
     side = max(shape)
     y, x = np.mgrid[0 : shape[0], 0 : shape[1]].astype(np.float32) / side
     turn = generator.uniform(0, 2 * np.pi)
@@ -97,13 +97,13 @@ def _shade(shape: Shape, generator: Generator) -> Canvas:
 
 
 def _print(shape: Shape, generator: Generator) -> Canvas:
-    """Return how dark (0 to 1) a sheet is before anyone writes on it."""
+    """Return how dark (0 to 1) a sheet is before it is written on."""
     sheet = np.zeros(shape, np.float32)
     if generator.random() < 0.35:
         sheet += generator.uniform(0, 0.12) * _cloud(shape, generator.uniform(1, 12), generator)
     kinds = [None, _ruled, _waves, _grid, _lines]
     shares = np.array([0.44, 0.14, 0.22, 0.1, 0.1])
-    if max(shape) <= ONE_SIGN:  # an upright line across a small picture may as well be a 1
+    if max(shape) <= ONE_SIGN:  # a vertical line across a small picture may as well be a 1
         shares[3:] = 0
     pattern = kinds[generator.choice(len(kinds), p=shares / shares.sum())]
     if pattern is not None:
@@ -112,7 +112,7 @@ def _print(shape: Shape, generator: Generator) -> Canvas:
 
 
 def _ruled(shape: Shape, generator: Generator) -> Canvas:
-    """Return level lines at one distance."""
+    """Return evenly spaced horizontal lines."""
     sheet = np.zeros(shape, np.float32)
     step, thick = int(generator.integers(8, 64)), int(generator.integers(1, 3))
     for at in range(int(generator.integers(step)), shape[0], step):
@@ -121,13 +121,13 @@ def _ruled(shape: Shape, generator: Generator) -> Canvas:
 
 
 def _grid(shape: Shape, generator: Generator) -> Canvas:
-    """Return level and upright lines, at distances of their own."""
+    """Return horizontal and vertical lines, each evenly spaced."""
     upright = np.ascontiguousarray(_ruled(shape[::-1], generator).T)
     return np.maximum(_ruled(shape, generator), upright)
 
 
 def _lines(shape: Shape, generator: Generator) -> Canvas:
-    """Return a few dark lines, mostly level or upright: a table's borders, an edge, a fold."""
+    """Return a few dark lines, mostly horizontal or vertical: table borders, an edge, a fold."""
     sheet = np.zeros(shape, np.float32)
     size = shape[::-1]
     for _ in range(generator.integers(1, 4)):
@@ -141,7 +141,7 @@ def _lines(shape: Shape, generator: Generator) -> Canvas:
 
 
 def _waves(shape: Shape, generator: Generator) -> Canvas:
-    """Return fine wavy lines, one family or two crossing, as cheques and banknotes have them."""
+    """Return fine wavy lines, in one or two directions, as on cheques and banknotes."""
     y, x = np.mgrid[0 : shape[0], 0 : shape[1]].astype(np.float32)
     total = np.zeros(shape, np.float32)
     for _ in range(generator.integers(1, 3)):

@@ -1,7 +1,7 @@
-"""Training state on disk: an interrupted export goes on where it was and ends in the same bytes.
+"""Training state on disk: an interrupted export resumes and ends in the same bytes.
 
-`export.train.fit` is the loop that does this: it takes up the state if there is one, draws all that
-is random from the step's number, and saves between steps.
+`export.train.fit` is the loop that does this: it loads the state if there is one, seeds everything
+random with the step's number, and saves between steps.
 """
 
 import ast
@@ -25,7 +25,7 @@ FINGERPRINT_DIGITS = 12
 
 
 class Checkpoint:
-    """One file with the state of one training, replaced from time to time."""
+    """One file with the state of one training run, replaced from time to time."""
 
     def __init__(
         self,
@@ -33,12 +33,12 @@ class Checkpoint:
         every_seconds: float = 20.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Name the file; nothing is read or written yet.
+        """Set the path; nothing is read or written yet.
 
         Args:
             path: the file.
-            every_seconds: how much work an interruption may cost.
-            clock: seconds that only go up.
+            every_seconds: the most work that an interruption may lose.
+            clock: a monotonic clock, in seconds.
         """
         self._path = path
         self._every_seconds = every_seconds
@@ -46,7 +46,7 @@ class Checkpoint:
         self._saved = clock()
 
     def load(self) -> State | None:
-        """Return the state saved last, on the CPU, or None at the beginning."""
+        """Return the last saved state, on the CPU, or None if there is none."""
         if not self._path.exists():
             return None
         # weights_only: a checkpoint is data and must not run code when it is read.
@@ -54,36 +54,36 @@ class Checkpoint:
         return state
 
     def step(self) -> int:
-        """Return how many steps were done when the state was saved last; 0 at the beginning."""
+        """Return the number of steps done in the last saved state; 0 if there is none."""
         state = self.load()
         return 0 if state is None else int(state["step"])
 
     def is_due(self) -> bool:
-        """Return whether the state was saved so long ago that it should be again.
+        """Return whether it is time to save again.
 
-        To be asked between steps: in the middle of one, where Ctrl-C mostly strikes, half of the
-        weights may be updated already, so an interruption itself saves nothing.
+        Call it between steps. An interruption itself saves nothing: Ctrl-C mostly arrives in the
+        middle of a step, when half of the weights may already be updated.
         """
         return self._clock() - self._saved >= self._every_seconds
 
     def save(self, state: State) -> None:
-        """Save the state in place of the one before."""
+        """Save the state in place of the previous one."""
         content = io.BytesIO()
         torch.save(state, content)
         write_atomically(self._path, content.getvalue())
         self._saved = self._clock()
 
     def remove(self) -> None:
-        """Forget the state; nothing happens where there is none."""
+        """Delete the state, if there is one."""
         self._path.unlink(missing_ok=True)
 
 
 def remember(path: Path, make: Callable[[Checkpoint], State]) -> State:
-    """Return the result kept in a file, or make it, resuming what was begun, and keep it.
+    """Return the result kept in a file, or make it, resuming unfinished work, and keep it.
 
     Args:
         path: where the result is kept; `<name>.part` beside it holds the unfinished state.
-        make: makes the result, saving its state in the checkpoint on the way.
+        make: makes the result, saving its state in the checkpoint as it goes.
     """
     finished = Checkpoint(path)
     result = finished.load()
@@ -96,14 +96,14 @@ def remember(path: Path, make: Callable[[Checkpoint], State]) -> State:
 
 
 def fingerprint(entry: Path, settings: Mapping[str, object]) -> str:
-    """Return a short name for everything that a training's result depends on.
+    """Return a short hash of everything that a training run's result depends on.
 
-    Another recipe, seed, data set or version of torch, or a change in the code, gives another name,
-    so that no run resumes what an earlier recipe began.
+    Another recipe, seed, data set or version of torch, or a change in the code, gives another hash,
+    so no run resumes the work of an earlier recipe.
 
     Args:
         entry: the module that trains; the modules of its package that it imports are included.
-        settings: what else matters, as JSON can say it.
+        settings: everything else that matters, as JSON values.
     """
     hasher = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for path in sorted(_closure(entry)):
@@ -112,7 +112,7 @@ def fingerprint(entry: Path, settings: Mapping[str, object]) -> str:
 
 
 def _closure(entry: Path) -> set[Path]:
-    """Return a module's file and those of its package that it imports, directly or not."""
+    """Return a module's file and those of its package that it imports, directly or indirectly."""
     found, waiting = set[Path](), [entry]
     while waiting:
         path = waiting.pop()
@@ -126,16 +126,16 @@ def _imported(path: Path) -> Iterator[Path]:
     package = path.parent
     for module, names in _parsed(path.read_bytes()).imports:
         top, _, rest = module.partition(".")
-        # `from export import augment` names modules, `from export.augment import warp` one.
+        # `from export import augment` imports modules, `from export.augment import warp` from one.
         files = [package / f"{name}.py" for name in ([rest] if rest else names)]
         yield from (file for file in files if top == package.name and file.is_file())
 
 
 class _Module(NamedTuple):
-    """What a fingerprint needs of a module.
+    """The parts of a module that a fingerprint needs.
 
     Attributes:
-        dump: the syntax tree without docstrings: what is said about code changes no result.
+        dump: the syntax tree without docstrings, which change no result.
         imports: modules and names of each `from ... import`.
     """
 
@@ -145,7 +145,7 @@ class _Module(NamedTuple):
 
 @cache
 def _parsed(code: bytes) -> _Module:
-    """Return what matters of a source; kept, as all of an export's fingerprints need much of it."""
+    """Return a parsed source; cached, as the fingerprints of an export share most modules."""
     tree = ast.parse(code)
     imports = [
         (node.module, [alias.name for alias in node.names])
@@ -156,7 +156,7 @@ def _parsed(code: bytes) -> _Module:
 
 
 class _Undocumented(ast.NodeTransformer):
-    """Leaves out docstrings: statements that are nothing but a constant."""
+    """Removes docstrings: statements that are only a constant."""
 
     def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
         return None if isinstance(node.value, ast.Constant) else node

@@ -1,7 +1,7 @@
 """Damage to small pictures: specks, bars, inverted edges, fog.
 
 In a large picture, digits are searched for; a small one is read as it is, so the classifier has to
-know what may lie over a digit.
+learn what may cover a digit.
 """
 
 from typing import Final
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 Pixels = NDArray[np.uint8]
 
 WIDEST_BAR: Final = 0.3
-"""The most of the picture's width that is covered on either side."""
+"""The greatest share of the picture's width that is covered on either side."""
 
 
 def damaged(pixels: Pixels, generator: Generator) -> Pixels:
@@ -24,7 +24,7 @@ def damaged(pixels: Pixels, generator: Generator) -> Pixels:
 
 
 def _specked(pixels: Pixels, generator: Generator) -> Pixels:
-    """Return a picture with pixels here and there black, white, or either."""
+    """Return a picture with random pixels set to black, to white, or to either."""
     chosen = generator.random(pixels.shape) < generator.uniform(0.02, 0.25)
     tones = ((0, 0), (255, 255), (0, 255))[generator.integers(3)]
     return np.where(chosen, generator.choice(tones, pixels.shape), pixels).astype(np.uint8)
@@ -42,14 +42,14 @@ def _part_inverted(pixels: Pixels, generator: Generator) -> Pixels:
 
 
 def _edges(width: int, generator: Generator) -> NDArray[np.bool_]:
-    """Return which columns (width,) lie at the left and right edges."""
+    """Return a mask (width,) of the columns at the left and right edges."""
     left, right = generator.uniform(0, WIDEST_BAR, 2) * width
     column = np.arange(width)
     return np.asarray((column < left) | (column >= width - right), np.bool_)
 
 
 def _fogged(pixels: Pixels, generator: Generator) -> Pixels:
-    """Return a picture behind something bright and uneven."""
+    """Return a picture behind an uneven haze."""
     cells = tuple(generator.integers(2, 6, 2))
     field = generator.uniform(0, 255, cells).astype(np.float32)
     fog = cv2.resize(field, pixels.shape[::-1], interpolation=cv2.INTER_CUBIC)

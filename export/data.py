@@ -1,4 +1,4 @@
-"""MNIST's pictures and labels, checked, in three splits that stay apart."""
+"""MNIST's pictures and labels, verified, in three separate splits."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,21 +12,20 @@ from export.sources import IDX_FILES, DataError, fetch
 
 SIDE = 28
 # Validation is one contiguous block of the 60,000. MNIST's pictures come writer by writer, about
-# 240 each: a picture's nearest neighbor (cosine) lies within 100 places 27 times as often as
-# chance has it. Pictures drawn at random would put every writer into both splits, while the test
-# set's writers are all new. Which block: a linear classifier fitted on the other 55,000 misses
-# 14.8 % of this one and 14.9 % of an average one, but only 11.5 % of the last 5,000, which are
-# too easy to choose by.
+# 240 each: a picture's nearest neighbor (cosine) lies within 100 places 27 times as often as by
+# chance. A random split would put every writer into both parts, while the test set's writers are
+# all new. Why this block: a linear classifier fitted to the other 55,000 misses 14.8 % of it and
+# 14.9 % of an average block, but only 11.5 % of the last 5,000, which are too easy to choose by.
 VALIDATION = slice(50_000, 55_000)
 
 
 @dataclass(frozen=True)
 class Split:
-    """Pictures and what they show.
+    """Pictures and their labels.
 
     Attributes:
         images: (N, 28, 28) uint8, ink bright on 0.
-        labels: (N,) uint8, 0 to 9, and of crops 10 for "no digit".
+        labels: (N,) uint8, 0 to 9, and for crops also 10, "no digit".
     """
 
     images: NDArray[np.uint8]
@@ -37,13 +36,13 @@ class Split:
         return len(self.labels)
 
     def head(self, count: int | None) -> Self:
-        """Return the first `count` pictures, to try a pipeline, or with None all of them."""
+        """Return the first `count` pictures, for a trial run, or all of them if it is None."""
         return type(self)(self.images[:count], self.labels[:count])
 
 
 @dataclass(frozen=True)
 class Mnist:
-    """What a model may be made from and chosen by. The test set is on purpose not in it."""
+    """What a model may be trained on and chosen by; deliberately without the test set."""
 
     train: Split
     validation: Split
@@ -51,11 +50,11 @@ class Mnist:
 
 @dataclass(frozen=True)
 class DataSettings:
-    """Where data is looked for.
+    """Where to look for the data.
 
     Attributes:
-        folder: a folder with MNIST's IDX files, gzipped or not; None looks only in the cache and
-            then downloads.
+        folder: a folder with MNIST's IDX files, gzipped or not; if None, only the cache is searched
+            before downloading.
         cache: where downloaded files are kept.
     """
 
@@ -64,7 +63,7 @@ class DataSettings:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], cache: Path) -> Self:
-        """Return the settings with `folder` from DIGIT_DATA, where that is set and not empty."""
+        """Return the settings with `folder` from DIGIT_DATA, if that is set and not empty."""
         folder = environ.get("DIGIT_DATA")
         return cls(Path(folder) if folder else None, cache)
 
@@ -89,8 +88,8 @@ def load_mnist(settings: DataSettings) -> Mnist:
 def load_test(settings: DataSettings) -> Split:
     """Return MNIST's 10,000 test pictures.
 
-    Apart from `load_mnist`, so that no code that trains or chooses can have them in hand: the one
-    caller is the export's end, when nothing is left to choose.
+    Separate from `load_mnist`, so that no code that trains or chooses has access to them: the only
+    caller is the end of the export, when nothing is left to choose.
 
     Raises:
         DataError: a file is wrong, or none of the sources has it.
@@ -99,9 +98,9 @@ def load_test(settings: DataSettings) -> Split:
 
 
 def check_test(settings: DataSettings) -> None:
-    """Have the files of the test set at hand and checked, and their pictures unseen.
+    """Fetch and verify the files of the test set without parsing them.
 
-    Whoever trains for an hour learns before it, and not after, that they cannot be had.
+    So a missing file is reported before an hour of training, not after it.
 
     Raises:
         DataError: a file is wrong, or none of the sources has it.
@@ -112,7 +111,7 @@ def check_test(settings: DataSettings) -> None:
 
 
 def checksums() -> dict[str, str]:
-    """Return the SHA-256 of each uncompressed file that is accepted, by file name."""
+    """Return the SHA-256 that each file must have when uncompressed, by file name."""
     return {file.name: file.sha256 for file in IDX_FILES.values()}
 
 
@@ -128,7 +127,7 @@ def parse_idx(content: bytes) -> NDArray[np.uint8]:
     """Return the array in an uncompressed IDX file of unsigned bytes.
 
     Raises:
-        DataError: the header is not one of an IDX file of bytes, or does not fit the length.
+        DataError: the header is not that of an IDX file of bytes, or does not match the length.
 
     Source: LeCun and Cortes, The MNIST database: the magic number is 0, 0, 8 (unsigned byte) and
         the number of dimensions, then each dimension as a big-endian 32-bit number.
@@ -140,5 +139,5 @@ def parse_idx(content: bytes) -> NDArray[np.uint8]:
     shape = tuple(np.frombuffer(content, ">u4", count=dimensions, offset=4).tolist())
     if len(content) - header != np.prod(shape):
         raise DataError(f"an IDX file of {len(content):,} bytes cannot hold the shape {shape}")
-    # A copy, because torch takes only arrays that could be written to.
+    # A copy, because torch warns about read-only arrays.
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy()

@@ -1,4 +1,4 @@
-"""Batches of composed scenes, made ahead in other processes while a network learns."""
+"""Batches of composed scenes, prefetched by other processes while a network is trained."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, TypeVar
@@ -17,18 +17,18 @@ Batch = TypeVar("Batch")
 
 
 class Scenes(Dataset[list[Scene]]):
-    """Batches of scenes by index, each composed when it is asked for, and always the same."""
+    """Batches of scenes by index, each composed on access, and always the same."""
 
     def __init__(
         self, glyphs: Glyphs, shapes: Mapping[Shape, float], pixels: int, most: int, seed: int
     ) -> None:
-        """Set what the batches hold.
+        """Set up the batches; nothing is composed yet.
 
         Args:
-            glyphs: what is put into the scenes.
-            shapes: shares of the batches by height and width of their scenes.
-            pixels: of all scenes in a batch, at most: there are more of smaller ones.
-            most: how many scenes a batch has at most.
+            glyphs: the source of the digits and signs in the scenes.
+            shapes: the share of the batches for each height and width of their scenes.
+            pixels: the most pixels in a batch, which holds more of smaller scenes.
+            most: the most scenes in a batch.
             seed: another one gives other scenes.
         """
         self._glyphs = glyphs
@@ -38,7 +38,7 @@ class Scenes(Dataset[list[Scene]]):
 
     def __getitem__(self, index: int) -> list[Scene]:
         """Return a batch; all of its scenes have one shape."""
-        cv2.setNumThreads(1)  # the network learns on the other cores
+        cv2.setNumThreads(1)  # the network is trained on the other cores
         chosen = np.random.default_rng([self._seed, index]).choice(
             len(self._shapes), p=self._shares
         )
@@ -51,7 +51,7 @@ class Scenes(Dataset[list[Scene]]):
 
 
 def ahead(batches: Dataset[Batch], indices: Iterable[int]) -> Iterator[Batch]:
-    """Yield the batches of these indices, in order, made ahead by other processes."""
+    """Yield the batches at these indices, in order, prefetched by other processes."""
     return iter(
         DataLoader(
             batches,

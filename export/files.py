@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files that are written whole or not at all."""
 
 import os
 import tempfile
@@ -6,10 +6,10 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file such that no reader, and no interruption, ever meets half of it.
+    """Write a file atomically: no reader ever sees, and no interruption leaves, half of it.
 
     The content goes to a temporary file in the same folder (a rename across file systems would
-    copy), which then takes the name.
+    copy), which then replaces the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -18,7 +18,7 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes files that only their owner reads; these are meant for everyone.
+        # mkstemp makes files that only their owner can read; these are meant for everyone.
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
     except BaseException:

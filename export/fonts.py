@@ -1,4 +1,4 @@
-"""The fonts that printed signs come from: files of packages, the same for whoever exports."""
+"""The fonts of printed signs: files of pinned packages, so that every export has the same."""
 
 import hashlib
 from importlib import resources
@@ -80,23 +80,23 @@ FONTS: Final = tuple(CHECKSUMS)
 
 
 def check_fonts() -> None:
-    """Read every font, so that one that is missing is told before anything is trained.
+    """Read every font, so that a missing one is reported before anything is trained.
 
     Raises:
-        DataError: one is missing, or another than was trained with.
+        DataError: a font is missing, or not the version in CHECKSUMS.
     """
     for name in FONTS:
         read_font(name)
 
 
 def read_font(name: str) -> bytes:
-    """Return a font's file.
+    """Return the content of a font's file.
 
     Args:
         name: one of FONTS.
 
     Raises:
-        DataError: it is missing, or another than was trained with.
+        DataError: it is missing, or not the version in CHECKSUMS.
     """
     package, file = name.split("/")
     try:

@@ -1,7 +1,7 @@
-"""One sign as ink: from MNIST's pictures, from a pen's strokes, or from a font.
+"""One sign as ink: from MNIST's pictures, from pen strokes, or from a font.
 
-Whatever its source, a glyph is an alpha patch: uint8 (height, width), ink 255 on 0, cut tightly. A
-`Hand` keeps what the signs of one number have in common: who writes, with which pen, how slanted.
+Whatever its source, a glyph is an alpha patch: uint8 (height, width), ink 255 on 0, cropped
+tightly. A `Hand` holds what the signs of one number have in common: the writer, the pen, the slant.
 """
 
 import io
@@ -27,16 +27,16 @@ HEIGHT: Final = 96
 NO_DIGIT: Final = 10
 
 FINE: Final = 0.1
-"""Width of a pen, in heights, up to which strokes stay apart."""
+"""Pen width, in heights, up to which strokes stay apart."""
 
 HAIRLINE: Final = 0.02
-"""Width of the thinnest line that a font has, in heights."""
+"""Width of the thinnest lines in a font, in heights."""
 
 LETTERS: Final = "ACEFHJKLMNPRTUVWXYacdefhkmnprtuvwxy$%&#?+=*@"
-"""Signs of fonts that are no digits and do not look like one."""
+"""Signs of fonts that are not digits and do not look like one."""
 
 FOREIGN: Final = "ΓΔΞΠΣΨΩαεκμνξπχψωЖИЙЛФЦШЩЫЮЯ"
-"""The same in other alphabets, without lambda, which is some people's 1."""
+"""The same in other alphabets, without lambda, which looks like some people's 1."""
 
 FOREIGN_FONTS: Final = tuple(
     index
@@ -56,14 +56,14 @@ class Hand:
         source: "mnist" as scanned, "restroked" MNIST with another pen, "drawn", "displayed" in
             seven segments, "font", only the "outline" of a font's digits, or "engraved": a font's
             with hairlines.
-        pen: width of the stroke over the height of the sign.
-        nib: of a drawn stroke, how thin it is along the pen's edge: 1 for a round pen.
+        pen: stroke width over the height of the sign.
+        nib: thickness of a drawn stroke along the pen's edge over `pen`: 1 for a round pen.
         slant: horizontal shift over height; positive leans to the right.
         aspect: factor on the width.
         looseness: how far drawn points stray, in heights.
         bow: how far the middle of a drawn sign lies to the right of its ends, in heights.
         taper: how much wider than its middle the foot of a drawn sign is, as a share of the width.
-        turn: how far signs are turned to the left, in degrees.
+        turn: rotation to the left, in degrees.
         font: index into FONTS.
     """
 
@@ -80,7 +80,7 @@ class Hand:
 
 
 def some_hand(generator: Generator) -> Hand:
-    """Return a hand at random."""
+    """Return a random hand."""
     return Hand(
         source=str(
             generator.choice(
@@ -101,10 +101,10 @@ def some_hand(generator: Generator) -> Hand:
 
 
 class Glyphs:
-    """Makes glyphs, from MNIST's pictures where a hand asks for them."""
+    """Makes glyphs, from MNIST's pictures if a hand calls for them."""
 
     def __init__(self, images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> None:
-        """Keep MNIST's pictures (N, 28, 28), ink bright, by label (N,)."""
+        """Take MNIST's pictures (N, 28, 28), ink bright, and their labels (N,)."""
         self._images = images
         self._of_digit = [np.flatnonzero(labels == digit) for digit in range(10)]
 
@@ -113,7 +113,7 @@ class Glyphs:
         return _turned(self._upright(digit, hand, generator), hand.turn)
 
     def sign(self, hand: Hand, generator: Generator) -> Alpha:
-        """Return a sign that is no digit, about HEIGHT pixels high."""
+        """Return a sign that is not a digit, about HEIGHT pixels high."""
         return _turned(_sign(hand, generator), hand.turn)
 
     def _upright(self, digit: int, hand: Hand, generator: Generator) -> Alpha:
@@ -135,7 +135,7 @@ class Glyphs:
 
 
 def tight(alpha: Alpha) -> Alpha:
-    """Return the part of a patch that holds its ink, at least one pixel."""
+    """Return a patch cropped to its ink, at least one pixel."""
     left, top, width, height = cv2.boundingRect((alpha > 90).astype(np.uint8))
     return alpha[top : top + max(height, 1), left : left + max(width, 1)]
 
@@ -148,7 +148,7 @@ def _sign(hand: Hand, generator: Generator) -> Alpha:
         return _slanted(_printed(letter, fonts[generator.integers(len(fonts))]), hand)
     if generator.random() < 0.45:
         aimless = strokes.scribble if generator.random() < 0.5 else strokes.character
-        # A broad pen would fill it, and what is left is the bar of a 1.
+        # A broad pen would fill it, and leave the bar of a 1.
         fine = replace(hand, pen=min(hand.pen, FINE))
         return _drawn(aimless(generator), fine, generator)
     return _drawn(_pick(strokes.SIGNS, generator), hand, generator)
@@ -159,16 +159,16 @@ def _pick(forms: tuple[strokes.Form, ...], generator: Generator) -> strokes.Form
 
 
 def _enlarged(image: NDArray[np.uint8], generator: Generator) -> Alpha:
-    """Return one of MNIST's pictures at HEIGHT, its edges as sharp as a scan's or less."""
+    """Return one of MNIST's pictures at HEIGHT, its edges as sharp as a scan's or softer."""
     large = cv2.resize(image, (HEIGHT * 28 // 20,) * 2, interpolation=cv2.INTER_CUBIC)
     middle = generator.uniform(70, 150)
-    gain = generator.uniform(128 / middle, 4.0)  # no lower: paper would be gray, and end in an edge
+    gain = generator.uniform(128 / middle, 4.0)  # a lower one would leave gray paper with an edge
     sharp = np.clip((large.astype(np.float32) - middle) * gain + 128, 0, 255)
     return np.asarray(sharp, np.uint8)
 
 
 def _restroked(alpha: Alpha, pen: float) -> Alpha:
-    """Return a digit with its strokes drawn anew: everything within half a pen of its skeleton."""
+    """Return a digit with its strokes redrawn: all within half a pen width of its skeleton."""
     # At half the size: a skeleton is as good, and thinning takes an eighth of the time.
     half = cv2.resize(alpha, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     skeleton = cv2.ximgproc.thinning((half > 110).astype(np.uint8) * 255)
@@ -204,27 +204,27 @@ def _font(index: int) -> ImageFont.FreeTypeFont:
 
 
 def _printed(sign: str, font: int) -> Alpha:
-    """Return a sign as a font has it, HEIGHT pixels high for a digit."""
+    """Return a sign in a font, HEIGHT pixels high for a digit."""
     canvas = Image.new("L", (3 * HEIGHT, 3 * HEIGHT))
     ImageDraw.Draw(canvas).text((HEIGHT // 2, HEIGHT // 2), sign, fill=255, font=_font(font))
     return tight(np.asarray(canvas))
 
 
 def _outline(alpha: Alpha, pen: float) -> Alpha:
-    """Return the edge of a patch's ink, drawn with a pen no broader than leaves a gap in it."""
+    """Return the outline of a patch's ink, drawn with a pen so fine that it leaves a gap inside."""
     thick = max(3, round(min(pen, 0.06) * HEIGHT))
     brush = np.ones((thick, thick))
     return np.asarray(cv2.morphologyEx(alpha, cv2.MORPH_GRADIENT, brush), np.uint8)
 
 
 def _engraved(alpha: Alpha) -> Alpha:
-    """Return a font's sign with thick uprights and thin levels, as Bodoni cut them."""
+    """Return a font's sign with thick verticals and thin horizontals, as in Bodoni."""
     uprights = cv2.erode(alpha, np.ones((HEIGHT // 10, 1)))
     return np.asarray(np.maximum(uprights, _restroked(alpha, HAIRLINE)), np.uint8)
 
 
 def _turned(alpha: Alpha, degrees: float) -> Alpha:
-    """Return a patch turned to the left, cut tightly."""
+    """Return a patch rotated to the left, cropped tightly."""
     if not degrees:
         return alpha
     height, width = alpha.shape
@@ -235,7 +235,7 @@ def _turned(alpha: Alpha, degrees: float) -> Alpha:
 
 
 def _slanted(alpha: Alpha, hand: Hand) -> Alpha:
-    """Return a patch leaning and widened as its hand does, cut tightly."""
+    """Return a patch slanted and widened as its hand requires, cropped tightly."""
     height, width = alpha.shape
     room = abs(hand.slant) * height
     matrix = np.array(

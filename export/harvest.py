@@ -1,7 +1,7 @@
 """Crops for the classifier, cut from composed scenes by `locate.onnx` itself.
 
-So the classifier learns from what it will be given, the locator's mistakes included: boxes a little
-off, a neighbor's stroke, another sign or a stain taken for a digit, ink taken for paper.
+So the classifier is trained on what it will be given, the locator's mistakes included: boxes a
+little off, a neighbor's stroke, another sign or a stain taken for a digit, ink taken for paper.
 """
 
 from collections.abc import Iterable
@@ -26,25 +26,25 @@ from export.sheets import ONE_SIGN, Shape
 from server.batch.progress import Progress
 
 HIT, MISS = 0.55, 0.45
-"""Overlap from which a crop shows a digit, and below which none; between, it is left out."""
+"""Overlap from which a crop shows a digit, and below which none; in between, it is dropped."""
 
 PART: Final = 0.5
-"""A box that lies in a sign with more than this share shows a part of it, and is left out."""
+"""A box with more than this share of it inside a sign shows a part of it, and is dropped."""
 
 SLIM: Final = 0.22
-"""The most that a bar's deviation across may be, over the one along it."""
+"""The greatest ratio of a bar's standard deviations, across over along."""
 
 BROAD: Final = 0.65
-"""The same for a bar that is solid with ink."""
+"""The same for a bar of solid ink."""
 
 SOLID: Final = 0.85
-"""Ink of a solid bar, at least, over that of a rectangle with the same deviations."""
+"""The least ink of a solid bar, over the area of a rectangle with the same deviations."""
 
 MISTAKES: Final = 2
-"""The most crops without a digit that are kept of a scene."""
+"""The most crops without a digit that are kept per scene."""
 
 LOOSE: Final = Strictness(threshold=0.1, nearest=1.0)
-"""Looser than in use, so that the harvest has more of what is hard to tell from digits."""
+"""Looser than in use, so that more crops are hard to tell from digits."""
 
 SHAPES: Final[dict[Shape, float]] = {
     (192, 192): 0.18,
@@ -56,15 +56,15 @@ SHAPES: Final[dict[Shape, float]] = {
     (28, 28): 0.17,
     (16, 16): 0.08,
 }
-"""Shares of the scenes by height and width; a small scene gives one crop."""
+"""The share of the scenes for each height and width; a small scene gives one crop."""
 
 BATCH: Final = 25
-"""Scenes that are composed and cut at once."""
+"""Number of scenes that are composed and cut at once."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What `locate.onnx` makes of a picture: boxes (M, 4), scores (M,), crops (M, 28, 28)."""
+    """The outputs of `locate.onnx` for a picture: boxes (M, 4), scores (M,), crops (M, 28, 28)."""
 
     boxes: NDArray[np.float32]
     scores: NDArray[np.float32]
@@ -73,26 +73,26 @@ class Reading:
 
 @lru_cache(maxsize=1)
 def open_locator(content: bytes) -> onnxruntime.InferenceSession:
-    """Return a session that locates one picture at a time on one core."""
+    """Return a session that runs a `locate.onnx` on one core."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 def locate(session: onnxruntime.InferenceSession, pixels: NDArray[np.uint8]) -> Reading:
-    """Return what a locator finds in a picture (H, W)."""
+    """Return the outputs of a locator for a picture (H, W)."""
     return Reading(*session.run(None, {"pixels": pixels[..., np.newaxis]}))
 
 
 def harvest(content: bytes, glyphs: Glyphs, count: int, seed: int, checkpoint: Checkpoint) -> State:
-    """Return the crops that a locator cuts from composed scenes, and what they show.
+    """Return the crops that a locator cuts from composed scenes, and their labels.
 
     Args:
-        content: of a `locate.onnx`, as strict as LOOSE.
-        glyphs: what is put into the scenes.
-        count: of scenes.
+        content: a `locate.onnx`, as strict as LOOSE.
+        glyphs: the source of the digits and signs in the scenes.
+        count: the number of scenes.
         seed: another one gives other scenes.
-        checkpoint: where what was cut so far is kept.
+        checkpoint: where the crops so far are kept.
 
     Returns:
         `images` (N, 28, 28) and `labels` (N,), uint8: the parts of a `Split`.
@@ -118,7 +118,7 @@ def harvest(content: bytes, glyphs: Glyphs, count: int, seed: int, checkpoint: C
 
 
 class _Cut(Dataset[Split]):
-    """Batches of scenes as the crops that are cut from them, each when it is asked for."""
+    """Batches of the crops that are cut from batches of scenes, each made on access."""
 
     def __init__(self, content: bytes, scenes: Scenes) -> None:
         self._content = content
@@ -129,13 +129,13 @@ class _Cut(Dataset[Split]):
 
 
 def crops_of(session: onnxruntime.InferenceSession, scenes: Iterable[Scene]) -> Split:
-    """Return the crops of all scenes with their labels, NO_DIGIT where a crop shows none."""
+    """Return the crops of all scenes with their labels, NO_DIGIT for crops without a digit."""
     crops = [np.empty((0, SIDE, SIDE), np.uint8)]
     labels: list[int] = []
     for scene in scenes:
         reading = locate(session, scene.pixels)
         mistakes = 0
-        # The likeliest come first, so that the mistakes kept are those that are hard to tell.
+        # The likeliest come first, so the mistakes kept are the hardest to tell from digits.
         for box, crop in zip(reading.boxes, reading.crops, strict=True):
             label = label_of(box, scene)
             if label is None or (label == NO_DIGIT and is_bar(crop)):
@@ -148,38 +148,38 @@ def crops_of(session: onnxruntime.InferenceSession, scenes: Iterable[Scene]) -> 
 
 
 def split_of(state: State) -> Split:
-    """Return a harvest as pictures and what they show."""
+    """Return a harvest as pictures and labels."""
     return Split(state["images"].numpy(), state["labels"].numpy())
 
 
 def label_of(box: NDArray[np.float32], scene: Scene) -> int | None:
-    """Return what a box (4,) shows, or None where that is a matter of opinion."""
+    """Return the label of a box (4,), or None if it is debatable."""
     if max(scene.pixels.shape) <= ONE_SIGN and len(scene.labels) == 1:
         return int(scene.labels[0]) if _holds(box, scene.boxes[0]) else None
-    # Squares, as crops are: of a thin 1 a pixel more or less is a third of its box.
+    # Compare squares, as crops are: a pixel more or less is a third of a thin 1's box.
     overlaps = overlap(_square(box), _square(scene.boxes))
     best = float(overlaps.max(initial=0.0))
     if best >= HIT:
         return int(scene.labels[overlaps.argmax()])
-    # The stem of a 4 looks like a 1: labeled as no digit, it would teach that 1s are none.
+    # The stem of a 4 looks like a 1: as NO_DIGIT, it would teach the classifier to reject 1s.
     is_part = bool((_common(box, scene.boxes) > PART * np.prod(box[2:])).any())
     return NO_DIGIT if best < MISS and not is_part else None
 
 
 def is_bar(crop: NDArray[np.uint8]) -> bool:
-    """Return whether a crop (28, 28) shows an upright bar, by its ink's second moments.
+    """Return whether a crop (28, 28) shows an upright bar, judging by second moments of its ink.
 
     Rules, folds and edges of the paper look like 1s, and some people's 1s are as broad as a stain.
-    In a crop they cannot be told apart, so only the locator can know better: a classifier that
-    learns that such bars are no digits refuses people's 1s.
+    In a crop they are indistinguishable; only the locator sees more. A classifier that is taught
+    that such bars are not digits rejects people's 1s.
     """
     moments = cv2.moments((crop > 127).astype(np.uint8), binaryImage=True)
     if not moments["m00"]:
         return False
     level, tilt, upright = (moments[name] / moments["m00"] for name in ("mu20", "mu11", "mu02"))
-    # A pixel is not a point: its own variance, 1 / 12, is added each way.
+    # A pixel is not a point: add its own variance, 1 / 12, each way.
     across, along = np.linalg.eigvalsh([[level, tilt], [tilt, upright]]) + 1 / 12
-    # A rectangle's area is 12 times the product of its deviations.
+    # A rectangle's area is 12 times the product of its standard deviations.
     is_solid = moments["m00"] > SOLID * 12 * np.sqrt(across * along)
     most = BROAD if is_solid else SLIM
     return bool(upright > level and across < most**2 * along)
@@ -193,21 +193,21 @@ def _holds(box: NDArray[np.float32], sign: NDArray[np.float32]) -> bool:
 
 
 def _square(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the squares around the middles of boxes (..., 4), as wide as their longer sides."""
+    """Return the squares around the centers of boxes (..., 4), as wide as their longer sides."""
     middle = boxes[..., :2] + boxes[..., 2:] / 2
     side = boxes[..., 2:].max(axis=-1, keepdims=True)
     return np.concatenate([middle - side / 2, side, side], axis=-1)
 
 
 def overlap(box: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the intersection over the union of a box (4,) with others (n, 4): (n,)."""
+    """Return the intersection over union (n,) of a box (4,) with others (n, 4)."""
     common = _common(box, others)
     union = np.prod(box[2:]) + np.prod(others[:, 2:], axis=1) - common
     return np.asarray(common / union, np.float32)
 
 
 def _common(box: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the area that a box (4,) has in common with others (..., 4): (...)."""
+    """Return the areas (...) of the intersections of a box (4,) with others (..., 4)."""
     low = np.maximum(box[:2], others[..., :2])
     high = np.minimum(box[:2] + box[2:], others[..., :2] + others[..., 2:])
     return np.asarray(np.prod(np.clip(high - low, 0, None), axis=-1), np.float32)

@@ -1,4 +1,4 @@
-"""Distortions of batches: what they change, and what they leave."""
+"""Augmentations: what they change, and what they leave unchanged."""
 
 import pytest
 import torch
@@ -26,13 +26,13 @@ def ink() -> Tensor:
 
 
 def generator() -> Generator:
-    """Return one that always draws the same."""
+    """Return a generator with a fixed seed."""
     return Generator().manual_seed(7)
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_ink_stays_ink(ink: Tensor, change: Change) -> None:
-    """Whatever happens to crops, they keep their form, and their values stay within [0, 1]."""
+def test_a_change_keeps_shape_and_range(ink: Tensor, change: Change) -> None:
+    """Changed crops keep their shape, and their values stay within [0, 1]."""
     before = ink.clone()
     after = change(ink, generator())
     assert after.shape == ink.shape
@@ -45,25 +45,25 @@ def test_ink_stays_ink(ink: Tensor, change: Change) -> None:
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_the_same_seed_gives_the_same_change(ink: Tensor, change: Change) -> None:
-    """All that is random comes from the generator."""
+    """All randomness comes from the generator."""
     assert torch.equal(change(ink, generator()), change(ink, generator()))
 
 
 def test_sometimes_changes_about_a_share(ink: Tensor) -> None:
-    """The other crops are as they were."""
+    """The other crops stay unchanged."""
     after = augment.sometimes(augment.enlarge, 0.3, ink, generator())
     changed = (after != ink).flatten(1).any(dim=1)
     assert 8 <= changed.sum() <= 28
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_sometimes_may_find_nothing_to_change(ink: Tensor, change: Change) -> None:
-    """A share of none is none."""
+def test_sometimes_may_choose_no_crop(ink: Tensor, change: Change) -> None:
+    """With a share of 0, the batch stays unchanged."""
     assert torch.equal(augment.sometimes(change, 0.0, ink, generator()), ink)
 
 
-def test_what_is_broadened_stays_in_its_place() -> None:
-    """A bar becomes a broad one, as much to the left as to the right."""
+def test_broadening_keeps_the_center() -> None:
+    """A bar becomes wider by as much to the left as to the right."""
     bar = torch.zeros(1, 1, 28, 28)
     bar[..., 6:22, 13:15] = 1.0
     _, _, rows, columns = augment.broaden(bar, generator()).nonzero().T
@@ -72,13 +72,13 @@ def test_what_is_broadened_stays_in_its_place() -> None:
     assert columns.min() + columns.max() == 27
 
 
-def test_what_is_enlarged_reaches_the_edges(ink: Tensor) -> None:
-    """As a digit does that was cut out without any paper around it."""
+def test_enlarged_crops_have_more_ink(ink: Tensor) -> None:
+    """As digits do that were cut out without any paper around them."""
     after = augment.enlarge(ink, generator())
     assert (after.sum(dim=(1, 2, 3)) > 1.3 * ink.sum(dim=(1, 2, 3))).all()
 
 
-def test_what_is_laid_down_is_level(ink: Tensor) -> None:
-    """An upright bar becomes a dash."""
+def test_an_upright_bar_laid_down_is_a_dash(ink: Tensor) -> None:
+    """It is three pixels high then, as it was wide."""
     rows = (augment.lay_down(ink, generator()) > 0.5).any(dim=3).sum(dim=2)
     assert (rows == 3).all()

@@ -1,4 +1,4 @@
-"""Training that is interrupted, and what a fingerprint notices."""
+"""Interrupted training, and which changes a fingerprint reflects."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from export.train_digit import Lessons, train_digit
 
 
 class Interrupting(Checkpoint):
-    """A checkpoint that saves after the second step, upon which somebody presses Ctrl-C."""
+    """A checkpoint that saves after the second step and is then interrupted, as by Ctrl-C."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -24,13 +24,13 @@ class Interrupting(Checkpoint):
         return self._asked == 2
 
     def save(self, state: State) -> None:
-        """Save, then be interrupted."""
+        """Save, then interrupt the training."""
         super().save(state)
         raise KeyboardInterrupt
 
 
-def test_an_interrupted_training_ends_in_the_same_weights(mnist: Mnist, tmp_path: Path) -> None:
-    """Two steps, an interruption, and three more are five steps, to the bit."""
+def test_interrupted_training_ends_in_the_same_weights(mnist: Mnist, tmp_path: Path) -> None:
+    """Two steps, an interruption and three more steps equal five steps, bit for bit."""
     recipe = Recipe(steps=5, batch=16)
     lessons = Lessons(mnist.train, mnist.validation)
     whole = train_digit(lessons, recipe, 7, Checkpoint(tmp_path / "whole"))
@@ -43,7 +43,7 @@ def test_an_interrupted_training_ends_in_the_same_weights(mnist: Mnist, tmp_path
 
 
 def test_another_seed_gives_other_weights(mnist: Mnist, tmp_path: Path) -> None:
-    """The seed decides the weights that a training starts from and what it draws."""
+    """The seed determines the initial weights and all random draws."""
     recipe, nowhere = Recipe(steps=1, batch=16), Checkpoint(tmp_path / "no")
     lessons = Lessons(mnist.train, mnist.validation)
     first, second = (train_digit(lessons, recipe, seed, nowhere) for seed in (0, 1))
@@ -51,7 +51,7 @@ def test_another_seed_gives_other_weights(mnist: Mnist, tmp_path: Path) -> None:
 
 
 def test_a_result_is_made_once(tmp_path: Path) -> None:
-    """What is kept is not made again, and what was unfinished is cleared away."""
+    """A kept result is not made again, and the unfinished state is deleted."""
 
     def make(checkpoint: Checkpoint) -> State:
         checkpoint.save({"step": 1})
@@ -66,7 +66,7 @@ def test_a_result_is_made_once(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_is_due_from_time_to_time(tmp_path: Path) -> None:
-    """Saving starts the wait anew."""
+    """Saving restarts the interval."""
     times = iter([0.0, 19.0, 20.0, 21.0, 40.0])
     checkpoint = Checkpoint(tmp_path / "state", every_seconds=20, clock=lambda: next(times))
     assert [checkpoint.is_due(), checkpoint.is_due()] == [False, True]
@@ -75,7 +75,7 @@ def test_a_checkpoint_is_due_from_time_to_time(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_cannot_run_code(tmp_path: Path) -> None:
-    """A file that holds more than tensors and plain values is refused."""
+    """A file with anything but tensors and plain values is rejected."""
     torch.save({"step": Path("x")}, tmp_path / "state")
     with pytest.raises(Exception, match="Weights only load failed"):
         Checkpoint(tmp_path / "state").load()
@@ -83,7 +83,7 @@ def test_a_checkpoint_cannot_run_code(tmp_path: Path) -> None:
 
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
-    """Return the entry of a package in which one module imports the next."""
+    """The entry of a package in which each module imports the next."""
     folder = tmp_path / "pack"
     folder.mkdir()
     (folder / "entry.py").write_text("from pack.middle import x\n")
@@ -93,25 +93,25 @@ def package(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("source", ["y  =  1  # one", '"""Module."""\ny = 1\n"""What y is."""'])
-def test_a_fingerprint_ignores_what_is_said_about_the_code(package: Path, source: str) -> None:
-    """A comment or a docstring changes no result, so it is no reason to train again."""
+def test_a_fingerprint_ignores_comments_and_docstrings(package: Path, source: str) -> None:
+    """They change no result, so they are no reason to train again."""
     before = fingerprint(package, {"steps": 1})
     (package.parent / "last.py").write_text(source)
     assert fingerprint(package, {"steps": 1}) == before
 
 
 @pytest.mark.parametrize(("settings", "source"), [({"steps": 2}, "y = 1"), ({"steps": 1}, "y = 2")])
-def test_a_fingerprint_notices_settings_and_code(
+def test_a_fingerprint_reflects_settings_and_code(
     package: Path, settings: dict[str, int], source: str
 ) -> None:
-    """A setting, or a line in a module that is imported by an imported one, makes another."""
+    """Another setting, or another line in an indirectly imported module, changes it."""
     before = fingerprint(package, {"steps": 1})
     (package.parent / "last.py").write_text(source)
     assert fingerprint(package, settings) != before
 
 
-def test_a_fingerprint_is_of_imported_modules_only(package: Path) -> None:
-    """A neighbor that the training does not use is none of its business."""
+def test_a_fingerprint_ignores_modules_that_are_not_imported(package: Path) -> None:
+    """A module beside them that the training does not use changes nothing."""
     before = fingerprint(package, {})
     (package.parent / "other.py").write_text("z = 1\n")
     assert fingerprint(package, {}) == before

@@ -1,4 +1,4 @@
-"""MNIST as it is read: checked, split, and never half written."""
+"""MNIST's files: fetched, verified, split, and never half written."""
 
 import gzip
 import hashlib
@@ -18,12 +18,12 @@ CONTENT = b"\0\0\x08\x01\0\0\0\x03\x07\x02\x01"
 
 @pytest.fixture
 def small_file(monkeypatch: pytest.MonkeyPatch) -> IdxFile:
-    """Let three labels stand for MNIST's 10,000, so that no test needs the real files."""
+    """Three labels in place of MNIST's 10,000, so that no test needs the real files."""
     file = IdxFile(LABELS, hashlib.sha256(CONTENT).hexdigest(), (3,))
     monkeypatch.setitem(sources.IDX_FILES, LABELS, file)
     # Nothing here may reach the network.
     monkeypatch.setattr(sources, "MIRRORS", ())
-    # ... and pip, too, fails at once: it takes this for an option.
+    # pip takes this for an option, and so fails at once.
     monkeypatch.setattr(sources, "PACKAGE", "-no-such-package-")
     return file
 
@@ -32,13 +32,13 @@ def small_file(monkeypatch: pytest.MonkeyPatch) -> IdxFile:
 def test_a_file_is_read_gzipped_or_not(
     small_file: IdxFile, tmp_path: Path, ending: str, pack: type[bytes]
 ) -> None:
-    """The same bytes come from the file itself and from its gzipped form."""
+    """A file and its gzipped form give the same bytes."""
     (tmp_path / f"{LABELS}{ending}").write_bytes(pack(CONTENT))
     assert fetch(LABELS, tmp_path, tmp_path / "cache") == CONTENT
 
 
 def test_a_wrong_file_in_the_users_folder_is_refused(small_file: IdxFile, tmp_path: Path) -> None:
-    """The message says which file, and which checksum it has and should have."""
+    """The message names the file, its checksum and the expected one."""
     wrong = CONTENT[:-1] + b"\x09"
     path = tmp_path / LABELS
     path.write_bytes(wrong)
@@ -50,22 +50,20 @@ def test_a_wrong_file_in_the_users_folder_is_refused(small_file: IdxFile, tmp_pa
 
 
 def test_a_broken_gzip_file_is_refused(small_file: IdxFile, tmp_path: Path) -> None:
-    """A gzip file that ends too soon is named as such."""
+    """The message calls a truncated gzip file broken."""
     (tmp_path / f"{LABELS}.gz").write_bytes(gzip.compress(CONTENT)[:-9])
     with pytest.raises(DataError, match="broken gzip"):
         fetch(LABELS, tmp_path, tmp_path / "cache")
 
 
-def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     """A mistyped DIGIT_DATA stops the export instead of starting a download."""
     settings = DataSettings.from_environment({"DIGIT_DATA": str(tmp_path / "no")}, tmp_path)
     with pytest.raises(DataError, match="not a folder"):
         load_mnist(settings)
 
 
-def test_the_cache_is_read_where_the_folder_lacks_a_file(
-    small_file: IdxFile, tmp_path: Path
-) -> None:
+def test_the_cache_is_read_if_the_folder_lacks_a_file(small_file: IdxFile, tmp_path: Path) -> None:
     """An empty folder is no error as long as another source has the file."""
     cache = tmp_path / "cache"
     cache.mkdir()
@@ -73,10 +71,10 @@ def test_the_cache_is_read_where_the_folder_lacks_a_file(
     assert fetch(LABELS, tmp_path, cache) == CONTENT
 
 
-def test_every_source_that_fails_is_told(
+def test_every_failed_source_is_reported(
     small_file: IdxFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A wrong cached file, a dead mirror and a missing package each have their line."""
+    """A wrong cached file, a dead mirror and a missing package have a line each."""
     monkeypatch.setattr(sources, "MIRRORS", ("https://localhost:1/",))
     (tmp_path / LABELS).write_bytes(b"wrong")
     with pytest.raises(DataError) as refusal:
@@ -89,7 +87,7 @@ def test_every_source_that_fails_is_told(
 def test_a_wrong_download_leaves_nothing(
     small_file: IdxFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a mirror sends is checked before a file of it exists."""
+    """A mirror's response is verified before it is written."""
     (tmp_path / f"{LABELS}.gz").write_bytes(gzip.compress(b"something else"))
     monkeypatch.setattr(sources, "MIRRORS", (f"{tmp_path.as_uri()}/",))
     with pytest.raises(DataError, match="uncompressed bytes have SHA-256"):
@@ -97,7 +95,7 @@ def test_a_wrong_download_leaves_nothing(
     assert not (tmp_path / "cache").exists()
 
 
-def test_a_right_download_is_kept(
+def test_a_verified_download_is_cached(
     small_file: IdxFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second time, the file comes from the cache, uncompressed."""
@@ -109,10 +107,10 @@ def test_a_right_download_is_kept(
 
 
 def test_the_pickle_may_hold_arrays() -> None:
-    """Arrays of the old numpy's pickles are read."""
+    """Arrays pickled by numpy 1 are read."""
     array = np.arange(6, dtype=np.float32)
-    # numpy 1 named the module that numpy 2 calls numpy._core. Protocol 3 is the last that keeps
-    # names as lines, and so takes one of another length.
+    # In numpy 1, the module was called numpy.core. Protocol 3 is the last that keeps names as
+    # lines, so a name can be replaced by one of another length.
     content = pickle.dumps([(array, array)], 3).replace(b"numpy._core", b"numpy.core")
     ((first, _),) = read_pickle(content)
     np.testing.assert_array_equal(first, array)
@@ -126,13 +124,13 @@ def test_the_pickle_may_hold_nothing_else(thing: object) -> None:
 
 
 def test_a_broken_pickle_is_refused() -> None:
-    """Bytes that are no pickle give the designed error."""
+    """Bytes that are not a pickle raise DataError."""
     with pytest.raises(DataError, match="broken pickle"):
         read_pickle(b"\x80\x02nothing")
 
 
-def test_floats_become_the_pixels_that_they_were() -> None:
-    """All 256 values come back from the package's pixel / 256, first two parts joined in order."""
+def test_floats_become_the_original_pixels() -> None:
+    """All 256 values are recovered from pixel / 256; the first two parts are joined in order."""
     pixels = np.arange(256, dtype=np.float32).reshape(1, 256) / 256
     parts = [(pixels * share, np.array([label])) for label, share in ((5, 1.0), (0, 0.5), (7, 0.0))]
     files = idx_files([(images.astype(np.float32), labels) for images, labels in parts])
@@ -146,14 +144,14 @@ def test_floats_become_the_pixels_that_they_were() -> None:
     "content",
     [b"", b"\0\0\x08", b"\0\0\x08\0", b"\0\0\x0d\x01\0\0\0\x01x", CONTENT[:-1], CONTENT + b"x"],
 )
-def test_no_idx_file_is_refused(content: bytes) -> None:
-    """A header or length that does not fit gives the designed error."""
+def test_a_malformed_idx_file_is_refused(content: bytes) -> None:
+    """A wrong header or a length that does not match it raises DataError."""
     with pytest.raises(DataError):
         parse_idx(content)
 
 
-def test_the_splits_are_apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Validation is pictures 50,000 to 54,999, train all others, and the test set stays shut."""
+def test_the_splits_are_disjoint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Validation is pictures 50,000 to 54,999, training all others; the test set is not opened."""
     opened = []
 
     def numbered(name: str, folder: Path | None, cache: Path) -> bytes:
@@ -170,8 +168,8 @@ def test_the_splits_are_apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     assert opened == ["train-images-idx3-ubyte", "train-labels-idx1-ubyte"]
 
 
-def test_the_test_set_is_read_on_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Only `load_test` opens the files of the test set."""
+def test_the_test_set_is_read_separately(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`load_test` opens the files of the test set and no others."""
     opened = []
 
     def empty(name: str, folder: Path | None, cache: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files that are written whole or not at all."""
 
 from pathlib import Path
 
@@ -7,8 +7,8 @@ import pytest
 from export.files import write_atomically
 
 
-def test_a_file_is_replaced_in_folders_that_are_made(tmp_path: Path) -> None:
-    """The second content takes the place of the first."""
+def test_a_file_is_replaced_and_its_folders_are_made(tmp_path: Path) -> None:
+    """The second content replaces the first."""
     path = tmp_path / "a" / "b"
     write_atomically(path, b"one")
     write_atomically(path, b"two")
@@ -18,7 +18,7 @@ def test_a_file_is_replaced_in_folders_that_are_made(tmp_path: Path) -> None:
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An interruption before the end is as if nothing had been begun."""
+    """An interrupted write has no effect."""
 
     def interrupted(descriptor: int) -> None:
         raise KeyboardInterrupt
