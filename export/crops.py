@@ -1,16 +1,16 @@
-"""What `locate.onnx` does beside its networks, as ONNX operators: which candidates, which crops.
+"""What `locate.onnx` does besides its networks, as ONNX operators: selection and cropping.
 
-Both are written once, here, in onnxscript, and run nowhere but in onnxruntime: the crops that the
-classifier is trained on are cut by the very file that is deployed. `export.to_onnx` puts these
-functions together, in this order:
+Both are written once, here, in onnxscript, and run only in onnxruntime: the crops that the
+classifier is trained on are cut by the very file that is deployed. `export.to_onnx` assembles these
+functions in this order:
 
     measure
     of a small picture:   flatten, the placer, take, align
     of any other:         pad, lift, the locator, select, arrange, weigh, sample
     bound, clean
 """
-# onnxscript reads these functions and does not run them: their names are tensors, and constants
-# that it knows; Python's typing has no word for that.
+# onnxscript parses these functions and does not run them: their names stand for tensors and for
+# constants that it knows, which Python's type annotations cannot express.
 # mypy: ignore-errors
 
 from typing import Final, NamedTuple
@@ -23,73 +23,74 @@ from export.locator import GRAIN
 from export.placer import SMALL
 
 MOST: Final = 512
-"""Digits in a picture, at most."""
+"""The most digits in a picture."""
 
 LENGTHS: Final = 96.0 * 512
-"""Pixels that all boxes may take if each were as long as the longest; less likely ones are dropped.
-`weigh` takes as much memory for each as for the longest."""
+"""Bound on the number of boxes times the length of the longest, in pixels; the less likely boxes are
+dropped. `weigh` takes as much memory for each box as for the longest."""
 
 OVERLAP: Final = 0.5
-"""Of two boxes that share more than this part of their union, the less likely is dropped."""
+"""Of two boxes with a greater intersection over union, the less likely is dropped."""
 
 SMALLEST_SHARE: Final = 0.28
-"""A box of less than this share of the likeliest one's length is a blemish of the paper."""
+"""A box shorter than this share of the likeliest one's length is a blemish of the paper."""
 
 BEST_SHARE: Final = 0.4
-"""The threshold is lowered to this share of the best score where that is less."""
+"""The threshold is lowered to this share of the best score if that is less."""
 
 FAINTEST: Final = 0.06
-"""No candidate with a lower score is ever taken."""
+"""No candidate with a lower score is ever selected."""
 
 ALIKE: Final = 0.6
 """Two boxes are neighbors if the shorter has more than this share of the longer one's length."""
 
 OFFSET: Final = 0.5
-"""Neighbors' middles are less than this apart vertically, in lengths of the shorter."""
+"""Neighbors' centers are less than this apart vertically, in lengths of the shorter box."""
 
 REACH: Final = 2.0
-"""Neighbors' middles are less than this apart horizontally, in lengths of the longer."""
+"""Neighbors' centers are less than this apart horizontally, in lengths of the longer box."""
 
 GAP: Final = 0.35
-"""Neighbors' middles are more than this apart horizontally, in sums of both widths: two boxes on
-one digit are no neighbors."""
+"""Neighbors' centers are more than this apart horizontally, in sums of both widths: two boxes on
+one digit are not neighbors."""
 
 DIM: Final = 0.35
-"""Share of the ink beside a box that is kept: it shows that a stroke goes on, or whose it is."""
+"""Share of the ink outside a box that is kept: it shows that a stroke continues, or belongs to a
+neighbor."""
 
 MARGIN: Final = 28 / 20
-"""Side of a crop over the longer side of the box in it, as in MNIST."""
+"""Side of a crop over the longer side of its box, as in MNIST."""
 
 LARGER: Final = 0.15
 """A small picture is its own crop if the side of the square around its sign differs from the
-picture's by less than this share of it."""
+picture's side by less than this share of it."""
 
 SHIFTED: Final = 0.08
-"""The same for the distance of their middles."""
+"""The same for the distance between their centers."""
 
 LARGEST: Final = 4.0 * SMALL
-"""Side of the largest square that is cut out of a small picture, in pixels: a bound on the samples
-that it takes, however large the placer makes the sign."""
+"""Side of the largest square that is cut from a small picture, in pixels: it bounds the number of
+samples, however large a box the placer predicts."""
 
 ONE: Final = onnx.helper.make_tensor("one", onnx.TensorProto.FLOAT, [1], [1.0])
 
 
 class Strictness(NamedTuple):
-    """What can be changed in a written file.
+    """Thresholds and weights that can be changed in a written file.
 
     Attributes:
-        threshold: the score from which on a candidate is always taken for a digit.
-        nearest: the share of their union that two crops may have in common; 1 allows any two.
-        inside: the share of the smaller that two boxes may have in common. A part of a digit shares
-            more than 0.55 with the whole, and so do two slanted digits: with 0.75 both stay, and
-            the reader has to choose. For a reader that does not, 0.55 is best.
+        threshold: the score from which a candidate is always taken for a digit.
+        nearest: the greatest intersection over union of two crops; 1 allows any.
+        inside: the greatest intersection of two boxes over the smaller of them. It exceeds 0.55 for
+            a part of a digit and the whole, and also for two slanted digits: with 0.75 both boxes
+            stay, and the reader has to choose. For a reader that does not, 0.55 is best.
         evidence: the factor of a score's logit, to which the reader adds the classifier's.
         evidence_if_small: the same for a small picture, in which the placer sees no more than the
-            classifier does; `python -m export.evidence` finds both.
-        company: what is added to a logit for a sure digit beside it, as most numbers have several.
-            With 3 more of the cheques of models/SCORES.md were read than with 1.7.
-        doubt: what is subtracted from it, as people's pictures hold more that is no digit than
-            composed scenes do. With 1.1, one in thirteen of the pictures without digits of
+            classifier does; `python -m export.evidence` fits both.
+        company: what a neighbor that is surely a digit adds to a logit: most numbers have several.
+            With 3, more of the cheques of models/SCORES.md were read than with 1.7.
+        doubt: what is subtracted from every logit, as real pictures hold more that is not a digit
+            than composed scenes do. With 1.1, one in thirteen of the pictures without digits of
             models/SCORES.md is read as a number.
     """
 
@@ -104,9 +105,9 @@ class Strictness(NamedTuple):
 
 @script(default_opset=op)
 def measure(pixels: UINT8["H", "W", 1]):  # noqa: F821
-    """Return whether a picture (H, W, 1) has one sign: one of at most SMALL pixels each way.
+    """Return whether a picture (H, W, 1) is small: at most SMALL pixels each way, with one sign.
 
-    And its width and height, (1, 2), and the longer of them, (1, 1).
+    Also its width and height, (1, 2), and the longer of them, (1, 1).
     """
     width_height = op.Cast(op.Gather(op.Shape(pixels), [[1, 0]]), to=1)
     whole = op.ReduceMax(width_height, [1])
@@ -124,14 +125,14 @@ def pad(pixels: UINT8["H", "W", 1]):  # noqa: F821
 
 @script(default_opset=op)
 def flatten(pixels: UINT8["H", "W", 1]):  # noqa: F821
-    """Return a picture (H, W, 1) as the layer (1, 1, H, W) that convolutions take."""
+    """Return a picture (H, W, 1) as the tensor (1, 1, H, W) that convolutions take."""
     layer = op.Cast(op.Unsqueeze(op.Transpose(pixels, perm=[2, 0, 1]), [0]), to=1)
     return layer
 
 
 @script(default_opset=op)
 def lift(padded: UINT8["PH", "PW", 1]):  # noqa: F821
-    """Return the first level (1, 1, PH, PW) of a pyramid, from 0 to 1, and its height and width."""
+    """Return the first pyramid level (1, 1, PH, PW), from 0 to 1, and its height and width."""
     lifted = flatten(padded) / 255.0
     size = op.Shape(padded, start=0, end=2)
     return lifted, size
@@ -139,7 +140,7 @@ def lift(padded: UINT8["PH", "PW", 1]):  # noqa: F821
 
 @script(default_opset=op)
 def shared(low: FLOAT["M", 2], high: FLOAT["M", 2]):  # noqa: F821
-    """Return the areas (M, M) that boxes from `low` to `high` corners share with each other."""
+    """Return the areas (M, M) of the intersections of boxes with corners `low` and `high`."""
     from_low = op.Max(low, op.Unsqueeze(low, [1]))
     to_high = op.Min(high, op.Unsqueeze(high, [1]))
     areas = op.ReduceProd(op.Clip(to_high - from_low, 0.0), [2], keepdims=0)
@@ -154,7 +155,7 @@ def select(
     nearest: FLOAT,
     inside: FLOAT,
 ):
-    """Return which candidates (M,) are taken for digits, the likeliest first.
+    """Return the indices (M,) of the candidates taken for digits, the likeliest first.
 
     Args:
         width_height: of the picture, in pixels.
@@ -165,7 +166,7 @@ def select(
     """
     corners = op.Slice(candidates, [0], [4], [1])
     from_low, to_high = op.Split(corners, axis=1, num_outputs=2)
-    # Where the picture was padded there is nothing.
+    # The padding holds no digits.
     is_outside = op.ReduceMax(from_low + to_high - width_height * 2.0, [1], keepdims=0) > 0.0
     chances = op.Where(is_outside, 0.0, op.Sigmoid(op.Gather(candidates, 4, axis=1)))
     least = op.Max(op.Min(threshold, op.Gather(chances, 0) * BEST_SHARE), FAINTEST)
@@ -178,9 +179,9 @@ def select(
     )
     likely = op.Gather(apart, 2, axis=1)
 
-    # To a finer level the loop of a 9 looks like a digit of its own, and a 1 with the paper around
-    # it like a broad one: of two boxes, one inside the other, the likelier stays. The likelier come
-    # first, so only columns left of the diagonal count.
+    # At a finer pyramid level the loop of a 9 looks like a digit of its own, and a 1 with the paper
+    # around it like a broad one: of two nested boxes, the likelier stays. The likelier come first,
+    # so only columns left of the diagonal count.
     from_low, to_high = op.Split(op.Gather(corners, likely), axis=1, num_outputs=2)
     area = op.ReduceProd(to_high - from_low, [1], keepdims=0)
     part = shared(from_low, to_high) / op.Min(area, op.Unsqueeze(area, [1]))
@@ -188,7 +189,7 @@ def select(
     length = op.ReduceMax(to_high - from_low, [1], keepdims=0)
     is_blemish = length < op.Slice(length, [0], [1]) * SMALLEST_SHARE
 
-    # Two boxes side by side on one thin 1 have little in common; the squares around them do.
+    # Two boxes side by side on one thin 1 overlap little; the squares around them overlap a lot.
     middle = (from_low + to_high) / 2.0
     around = op.Unsqueeze(length, [1]) / 2.0
     both = shared(middle - around, middle + around)
@@ -212,7 +213,7 @@ def take(
 ):
     """Return corners (1, 4), scores (1,), squares (1, 4) and middles (1, 2) of a small picture.
 
-    Nothing is searched for in it: its one candidate is always taken.
+    Nothing is searched: its one candidate is always taken.
 
     Args:
         width_height: see `measure`.
@@ -227,7 +228,7 @@ def take(
     size = high - low
     side = op.Min(op.ReduceMax(size, [1]) * MARGIN, LARGEST)
 
-    # A small picture whose sign lies as MNIST's do is left exactly as it is.
+    # A small picture whose sign is placed as MNIST's are is left exactly as it is.
     middle = width_height * 0.5
     off = op.Concat(center - middle, (side - whole) * (SHIFTED / LARGER), axis=1)
     is_as_mnists = op.ReduceMax(op.Abs(off), [1]) < whole * SHIFTED
@@ -244,13 +245,13 @@ def align(
     middles: FLOAT[1, 2],
     squares: FLOAT[1, 4],
 ):
-    """Return sums and cover (1, 28, 28), as `sample` and `weigh` do, of a small picture's square.
+    """Return a small picture's `sums` and `cover` (1, 28, 28), as `sample` and `weigh` do.
 
-    Where there are few pixels, RoiAlign takes no time.
+    With so few pixels, RoiAlign takes hardly any time.
 
     Args:
         layer: see `flatten`.
-        middles: x and y of the square's middle, in pixels.
+        middles: x and y of the square's center, in pixels.
         squares: see `clean`.
     """
     half = op.Slice(squares, [2], [3], [1]) * 0.5
@@ -269,7 +270,7 @@ def arrange(
     company: FLOAT,
     doubt: FLOAT,
 ):
-    """Return corners (M, 4), scores (M,), squares (M, 4) and middles (M, 2) of what is cut out.
+    """Return corners (M, 4), scores (M,), squares (M, 4) and middles (M, 2) of the selected boxes.
 
     Args:
         candidates: see `select`.
@@ -292,12 +293,12 @@ def arrange(
     is_apart = across > (width + op.Transpose(width, perm=[1, 0])) * GAP
     is_beside = op.And(op.And(is_apart, across < longer * REACH), is_level)
 
-    # A number is written with one pen: where paper's grain looks like ink, its neighbors know.
+    # A number is written with one pen: where the paper's grain looks like ink, neighbors decide.
     beside = op.Where(is_beside, op.Transpose(bright, perm=[1, 0]), 0.0)
     bright = bright + op.ReduceSum(beside, [1], keepdims=1)
     squares = op.Concat(size, length * MARGIN, bright, axis=1)
 
-    # What a score is worth beside the classifier's answer, and what a neighbor's score adds.
+    # Weight the score against the classifier's answer, and add the surest neighbor's.
     chances = op.Transpose(op.Sigmoid(logit), perm=[1, 0])
     surest = op.ReduceMax(op.Where(is_beside, chances, 0.0), [1], keepdims=1)
     scores = op.Squeeze(op.Sigmoid(logit * evidence + surest * company - doubt), [1])
@@ -313,21 +314,21 @@ def weigh(
 ):
     """Return what `sample` needs, and how much of each of 28 x 28 parts is in the picture.
 
-    A part is the mean of samples between pixels, at most a pixel apart, as RoiAlign takes them; but
-    they are the same in each row and in each column, so that the crop is a piece of the picture
-    between two matrices: a tenth of RoiAlign's time where digits are large.
+    A part is the mean of bilinear samples at most a pixel apart, as in RoiAlign. As the sampling is
+    separable, a crop is the product of a matrix, a piece of the picture and another matrix: a tenth
+    of RoiAlign's time where digits are large.
 
     Args:
         pixels: the picture, uint8.
-        middles: x and y of the squares' middles, in pixels.
+        middles: x and y of the squares' centers, in pixels.
         squares: see `clean`.
 
     Returns:
         weights (M, 2, 28, L) of the piece's rows and columns, the piece's first row and column
-        (M, 2), its last ones, the picture with room for the last piece, and cover (M, 28, 28).
+        (M, 2), its last ones, the picture padded so that each piece fits, and cover (M, 28, 28).
     """
     part = op.Unsqueeze(op.Slice(squares, [2], [3], [1]), [2, 3]) / 28.0
-    # A box may be of no size, or of any: then what is in it does not matter, but memory does.
+    # A box may have no size, or any: its content does not matter then, but memory does.
     count = op.Clip(op.Ceil(part), 1.0, 64.0)  # samples in a part; 64 are enough for any picture
     most = op.ReduceMax(op.Concat(op.Reshape(count, [-1]), [1.0], axis=0), keepdims=0)
     step = op.Reciprocal(count)
@@ -337,7 +338,7 @@ def weigh(
     samples = (bins + place) * part + begin
     last = op.Reshape(op.Cast(op.Shape(pixels, start=0, end=2), to=1) - 1.0, [2, 1, 1])
     nearest = op.Min(op.Max(samples, 0.0), last)
-    # Of what lies more than a pixel outside of the picture nothing is known.
+    # As in RoiAlign, samples more than a pixel outside the picture do not count.
     weight = op.Where(place < 1.0, step, 0.0)
     known = op.Where(op.Abs(samples - nearest) <= 1.0, weight, 0.0)
     before = op.Floor(nearest)
@@ -385,10 +386,10 @@ def clean(
     cover: FLOAT["M", 28, 28],  # noqa: F821
     squares: FLOAT["M", 4],  # noqa: F821
 ):
-    """Return crops (M, 28, 28): paper 0, ink 255, and dimmed what is beside the box.
+    """Return crops (M, 28, 28): paper 0, ink 255, dimmed outside the box.
 
     Args:
-        sums: see `sample`; of what is in the picture.
+        sums: see `sample`.
         cover: how much of each part is in the picture.
         squares: width and height of the box, side of the square around it, logit of bright ink.
     """
@@ -396,18 +397,19 @@ def clean(
     value = sums / op.Max(cover, 0.01)
     value = op.Where(bright > 0.0, value, 255.0 - value)
 
-    # What lies beside the box belongs to other digits, mostly. Inside is what is nearer to the
-    # middle than half the box and 0.09 of the square's side, or 2.5 of 28 parts, with an edge that
-    # fades over a 25th of it: ((part / side) / 2 + 0.09 - steps) * 25 + 0.5, in an order that lets
-    # all that does not depend on the box be folded.
+    # What lies outside the box mostly belongs to other digits. Inside is what is closer to the
+    # center than half the box plus 0.09 of the square's side, or 2.5 of 28 parts, with an edge that
+    # fades over a 25th of it: ((part / side) / 2 + 0.09 - steps) * 25 + 0.5, in an order that
+    # allows constant folding of all that does not depend on the box.
     steps = op.Abs((op.Cast(op.Range(0, 28, 1), to=1) - 13.5) / 28.0)
     inside = op.Clip(part / side * 12.5 + ((0.09 - steps) * 25.0 + 0.5), 0.0, 1.0)
     across, down = op.Split(inside, axis=1, num_outputs=2)
     mask = op.Transpose(down, perm=[0, 2, 1]) * across
     seen = cover * mask > 0.5
 
-    # Paper and ink are levels of what is seen, 60 % of it above the one and 2.5 % above the other:
-    # robust against specks. Of 784 values the paper's is the 471st at most; the rest stay unsorted.
+    # Paper and ink are quantiles of the visible values, 60 % of which are above the one and 2.5 %
+    # above the other: robust against specks. Of 784 values the paper's is the 471st at most; the
+    # rest stay unsorted.
     count = op.ReduceSum(op.Cast(seen, to=1), [1, 2])
     ranked = op.Reshape(op.Where(seen, value, -1000.0), [-1, 784])
     ordered, _places = op.TopK(ranked, [471], axis=1)
@@ -422,7 +424,7 @@ def clean(
 
 @script(default_opset=op)
 def bound(width_height: FLOAT[1, 2], corners: FLOAT["M", 4]):  # noqa: F821
-    """Return boxes (M, 4) that end where the picture ends, and have at least a pixel each way.
+    """Return boxes (M, 4) clipped to the picture, at least a pixel wide and high.
 
     Args:
         width_height: of the picture, in pixels.
@@ -457,10 +459,10 @@ SCRIPTS: Final = {
     "clean": (clean, [UINT8["M", 28, 28]]),
     "bound": (bound, [FLOAT["M", 4]]),
 }
-"""All of these by name, with the types of what they return."""
+"""All scripts by name, with the types of their outputs."""
 
 
 def model_of(name: str) -> onnx.ModelProto:
-    """Return one of SCRIPTS as a model: inputs and outputs have the names that they have there."""
+    """Return one of SCRIPTS as a model; its inputs and outputs keep their names."""
     function, types = SCRIPTS[name]
     return function.to_model_proto(output_types=types)

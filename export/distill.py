@@ -1,8 +1,8 @@
-"""Teaching one classifier what several say together.
+"""Distillation of several classifiers into one.
 
-Classifiers of different seeds err on different pictures, so their mean is better than each. One of
-them that is trained on, from that mean as well as from the labels, comes close to it, and takes no
-longer to answer.
+Classifiers from different seeds err on different pictures, so their ensemble is better than each.
+One of them, trained further on the ensemble's mean probabilities as well as on the labels, comes
+close to it at the cost of one.
 
 Source: Hinton et al. 2015, Distilling the Knowledge in a Neural Network.
 """
@@ -20,10 +20,10 @@ from export.network import CLASSES, DigitNetwork
 from export.train import Recipe, fit, step_seed
 from export.train_digit import DIGIT_RECIPE, Lessons, answers_of, classifier_of, on_device
 
-# The teachers' share of what is learned from; the rest is the label's.
+# The teachers' share of the target; the rest is the label's.
 TAUGHT: Final = 0.5
 
-# The classifier has learned already, so steps are fewer and smaller.
+# The classifier is already trained, so fewer and smaller steps are enough.
 DISTILL_RECIPE = replace(DIGIT_RECIPE, steps=6_000, peak_rate=1.5e-3)
 
 
@@ -34,14 +34,14 @@ def distill(
     seed: int,
     checkpoint: Checkpoint,
 ) -> State:
-    """Return the weights of a classifier that begins as the first teacher and learns from all.
+    """Return the weights of a classifier that starts as the first teacher and learns from all.
 
     Args:
-        lessons: what all are trained on.
+        lessons: the data that all of them are trained on.
         recipe: how it is trained.
         teachers: the weights of trained classifiers.
-        seed: of what each batch holds.
-        checkpoint: where its state is kept.
+        seed: of the batches.
+        checkpoint: where the training state is kept.
     """
     ensemble = [on_device(classifier_of(teacher)) for teacher in teachers]
     network = DigitNetwork()

@@ -1,10 +1,10 @@
-"""How much a score should count beside the classifier's answer: `python -m export.evidence`.
+"""The weight of a score relative to the classifier's answer: `python -m export.evidence`.
 
-Both networks are asked about crops of composed scenes with held-out digits; logistic regression
-finds the factor and the offset with which the score's logit is best added to the classifier's. The
-factors are `evidence` and `evidence_if_small` in `export.crops.Strictness`, so for files that have
-them this finds about 1. The offsets are not used: they tell how many candidates are digits in
-composed scenes, which nobody knows of other pictures.
+Both networks are run on crops of composed scenes with held-out digits; logistic regression fits the
+factor and the offset with which the score's logit is best added to the classifier's. The factors
+are `evidence` and `evidence_if_small` in `export.crops.Strictness`, so for files that have them the
+fit is about 1. The offsets are not used: they reflect how many candidates are digits in composed
+scenes, which is unknown for other pictures.
 """
 
 import os
@@ -32,13 +32,15 @@ _NEWTON_STEPS = 30
 
 
 def main() -> None:
-    """Print factor and offset for the files in models/."""
+    """Print the factors and offsets for the files in models/."""
     cv2.setNumThreads(1)
     settings = load_settings({})
     mnist = load_mnist(DataSettings.from_environment(os.environ, CACHE / "mnist"))
     classifier = load_classifier(REPOSITORY / settings.classifier)
     for name, shapes in SCENES.items():
-        scores, chances, is_digit = _asked(REPOSITORY / settings.locator, classifier, mnist, shapes)
+        scores, chances, is_digit = _readings(
+            REPOSITORY / settings.locator, classifier, mnist, shapes
+        )
         factor, offset = fit(_logit(scores), _logit(chances), is_digit)
         print(f"{name}: {len(scores):,} crops, factor {factor:.2f}, offset {offset:.2f}")
 
@@ -46,11 +48,11 @@ def main() -> None:
 def fit(
     scores: NDArray[np.float64], chances: NDArray[np.float64], is_digit: NDArray[np.bool_]
 ) -> tuple[float, float]:
-    """Return the factor and offset of the scores that make the sum with the chances likeliest.
+    """Return the factor and offset that fit sigmoid(chances + factor * scores + offset) best.
 
     Args:
-        scores: (N,) logits, the locator's.
-        chances: (N,) logits, the classifier's, of there being a digit.
+        scores: (N,) the locator's logits.
+        chances: (N,) the classifier's logits that there is a digit.
         is_digit: (N,) whether there is one.
     """
     terms = np.stack([scores, np.ones_like(scores)], axis=1)
@@ -62,10 +64,10 @@ def fit(
     return float(found[0]), float(found[1])
 
 
-def _asked(
+def _readings(
     locator: Path, classifier: Classifier, mnist: Mnist, shapes: list[Shape]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-    """Return of crops of composed scenes the score, the chance of a digit, and whether it is."""
+    """Return scores, chances of a digit and whether there is one, for crops of composed scenes."""
     glyphs = Glyphs(mnist.validation.images, mnist.validation.labels)
     session = open_locator(locator.read_bytes())
     generator = np.random.default_rng(SEED)

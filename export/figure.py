@@ -1,7 +1,7 @@
 """The figures of docs/reading.md: `python -m export.figure`.
 
-What the files in models/ and the server's code make of a picture of the page, and scenes as the
-networks learn from.
+One shows how the files in models/ and the server's code read a sample picture of the page; the
+other, scenes such as the networks are trained on.
 """
 
 import base64
@@ -34,17 +34,17 @@ SCENES_SEED: Final = 6
 ROWS: Final = ([(192, 192)] * 5, [(64, 192)] * 5, [(64, 192)] * 5)
 BORDER: Final = 4
 
-# Nothing is told to be certain.
+# Confidences are shown as this at most: nothing is certain.
 SUREST: Final = 0.9999
 
-# In pixels of the drawing; a panel shows the whole picture.
+# Sizes in pixels of the drawing; a panel shows the whole picture.
 PANEL: Final = 288
 GAP: Final = 18
 CROP: Final = 84
 LINE: Final = 26
 INK, FOUND, TEXT = "#c2410c", "#2563eb", "#6b7280"
 DRAWN: Final = 256
-"""Candidates in the figure, the likeliest: of more, nothing else would be seen."""
+"""Number of candidates in the figure, the likeliest; more would hide the picture."""
 
 
 def main() -> int:
@@ -58,7 +58,7 @@ def main() -> int:
 
 
 def scenes(glyphs: Glyphs) -> NDArray[np.uint8]:
-    """Return composed scenes beside and below each other, on white."""
+    """Return rows of composed scenes, on white."""
     generator = np.random.default_rng(SCENES_SEED)
     pictures = [[compose(glyphs, shape, generator).pixels for shape in row] for row in ROWS]
     edge = ((BORDER, BORDER), (BORDER, BORDER))
@@ -68,7 +68,7 @@ def scenes(glyphs: Glyphs) -> NDArray[np.uint8]:
 
 
 def reading() -> str:
-    """Return an SVG of a picture's way to an answer."""
+    """Return an SVG of how a picture is read, step by step."""
     data = PICTURE.read_bytes()
     recognizer = load_recognizer(load_settings(os.environ))
     pixels = decode(data, recognizer.limits).pixels[:, :, 0]
@@ -83,7 +83,7 @@ def reading() -> str:
             _box(digit.box, FOUND, 1.0) for digit in answer.digits
         ],
     }
-    # Written down once, as it is the largest part of the file.
+    # Embedded once, as it is the largest part of the file.
     picture = "data:image/jpeg;base64," + base64.b64encode(data).decode()
     parts = [
         f'<defs><image id="picture" href="{picture}" width="{pixels.shape[1]}" '
@@ -110,7 +110,7 @@ def reading() -> str:
 
 
 def _panel(left: int, scale: float, title: str, boxes: Iterable[str]) -> list[str]:
-    """Return the picture with what was found in it."""
+    """Return a panel: the picture with boxes over it."""
     return [
         _text(left, LINE - 10, title),
         f'<g transform="translate({left} {LINE}) scale({scale:.4f})">',
@@ -121,7 +121,7 @@ def _panel(left: int, scale: float, title: str, boxes: Iterable[str]) -> list[st
 
 
 def _candidates(candidates: Floats) -> Iterable[str]:
-    """Yield the boxes of candidates, the likelier the more opaque, the likeliest on top."""
+    """Yield the boxes of candidates, more opaque if likelier, the likeliest on top."""
     for candidate in candidates[::-1]:
         low, high = candidate[:2], candidate[2:4]
         chance = 1 / (1 + np.exp(-candidate[LOGIT]))
@@ -137,7 +137,7 @@ def _box(box: Iterable[float], color: str, opacity: float) -> str:
 
 
 def _crop(digit: Digit, left: float, top: float) -> list[str]:
-    """Return what the classifier saw of a digit, and what it says."""
+    """Return a digit's crop and the classifier's answer to it."""
     return [
         f'<image href="{digit.crop}" x="{left}" y="{top:.0f}" width="{CROP}" height="{CROP}" '
         'style="image-rendering:pixelated"/>',

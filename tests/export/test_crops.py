@@ -1,4 +1,4 @@
-"""What is cut out, asked of the operators alone: boxes go in, crops come out."""
+"""The operators by themselves: boxes go in, crops come out."""
 
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -24,7 +24,7 @@ IN_PLACE = [4, 4, 24, 24, LIKELY]
 
 
 def measure(pixels: Pixels) -> tuple[bool, dict[str, NDArray[Any]]]:
-    """Return whether a picture is small, and what the scripts that come after take of it."""
+    """Return whether a picture is small, and the inputs of the scripts that follow."""
     picture = {"pixels": pixels[..., np.newaxis]}
     is_small, width_height, whole = run("measure", picture)
     (layer,) = run("flatten", picture)
@@ -35,10 +35,10 @@ def measure(pixels: Pixels) -> tuple[bool, dict[str, NDArray[Any]]]:
 def cut(
     pixels: Pixels, boxes: Sequence[Sequence[float]], bright: bool
 ) -> tuple[Floats, Floats, Pixels]:
-    """Return what is cut where signs lie, given as left, top, right, bottom and a logit.
+    """Return outlines, scores and crops for boxes given as left, top, right, bottom and a logit.
 
-    A second logit says of one sign how sure it is that its ink is bright. A small picture has
-    one sign, whatever its logit; in any other it is found out which are taken.
+    A second logit, if given, is that of bright ink. A small picture has one sign, whatever its
+    logit; in any other, boxes are selected.
     """
     is_small, picture = measure(pixels)
     candidates = np.full((1 if is_small else 600, 6), UNLIKELY, np.float32)
@@ -59,13 +59,13 @@ def cut(
 
 
 def clean(sums: Floats, cover: Floats, squares: Floats) -> Pixels:
-    """Return the crops of what lies in squares."""
+    """Return the crops of sampled squares."""
     (crops,) = run("clean", {"sums": sums, "cover": cover, "squares": squares})
     return np.asarray(crops)
 
 
 def sample(pixels: Pixels, middles: Floats, squares: Floats) -> tuple[Floats, Floats]:
-    """Return what lies in the parts of squares, and how much of them is in the picture."""
+    """Return the sums in the parts of squares, and how much of each is in the picture."""
     picture = {"pixels": pixels[..., np.newaxis]}
     *pieces, cover = run("weigh", {**picture, "middles": middles, "squares": squares})
     feed = dict(zip(["weights", "firsts", "lasts", "roomy"], pieces, strict=True))
@@ -74,7 +74,7 @@ def sample(pixels: Pixels, middles: Floats, squares: Floats) -> tuple[Floats, Fl
 
 
 def run(script: str, feed: Mapping[str, NDArray[np.generic]]) -> list[NDArray[Any]]:
-    """Return a script's outputs, of all that it may ask for; the strictness is put in."""
+    """Return a script's outputs; it takes its inputs from the feed and STRICTNESS."""
     session = session_of(script)
     strictness = {name: np.array(value, np.float32) for name, value in STRICTNESS._asdict().items()}
     everything = {**strictness, **feed}
@@ -83,20 +83,20 @@ def run(script: str, feed: Mapping[str, NDArray[np.generic]]) -> list[NDArray[An
 
 
 def sigmoid(logits: float | NDArray[np.floating]) -> NDArray[np.floating]:
-    """Return the chances of logits."""
+    """Return the probabilities of logits."""
     return np.asarray(1 / (1 + np.exp(-logits)))
 
 
 @cache
 def session_of(script: str) -> onnxruntime.InferenceSession:
-    """Return what runs a script."""
+    """Return a session that runs a script."""
     model = onnxscript.optimizer.optimize(model_of(script))
     return onnxruntime.InferenceSession(model.SerializeToString())
 
 
 @pytest.mark.parametrize("index", range(10))
 def test_a_picture_like_mnists_is_its_own_crop(test_split: Split, index: int) -> None:
-    """To within a few gray levels, as paper and ink are set to 0 and 255."""
+    """It differs by a few gray levels at most, as paper and ink are set to 0 and 255."""
     image = test_split.images[index]
     _, _, crops = cut(image, [IN_PLACE], bright=True)
     assert np.abs(crops[0].astype(int) - image).max() <= 6
@@ -114,8 +114,10 @@ def test_a_picture_like_mnists_is_its_own_crop(test_split: Split, index: int) ->
         (20, [0, 0, 20, 20, LIKELY], False),
     ],
 )
-def test_what_is_its_own_crop(side: int, box: Sequence[float], is_its_own: bool) -> None:
-    """A picture whose sign lies about as MNIST's do: all of it is one, whatever its size."""
+def test_a_small_picture_placed_like_mnists_is_its_own_crop(
+    side: int, box: Sequence[float], is_its_own: bool
+) -> None:
+    """It is left whole, whatever its size, if its sign is placed about as MNIST's are."""
     _, picture = measure(np.zeros((side, side), np.uint8))
     candidates = np.array([[*box, 2]], np.float32)
     _, _, squares, _ = run("take", {**picture, "candidates": candidates})
@@ -135,7 +137,7 @@ def test_polarity_does_not_matter(test_split: Split, index: int) -> None:
 
 @pytest.mark.parametrize("place", [(10, 20), (60, 31), (72, 100)])
 def test_place_does_not_matter(test_split: Split, place: tuple[int, int]) -> None:
-    """Wherever on a sheet a digit lies, its crop is the same."""
+    """A digit gives the same crop anywhere on a sheet."""
     (first, box), (second, _) = (on_sheet(test_split, where) for where in [(5, 5), place])
     np.testing.assert_array_equal(first, second)
     assert box.tolist() == [9, 9, 20, 20]
@@ -152,17 +154,17 @@ def on_sheet(split: Split, place: tuple[int, int]) -> tuple[Pixels, NDArray[np.f
 
 @pytest.mark.parametrize("scale", [2, 3, 5])
 def test_size_does_not_matter(test_split: Split, scale: int) -> None:
-    """A digit enlarged pixel by pixel gives the crop that it was."""
+    """A digit enlarged by repeating its pixels gives the same crop."""
     image = test_split.images[4]
     large = np.kron(np.pad(image, 20), np.ones((scale, scale), np.uint8))
     box = [float(scale * edge) for edge in (24, 24, 44, 44)]
     _, _, crops = cut(large, [[*box, LIKELY]], bright=True)
-    inside = np.s_[5:23, 5:23]  # beside the box other digits' ink is kept dim
+    inside = np.s_[5:23, 5:23]  # outside the box, ink is dimmed
     assert np.abs(crops[0][inside].astype(int) - image[inside]).max() <= 8
 
 
-def test_of_two_boxes_over_each_other_the_likelier_stays() -> None:
-    """And of those that lie apart, both."""
+def test_of_two_overlapping_boxes_the_likelier_stays() -> None:
+    """Of two that are apart, both stay."""
     sheet = np.random.default_rng(0).integers(0, 256, (100, 100), np.uint8)
     boxes = [[10, 10, 30, 40, 3.0], [12, 11, 31, 41, 2.0], [60, 50, 80, 90, 1.0]]
     found, scores, _ = cut(sheet, boxes, bright=True)
@@ -176,22 +178,22 @@ def test_of_two_boxes_over_each_other_the_likelier_stays() -> None:
     [([18, 10, 38, 40], True), ([12, 12, 26, 26], False)],
     ids=["another digit's", "a part"],
 )
-def test_of_boxes_that_overlap_parts_go(box: Sequence[float], stays: bool) -> None:
-    """Two that lean have more than half of theirs in common; a loop of a 9 has all with the 9."""
+def test_a_box_on_part_of_a_digit_is_dropped(box: Sequence[float], stays: bool) -> None:
+    """A slanted neighbor shares over half of its box with a digit, the loop of a 9 all of it."""
     sheet = np.zeros((100, 100), np.uint8)
     found, _, _ = cut(sheet, [[10, 10, 30, 40, 3.0], [*box, 2.0]], bright=True)
     assert len(found) == 1 + stays
 
 
-def test_a_score_says_less_of_a_small_picture() -> None:
-    """There the placer sees no more than the classifier does."""
+def test_a_score_has_less_weight_in_a_small_picture() -> None:
+    """There, the placer sees no more than the classifier does."""
     _, scores, _ = cut(np.zeros((28, 28), np.uint8), [[4, 4, 24, 24, 3.0]], bright=True)
     logit = STRICTNESS.evidence_if_small * 3.0 - STRICTNESS.doubt
     np.testing.assert_allclose(scores, sigmoid(logit), atol=1e-5)
 
 
-def test_what_is_not_likely_is_none() -> None:
-    """Nothing is cut out of a picture that is not small where no score is worth it."""
+def test_unlikely_candidates_are_dropped() -> None:
+    """Without a likely candidate, a picture that is not small gives no crops."""
     sheet = np.zeros((100, 100), np.uint8)
     boxes, scores, crops = cut(sheet, [[10, 10, 30, 40, -4.0]], bright=True)
     assert boxes.shape == (0, 4)
@@ -199,8 +201,8 @@ def test_what_is_not_likely_is_none() -> None:
     assert crops.shape == (0, 28, 28)
 
 
-def test_a_small_picture_is_placed(test_split: Split) -> None:
-    """A digit in its corner gives the crop of the same in the middle, and the box says where."""
+def test_a_small_picture_is_centered(test_split: Split) -> None:
+    """A digit in its corner gives the same crop as one in the middle; the box tells where it is."""
     image = test_split.images[7]
     corner = np.zeros((SMALL, SMALL), np.uint8)
     corner[:20, :20] = image[4:24, 4:24]
@@ -210,8 +212,8 @@ def test_a_small_picture_is_placed(test_split: Split) -> None:
     assert np.abs(crops[0][4:24, 4:24].astype(int) - expected[4:24, 4:24]).max() <= 6
 
 
-def test_what_stands_in_company_is_likelier() -> None:
-    """A neighbor adds to a score, the surer the more; what is far off, or of another size, not."""
+def test_a_confident_neighbor_raises_a_score() -> None:
+    """A digit that is far off, or of another size, does not."""
     sheet = np.zeros((200, 400), np.uint8)
     doubtful, sure = [10, 20, 30, 50, 0.0], [40, 22, 58, 52, LIKELY]
     far, large = [340, 20, 360, 50, LIKELY], [80, 60, 150, 190, LIKELY]
@@ -225,13 +227,13 @@ def test_what_stands_in_company_is_likelier() -> None:
     np.testing.assert_allclose(near, sigmoid(added - STRICTNESS.doubt), atol=1e-5)
 
 
-def test_what_stands_together_has_one_ink(test_split: Split) -> None:
-    """Neighbors know better where paper was taken for ink; what is far off does not."""
+def test_neighbors_share_their_polarity(test_split: Split) -> None:
+    """Neighbors overrule a box that mistakes paper for ink; distant digits do not."""
     digit = np.pad(test_split.images[0], 40)
     near, far = np.hstack([digit[:, 39:69]] * 3), np.hstack([digit] * 3)
 
     def has_ink(sheet: Pixels, left: int) -> bool:
-        """Say whether the digit in the middle is in its crop, or paper without anything on it."""
+        """Return whether the crop of the digit in the middle has any ink."""
         step = sheet.shape[1] // 3
         boxes = [[left + k * step, 44, left + 20 + k * step, 64, LIKELY - k] for k in range(3)]
         _, _, crops = cut(sheet, [boxes[0], [*boxes[1], -1.0], boxes[2]], bright=True)
@@ -242,8 +244,8 @@ def test_what_stands_together_has_one_ink(test_split: Split) -> None:
 
 
 @pytest.mark.parametrize("shape", [(200, 300), (20, 31), (300, 9), (1, 1)])
-def test_samples_are_those_of_roi_align(shape: tuple[int, int]) -> None:
-    """Of squares of all sizes, within the picture and across its edges."""
+def test_sampling_agrees_with_roi_align(shape: tuple[int, int]) -> None:
+    """For squares of all sizes, inside the picture and across its edges."""
     random = np.random.default_rng(2)
     pixels = random.integers(0, 256, shape, np.uint8)
     middles = random.uniform(-5, [shape[1] + 5, shape[0] + 5], (40, 2)).astype(np.float32)
@@ -259,7 +261,7 @@ def test_samples_are_those_of_roi_align(shape: tuple[int, int]) -> None:
 @pytest.mark.parametrize("side", [1.0, 20.0, 28.0, 39.2, 90.0])
 @pytest.mark.parametrize("shape", [(1, 1), (20, 31), (28, 28), (SMALL, 9)])
 def test_a_small_picture_is_sampled_alike(shape: tuple[int, int], side: float) -> None:
-    """By another operator, to the same sums and the same cover."""
+    """Another operator gives the same sums and the same cover."""
     pixels = np.random.default_rng(3).integers(0, 256, shape, np.uint8)
     middles = np.array([[shape[1] / 2 + 1.3, shape[0] / 2 - 0.7]], np.float32)
     squares = np.array([[side, side, side, 1.0]], np.float32)
@@ -271,7 +273,7 @@ def test_a_small_picture_is_sampled_alike(shape: tuple[int, int], side: float) -
 
 @pytest.mark.parametrize("side", [0.0, 1e-6, 1e4, 1e9])
 def test_a_square_of_any_size_is_cut_out(side: float) -> None:
-    """A network may take nothing, or everything, for a digit."""
+    """A network may predict a box of any size, even none."""
     squares = np.array([[side, side, side, 1.0]], np.float32)
     middles = np.array([[30.0, 20.0]], np.float32)
     sums, cover = sample(np.zeros((50, 60), np.uint8), middles, squares)
@@ -279,7 +281,7 @@ def test_a_square_of_any_size_is_cut_out(side: float) -> None:
 
 
 def roi_align(layers: Floats, squares: Floats) -> Floats:
-    """Return what onnxruntime's operator makes of squares (M, 4): (M, C, 28, 28)."""
+    """Return the output (M, C, 28, 28) of onnxruntime's operator for squares (M, 4)."""
     values = [
         onnx.helper.make_tensor_value_info(name, kind, None)
         for name, kind in (
@@ -310,42 +312,42 @@ def roi_align(layers: Floats, squares: Floats) -> Floats:
 @pytest.mark.parametrize(
     ("shape", "small"), [((1, 1), True), ((3, SMALL), True), ((SMALL + 1, 1), False)]
 )
-def test_the_longer_side_makes_a_picture_small(shape: tuple[int, int], small: bool) -> None:
-    """One that is longer is searched."""
+def test_the_longer_side_decides_if_a_picture_is_small(shape: tuple[int, int], small: bool) -> None:
+    """A picture is small if neither side exceeds SMALL."""
     is_small, _ = measure(np.zeros(shape, np.uint8))
     assert is_small == small
 
 
-def test_boxes_end_where_the_picture_ends() -> None:
-    """Also those of digits that reach beyond it; what lies outside is none."""
+def test_boxes_are_clipped_to_the_picture() -> None:
+    """A box whose center lies outside is dropped."""
     sheet = np.zeros((50, 60), np.uint8)
     found = [[-9, -9, 9, 9, 2.0], [50, 40, 66, 56, 1.0], [58, 20, 80, 40, 3.0]]
     boxes, _, _ = cut(sheet, found, bright=True)
     assert boxes.tolist() == [[0, 0, 9, 9], [50, 40, 10, 10]]
 
 
-def test_at_most_512_digits_are_found() -> None:
-    """However many there are."""
+def test_a_picture_has_no_more_digits_than_the_limit() -> None:
+    """Of more candidates, MOST are selected."""
     found, _, _ = cut(np.zeros((600, 600), np.uint8), many(600), bright=True)
     assert len(found) == MOST
 
 
-def test_the_longer_the_longest_box_the_fewer_are_found() -> None:
-    """The most memory is that of 96 boxes as long as the picture."""
+def test_a_longer_box_lowers_the_limit() -> None:
+    """The memory is bounded by that of 96 boxes as long as the longest side of a picture."""
     large = [0, 620, 240, 860, LIKELY - 0.1]
     found, _, _ = cut(np.zeros((900, 600), np.uint8), [*many(480), large], bright=True)
     assert len(found) == LENGTHS // 240
 
 
 def many(count: int) -> list[list[float]]:
-    """Return boxes of 20 x 20 pixels in rows of 24, as likely as each other."""
+    """Return equally likely boxes of 20 x 20 pixels in rows of 24."""
     corners = [(x * 24 + 1, y * 24 + 1) for y in range(25) for x in range(24)]
     return [[x, y, x + 20, y + 20, LIKELY] for x, y in corners[:count]]
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (GRAIN, GRAIN), (GRAIN + 1, 3 * GRAIN - 1), (20, 500)])
 def test_padding_repeats_the_edge(shape: tuple[int, int]) -> None:
-    """Up to the next multiple, as numpy does it."""
+    """It reaches the next multiple of GRAIN and agrees with numpy's."""
     pad = session_of("pad")
     pixels = np.random.default_rng(1).integers(0, 256, (*shape, 1), np.uint8)
     (padded,) = pad.run(None, {"pixels": pixels})

@@ -1,4 +1,4 @@
-"""A classifier that goes on learning, now from what several say together."""
+"""Distillation of several classifiers into one."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ RECIPE = Recipe(steps=10, batch=32, peak_rate=1e-2, average_decay=0.5)
 
 
 def trained_for(label: int) -> State:
-    """Return the weights of a network that takes nearly everything for one digit."""
+    """Return the weights of a network that answers nearly everything with one digit."""
     torch.manual_seed(label)
     network = DigitNetwork()
     last = network.layers[-1]
@@ -28,15 +28,15 @@ def trained_for(label: int) -> State:
     return network.state_dict()
 
 
-def said_of(weights: State, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return the probabilities (N, CLASSES)."""
+def probabilities_of(weights: State, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return a classifier's probabilities (N, CLASSES) for images."""
     logits = torch.from_numpy(logits_of(classifier_of(weights), images))
     probabilities: NDArray[np.float32] = logits.softmax(1).numpy()
     return probabilities
 
 
-def test_it_learns_what_only_the_others_say(mnist: Mnist, tmp_path: Path) -> None:
-    """That anything might be an 8 is neither shown by a picture nor said by the one it was."""
+def test_the_student_learns_from_the_other_teachers(mnist: Mnist, tmp_path: Path) -> None:
+    """Neither the pictures nor the first teacher suggest an 8; only the second teacher does."""
     isnt_eight = mnist.train.labels != 8
     others = Split(mnist.train.images[isnt_eight], mnist.train.labels[isnt_eight])
     first, second = trained_for(3), trained_for(8)
@@ -44,12 +44,14 @@ def test_it_learns_what_only_the_others_say(mnist: Mnist, tmp_path: Path) -> Non
         distill(Lessons(others, others), RECIPE, teachers, 0, Checkpoint(tmp_path / "part"))
         for teachers in ([first, second], [first])
     )
-    learned, known = (said_of(each, others.images)[:, 8].mean() for each in (of_both, of_itself))
+    learned, known = (
+        probabilities_of(each, others.images)[:, 8].mean() for each in (of_both, of_itself)
+    )
     assert learned > 5 * known
 
 
-def test_its_teachers_stay_as_they_were(mnist: Mnist, tmp_path: Path) -> None:
-    """Though it begins with the weights of one."""
+def test_the_teachers_stay_unchanged(mnist: Mnist, tmp_path: Path) -> None:
+    """Even the one whose weights the student starts with."""
     lessons = Lessons(mnist.train, mnist.validation)
     teachers = [trained_for(3), trained_for(8)]
     distill(lessons, RECIPE, teachers, 0, Checkpoint(tmp_path / "part"))

@@ -1,4 +1,4 @@
-"""The figures, against independent implementations, and the fit, against a temperature known."""
+"""The metrics against independent implementations, and the fit against known temperatures."""
 
 import math
 
@@ -30,12 +30,12 @@ def drawn(seed: int, count: int, scale: float = 1.0) -> tuple[NDArray[np.float32
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 1.7, 4.0])
 def test_a_known_temperature_is_recovered(temperature: float) -> None:
-    """Logits multiplied by a temperature have that temperature fitted."""
+    """The fit finds the factor by which calibrated logits were multiplied."""
     logits, labels = drawn(1, 40_000, temperature)
     assert fit_temperature(logits, labels.numpy()) == pytest.approx(temperature, rel=0.03)
 
 
-def test_the_fitted_temperature_is_the_likeliest() -> None:
+def test_the_fitted_temperature_has_the_greatest_likelihood() -> None:
     """No temperature nearby makes the labels likelier than the fitted one."""
     logits, labels = drawn(2, 500, 2.3)
     fitted = fit_temperature(logits, labels.numpy())
@@ -46,8 +46,8 @@ def test_the_fitted_temperature_is_the_likeliest() -> None:
     assert best < min(others)
 
 
-def test_a_network_without_misses_gets_a_finite_temperature() -> None:
-    """Where any smaller temperature would fit better still, the lowest allowed is returned."""
+def test_a_network_without_errors_gets_the_lowest_temperature() -> None:
+    """If ever smaller temperatures would fit better, the lowest allowed one is returned."""
     assert fit_temperature(np.eye(11, dtype=np.float32), np.arange(11)) == pytest.approx(0.05)
 
 
@@ -71,7 +71,7 @@ def test_the_calibration_error_agrees_with_a_plain_loop(seed: int, count: int) -
 
 
 def test_answers_drawn_from_their_probabilities_are_calibrated() -> None:
-    """The error of calibrated answers comes near 0, and that of overconfident ones does not."""
+    """The error of calibrated answers is close to 0, that of overconfident ones is not."""
     logits, labels = drawn(3, 20_000)
     assert calibration_error(softmax(logits), labels.numpy()) < 0.01
     assert calibration_error(softmax(logits * 3), labels.numpy()) > 0.1
@@ -85,7 +85,7 @@ def test_the_likelihood_agrees_with_torch() -> None:
 
 
 def test_probabilities_of_huge_logits_are_finite() -> None:
-    """Logits beyond what an exponential holds still give rows that sum to 1."""
+    """Logits whose exponential would overflow still give rows that sum to 1."""
     rows = softmax(np.array([[1e4, -1e4, 0.0]], np.float32))
     assert rows.tolist() == [[1.0, 0.0, 0.0]]
 
@@ -98,8 +98,8 @@ def test_the_confusion_counts_labels_in_rows_and_answers_in_columns() -> None:
     assert (counts[7, 7], counts[7, 1], counts.sum()) == (1, 1, 2)
 
 
-def test_the_figures_belong_together() -> None:
-    """The accuracy is what the confusion's diagonal says, whatever the temperature."""
+def test_the_figures_are_consistent() -> None:
+    """The accuracy matches the diagonal of the confusion matrix, whatever the temperature."""
     logits, labels = drawn(5, 300)
     figures = measure(logits, labels.numpy(), temperature=2.0)
     assert figures.accuracy == accuracy(logits, labels.numpy())

@@ -1,4 +1,4 @@
-"""What two witnesses say together is found as statistics has it."""
+"""The fit of the weight of a score."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,8 @@ import pytest
 from export.evidence import fit
 
 
-def test_fit_finds_what_was_put_in() -> None:
-    """Of witnesses whose worth is known, the worth is found."""
+def test_fit_recovers_factor_and_offset() -> None:
+    """Labels drawn with a known factor and offset give these back."""
     random = np.random.default_rng(0)
     scores, chances = random.normal(0, 2, (2, 20_000))
     is_digit = random.random(20_000) < 1 / (1 + np.exp(-(chances + 0.4 * scores - 0.7)))

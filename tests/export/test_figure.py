@@ -11,8 +11,8 @@ from export.glyphs import Glyphs
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def test_reading() -> None:
-    """The likeliest candidates, what is left of them, each crop, and the number are drawn."""
+def test_the_figure_of_reading_shows_every_step() -> None:
+    """It shows the likeliest candidates, the boxes that are left, their crops, and the number."""
     drawing = ElementTree.fromstring(reading())
     texts = [text.text or "" for text in drawing.iter(f"{SVG}text")]
     assert "3507" in texts
@@ -21,8 +21,8 @@ def test_reading() -> None:
     assert len(crops) == len("3507")
 
 
-def test_scenes(mnist: Mnist) -> None:
-    """They are composed anew, and the same each time."""
+def test_the_scenes_are_the_same_each_time(mnist: Mnist) -> None:
+    """They are composed with a fixed seed."""
     glyphs = Glyphs(mnist.train.images, mnist.train.labels)
     sheet = scenes(glyphs)
     assert sheet.std() > 0
