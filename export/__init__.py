@@ -1,32 +1,32 @@
-"""What makes models/: from MNIST to two verified files and their card.
+"""Everything that makes models/: from MNIST to two verified files and their model card.
 
 The modules, in the order in which they are best read:
 
-    __main__, plan, stages               all in order; how much of it; what depends on what
-    checkpoint, files, processes         what is kept, so that nothing is done twice
+    __main__, plan, stages               all stages in order; their size; their dependencies
+    checkpoint, files, processes         results on disk, so that no work is repeated
 
-    sources, data, fonts                 MNIST and fonts, checked
-    strokes, marks, glyphs               a sign: drawn, MNIST's with additions, or printed
+    sources, data, fonts                 MNIST and fonts, verified by checksum
+    strokes, marks, glyphs               one sign: drawn, MNIST's with additions, or printed
     sheets, camera, damage, scenes       signs on a sheet, photographed: a scene
-    feed                                 batches of scenes, made ahead
+    feed                                 batches of scenes, composed ahead of time
 
     layers, locator, placer, network     the networks; the last is the classifier
-    train                                the loop that trains any of them
-    targets, train_locator, settle       what the locator learns, and how it settles
-    train_placer                         what the placer learns
+    train                                the training loop of all of them
+    targets, train_locator, settle       the locator: targets, training, fine-tuning
+    train_placer                         the placer's training
     harvest                              crops for the classifier, cut from scenes
-    augment, train_digit, distill        what the classifiers learn, the last from all of them
+    augment, train_digit, distill        the classifiers: augmentation, training, distillation
 
-    shrink, quantize, crops, to_onnx     trained networks to the bytes of files
-    evaluate, report, metadata           what they reach, and what the files say about themselves
-    contract, verify, trial              what a file must be, do, and reach in the server
-    card, release                        the page about it; all from evaluation to models/
+    shrink, quantize, crops, to_onnx     trained networks to ONNX files
+    evaluate, report, metadata           metrics, and what the files say about themselves
+    contract, verify, trial              checks of the files: form, parity, accuracy in the server
+    card, release                        the model card; the steps from evaluation to models/
 
-    evidence, reread, figure             commands of their own: how much a score should count; what
-                                         the files in models/ read; the figures of docs/reading.md
+    evidence, reread, figure             commands: fit the weight of a score; measure the files in
+                                         models/ again; draw the figures of docs/reading.md
 """
 
 import os
 
-# As in server/model.py: here, too, onnxruntime has to find its telemetry switched off.
+# onnxruntime sends telemetry unless this is set before it is imported; see server/model.py.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"

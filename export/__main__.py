@@ -22,21 +22,21 @@ from export.stages import done_side_by_side, networks_of, stages_of
 from export.train_digit import Lessons
 from server.model import UnusableModel
 
-INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
-GOES_ON = "The same command goes on from the last checkpoint."
+INTERRUPTED = 130  # the exit status that shells give to a program ended by Ctrl-C
+HOW_TO_RESUME = "Run the same command again to resume from the last checkpoint."
 
 
 class CodeChanged(Exception):
-    """The code is no longer that of the start: what it makes has another name."""
+    """The code was edited during the run, so its results would be kept under a wrong version."""
 
 
 def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run the command line; return the exit status."""
     plan = _plan(argv)
-    # Left to itself, a GPU adds up gradients in whatever order they arrive.
+    # By default, cuDNN may sum gradients in another order each time.
     torch.backends.cudnn.deterministic = True
-    # OpenCV's threads do not live on in the processes that compose scenes, which would wait for
-    # them forever.
+    # OpenCV's threads do not survive the fork into the processes that compose scenes, which would
+    # wait for them forever.
     cv2.setNumThreads(1)
     data = DataSettings.from_environment(environ, CACHE / "mnist")
     command = " ".join(["python -m export", *argv])
@@ -52,37 +52,39 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     except (FallsShort, UnusableModel) as error:
         return _fail(f"verify: {error}\nNothing in {shown(plan.out)} was changed.")
     except OSError as error:
-        return _fail(f"files: {error}\n{GOES_ON}")
+        return _fail(f"files: {error}\n{HOW_TO_RESUME}")
     except KeyboardInterrupt:
-        _fail(f"\nInterrupted. {GOES_ON}")
+        _fail(f"\nInterrupted. {HOW_TO_RESUME}")
         return INTERRUPTED
     return 0
 
 
 def run(plan: Plan, mnist: Mnist, test: Callable[[], Split], command: str) -> None:
-    """Train, evaluate, write, verify, and only then put the models and their card in place.
+    """Train, evaluate, write and verify the models, and only then put them in place.
 
     Args:
-        plan: how much of it.
-        mnist: what is trained on and chosen by.
+        plan: how much work to do.
+        mnist: the pictures to train on and to choose by.
         test: reads the test set; called once, when nothing is left to choose.
-        command: what the card names as the way to do it again.
+        command: the command line, which the card names as the way to reproduce the files.
 
     Raises:
-        CodeChanged: somebody edits it meanwhile.
-        FallsShort: a written file is not good enough; `plan.out` is as it was.
+        CodeChanged: export/ was edited during the run.
+        FallsShort: a written file is not good enough; `plan.out` is unchanged.
     """
     mnist = Mnist(mnist.train.head(plan.pictures), mnist.validation.head(plan.pictures))
     print(
-        f"data      {len(mnist.train):,} pictures to train on, {len(mnist.validation):,} to choose"
+        f"data      {len(mnist.train):,} training pictures, "
+        f"{len(mnist.validation):,} validation pictures"
     )
     stages = stages_of(plan, mnist)
-    # Asked for its result, a stage is done, after those that it depends on.
+    # Reading a stage's result runs it, after the stages that it depends on.
     networks = networks_of(stages.settled.result, stages.placer.result)
     crops, held_out = split_of(stages.crops.result), split_of(stages.held_out.result)
-    # The seeds' processes load the code once more: edited meanwhile, it would be another's result.
+    # The processes that train the seeds import the code anew: if it was edited since, they would
+    # keep its results under the old version.
     if stages_of(plan, mnist) != stages:
-        raise CodeChanged("export/ was edited meanwhile; give the same command again.")
+        raise CodeChanged("export/ was edited during the run; run the same command again.")
     weights = done_side_by_side(stages.digits, plan.processes)
     distilled = stages.distilled.result
     judged = test().head(plan.pictures)
@@ -113,36 +115,36 @@ def _fail(message: str) -> int:
 def _plan(argv: Sequence[str]) -> Plan:
     parser = argparse.ArgumentParser(
         prog="python -m export",
-        description="Train the networks, write them as ONNX files, verify what was written.",
+        description="Train the networks, write them as ONNX files, and verify these files.",
         epilog="DIGIT_DATA names a folder with MNIST's four IDX files; without it they are "
-        "downloaded once. An interrupted export goes on when the same command is given again.",
+        "downloaded once. The same command resumes an interrupted export.",
     )
     parser.add_argument(
         "--seeds",
         type=_positive,
         default=len(FULL.seeds),
         metavar="N",
-        help="train N classifiers, of which several show the spread, and ship what the first of "
-        "them has learned from all (default: %(default)s)",
+        help="train N classifiers from different seeds, which shows the spread, and ship the "
+        "first of them, distilled from all (default: %(default)s)",
     )
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="go through everything in a few minutes, for a model that is good for nothing",
+        help="try every stage in a few minutes; the models are useless",
     )
     parser.add_argument(
         "--out",
         type=Path,
         metavar="FOLDER",
-        help="where the verified file and its card go (default: models/; for --quick, a scratch "
-        "folder in .cache/)",
+        help="where the verified files and their card go (default: models/; with --quick, a "
+        "scratch folder in .cache/)",
     )
     arguments = parser.parse_args(argv)
     plan = QUICK if arguments.quick else FULL
     out = arguments.out or plan.out
     if arguments.quick and out.resolve() == MODELS.resolve():
-        parser.error("--quick makes no model that is good enough for models/")
-    # Seeds learn side by side; a single one, and what learns from all, has all processors.
+        parser.error("--quick trains too little for models/; choose another --out")
+    # Seeds are trained in parallel; a single one, and the distillation, use all processors.
     return replace(
         plan,
         digit=replace(plan.digit, threads=max(1, plan.processes // arguments.seeds)),

@@ -1,6 +1,6 @@
-"""The model card, models/README.md: what the files are, were made from, and reach.
+"""The model card, models/README.md: what the files are, how they were made, how well they do.
 
-Every figure comes from the run that made the file; nothing here is typed in by hand but words.
+Every figure comes from the run that made the files; only the words are written by hand.
 """
 
 import statistics
@@ -54,9 +54,9 @@ LIMITS = f"""\
 
 
 def card(report: Report, measured: Measurements) -> str:
-    """Return the model card, in Markdown, for two files that were verified.
+    """Return the model card, in Markdown, of two verified files.
 
-    Source: Mitchell et al. 2019, Model Cards for Model Reporting, for what such a page tells.
+    Source: Mitchell et al. 2019, Model Cards for Model Reporting, for the contents.
     """
     sections: dict[str, list[str]] = {
         "locate.onnx and digit.onnx": _summary(report, measured),
@@ -121,11 +121,11 @@ def _summary(report: Report, measured: Measurements) -> list[str]:
 
 
 def multiplications(network: nn.Module, example: Tensor) -> int:
-    """Return how many multiply-accumulates an input takes, counted while the network runs."""
+    """Return the number of multiply-accumulates for an input, counted while the network runs."""
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
         network(example)
-    # torch counts a multiplication and an addition as two operations.
+    # torch counts each multiply-accumulate as two operations.
     return int(counter.get_total_flops()) // 2
 
 
@@ -181,7 +181,7 @@ def _recipe(report: Report) -> list[str]:
 
 
 def device_name() -> str:
-    """Return what classifiers are trained on, in words."""
+    """Return the name of the device that classifiers are trained on."""
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "the CPU"
 
 
@@ -238,14 +238,14 @@ def _elsewhere() -> list[str]:
 
 def _row(name: str, values: Sequence[float]) -> str:
     """Return a row of percentages with their mean and their sample standard deviation."""
-    # One run says nothing about the next.
+    # One run has no spread.
     deviation = f"{statistics.stdev(values):.3%}" if len(values) > 1 else "one seed"
     cells = [*(f"{value:.2%}" for value in values), f"{statistics.mean(values):.3%}", deviation]
     return f"| {name} | {' | '.join(cells)} |"
 
 
 def _confusion(test: Figures) -> list[str]:
-    """Return the test set's confusion of the network in the file, labels down, answers across."""
+    """Return the shipped network's confusion matrix for the test set, labels in rows."""
     counts = test.confusion[:-1]
     errors = counts * (1 - np.eye(*counts.shape, dtype=np.int64))
     order = np.argsort(errors, axis=None, kind="stable")[::-1][:MOST_FREQUENT]

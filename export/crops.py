@@ -26,8 +26,8 @@ MOST: Final = 512
 """The most digits in a picture."""
 
 LENGTHS: Final = 96.0 * 512
-"""Bound on the number of boxes times the length of the longest, in pixels; the less likely boxes are
-dropped. `weigh` takes as much memory for each box as for the longest."""
+"""The most boxes times the length of the longest, in pixels; the less likely boxes are dropped, as
+`weigh` takes as much memory for each box as for the longest."""
 
 OVERLAP: Final = 0.5
 """Of two boxes with a greater intersection over union, the less likely is dropped."""

@@ -1,4 +1,4 @@
-"""Small data with the form of MNIST's, drawn here, and a plan that trains in a second."""
+"""Small data in the form of MNIST, drawn here, and a plan that trains in a second."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -31,7 +31,7 @@ from export.trial import Floors
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> Iterator[None]:
-    """Train on one thread, as threads that wait for each other on busy cores take far longer."""
+    """Train on one thread: on busy cores, threads that wait for each other take far longer."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
@@ -47,16 +47,16 @@ NO_FLOORS = Floors(accuracy=0.0, calibration_error=1.0, strings=0.0, refused=0.0
 
 
 def drawn_split(count: int, seed: int) -> Split:
-    """Return printed digits, slanted this way and that, each about equally often."""
+    """Return printed digits, rotated at random, each about equally often."""
     random = np.random.default_rng(seed)
     labels = (np.arange(count) % 10).astype(np.uint8)
     return Split(np.stack([_printed(int(label), random) for label in labels]), labels)
 
 
 def _printed(label: int, random: np.random.Generator) -> NDArray[np.uint8]:
-    """Return a digit placed as MNIST's are: 20 pixels high, its center of mass in the middle.
+    """Return a digit placed as MNIST's are: 20 pixels high, centered by its center of mass.
 
-    The server leaves such a picture as it is, and puts any other right first.
+    The server uses such a picture unchanged; any other, it would crop and center first.
     """
     image = Image.new("L", (96, 96))
     font = ImageFont.load_default(size=72)
@@ -75,18 +75,18 @@ def _printed(label: int, random: np.random.Generator) -> NDArray[np.uint8]:
 
 @pytest.fixture(scope="session")
 def mnist() -> Mnist:
-    """300 pictures to train on and 100 to choose by."""
+    """300 training pictures and 100 validation pictures."""
     return Mnist(drawn_split(300, seed=1), drawn_split(100, seed=2))
 
 
 @pytest.fixture(scope="session")
 def test_split() -> Split:
-    """60 pictures to be measured on."""
+    """60 test pictures."""
     return drawn_split(60, seed=3)
 
 
 def with_statistics(network: Network) -> Network:
-    """Return an untrained network whose batch normalization has seen something."""
+    """Return an untrained network with random batch normalization statistics."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)
@@ -97,7 +97,7 @@ def with_statistics(network: Network) -> Network:
 
 @pytest.fixture(scope="session")
 def classifier(mnist: Mnist) -> DigitNetwork:
-    """An untrained classifier that answers otherwise to each picture."""
+    """An untrained classifier whose answers vary from picture to picture."""
     torch.manual_seed(0)
     network = DigitNetwork()
     for module in network.modules():
@@ -112,13 +112,13 @@ def classifier(mnist: Mnist) -> DigitNetwork:
 
 @pytest.fixture(scope="session")
 def digit_file(classifier: DigitNetwork, mnist: Mnist) -> bytes:
-    """The file of it, at TEMPERATURE, without metadata."""
+    """That classifier as a file, at TEMPERATURE, without metadata."""
     return digit_model(classifier, TEMPERATURE, mnist.train.images[:EXAMPLES], {})
 
 
 @pytest.fixture
 def written(tmp_path: Path, digit_file: bytes) -> Path:
-    """The same on disk, with all metadata that it has to have."""
+    """The same on disk, with all required metadata."""
     metadata = dict.fromkeys(DIGIT_CONTRACT.metadata, "1")
     path = tmp_path / "digit.onnx"
     path.write_bytes(finish(onnx.load_from_string(digit_file), metadata))
@@ -127,7 +127,7 @@ def written(tmp_path: Path, digit_file: bytes) -> Path:
 
 @pytest.fixture(scope="session")
 def small_plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
-    """Two seeds, two steps each, no floors, in folders of their own."""
+    """Two seeds, two steps for each network, no floors, in temporary folders."""
     folder = tmp_path_factory.mktemp("export")
     return Plan(
         locator=Recipe(steps=2, batch=2),
@@ -150,7 +150,7 @@ def small_plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
 
 @dataclass(frozen=True)
 class Exported:
-    """A finished export: its plan, and how many weights were on disk at each look at the test."""
+    """A finished export: its plan, and how many weights there were at each read of the test set."""
 
     plan: Plan
     trained_when_tested: list[int]
@@ -158,7 +158,7 @@ class Exported:
 
 @pytest.fixture(scope="session")
 def exported(small_plan: Plan, mnist: Mnist, test_split: Split) -> Exported:
-    """Go through all stages, in two steps of training for each network, the seeds side by side."""
+    """Run all stages, with two training steps for each network, the seeds in parallel."""
     trained_when_tested = []
 
     def test() -> Split:
@@ -170,19 +170,19 @@ def exported(small_plan: Plan, mnist: Mnist, test_split: Split) -> Exported:
 
 
 def kept(plan: Plan, stage: str) -> Path:
-    """Return what an export keeps of a stage."""
+    """Return the file with the result of a stage."""
     (path,) = plan.work.glob(f"{stage}-*")
     return path
 
 
 @pytest.fixture(scope="session")
 def networks(exported: Exported) -> tuple[Locator, Placer]:
-    """The locator and the placer of that export, as they answer."""
+    """The locator and the placer of that export, ready for inference."""
     settled, placer = (torch.load(kept(exported.plan, name)) for name in ("settled", "placer"))
     return networks_of(settled, placer)
 
 
 @pytest.fixture(scope="session")
 def cutter(exported: Exported) -> bytes:
-    """The file of both: that export's, as tracing them takes longer than all other tests here."""
+    """That export's file of both, because tracing them takes longer than all other tests here."""
     return relabeled(kept(exported.plan, "cutter").read_bytes(), CUTTER_STRICTNESS, {})

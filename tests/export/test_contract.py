@@ -1,4 +1,4 @@
-"""The form of a file is looked at from all sides."""
+"""Each part of a file's contract is checked."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,23 +10,25 @@ import pytest
 from export.contract import DIGIT_CONTRACT, Contract, FallsShort, breaches, check_contract, refuse
 
 
-def test_a_right_file_passes(written: Path) -> None:
-    """What keeps to the contract has no breaches."""
+def test_a_valid_file_passes(written: Path) -> None:
+    """A file that keeps its contract has no breaches."""
     assert breaches(written, DIGIT_CONTRACT) == []
 
 
 @pytest.mark.parametrize(
     ("contract", "finding"),
     [
-        (replace(DIGIT_CONTRACT, max_bytes=1000), "1,000 are allowed"),
+        (replace(DIGIT_CONTRACT, max_bytes=1000), "more than the 1,000 allowed"),
         (replace(DIGIT_CONTRACT, inputs={"crops": "uint8 (N, 28, 28)"}), "has the inputs"),
         (replace(DIGIT_CONTRACT, inputs={"images": "float32 (N, 28, 28)"}), "has the inputs"),
         (replace(DIGIT_CONTRACT, outputs={"probabilities": "float32 (1, 11)"}), "has the outputs"),
         (replace(DIGIT_CONTRACT, metadata=frozenset({"seed"})), "has metadata"),
     ],
 )
-def test_a_breach_of_the_contract_is_told(written: Path, contract: Contract, finding: str) -> None:
-    """Size, names, types, shapes and metadata each are looked at."""
+def test_a_breach_of_the_contract_is_reported(
+    written: Path, contract: Contract, finding: str
+) -> None:
+    """Size, names, types, shapes and metadata are each checked."""
     (found,) = breaches(written, contract)
     assert finding in found
 
@@ -46,15 +48,15 @@ def _with_foreign_operators(model: onnx.ModelProto) -> None:
 @pytest.mark.parametrize(
     ("change", "finding"),
     [
-        (_with_path, "tells of the machine"),
+        (_with_path, "has traces of the machine"),
         (_with_newer_opset, "standard operators"),
         (_with_foreign_operators, "standard operators"),
     ],
 )
-def test_what_should_not_be_in_a_file_is_told(
+def test_unwanted_content_is_reported(
     written: Path, change: Callable[[onnx.ModelProto], None], finding: str
 ) -> None:
-    """Paths, and operators that other runtimes lack, are found."""
+    """Paths are found, and operators that other runtimes lack."""
     model = onnx.load(written)
     change(model)
     onnx.save(model, written)
@@ -62,14 +64,14 @@ def test_what_should_not_be_in_a_file_is_told(
     assert finding in found
 
 
-def test_every_breach_is_told_at_once(written: Path) -> None:
-    """Whoever mends an export sees all there is to mend, and in which file."""
+def test_all_breaches_are_reported_at_once(written: Path) -> None:
+    """Each has a line of its own, which names the file."""
     contract = replace(DIGIT_CONTRACT, max_bytes=1, metadata=frozenset())
     with pytest.raises(FallsShort) as refusal:
         check_contract(written, contract)
     assert [line.split()[0] for line in str(refusal.value).splitlines()] == ["digit.onnx"] * 2
 
 
-def test_nothing_wrong_is_no_refusal() -> None:
-    """Findings that are not true are no reason."""
+def test_false_findings_raise_nothing() -> None:
+    """Only a true finding is a reason to refuse a file."""
     refuse({"the moon is made of cheese": False})

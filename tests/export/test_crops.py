@@ -333,7 +333,7 @@ def test_a_picture_has_no_more_digits_than_the_limit() -> None:
 
 
 def test_a_longer_box_lowers_the_limit() -> None:
-    """The memory is bounded by that of 96 boxes as long as the longest side of a picture."""
+    """The memory is bounded by that of 96 boxes as long as the largest picture."""
     large = [0, 620, 240, 860, LIKELY - 0.1]
     found, _, _ = cut(np.zeros((900, 600), np.uint8), [*many(480), large], bright=True)
     assert len(found) == LENGTHS // 240

@@ -211,7 +211,7 @@ def test_a_full_disk_is_reported(
     assert main([], {}) == 1
     said = capsys.readouterr().err
     assert "No space left on device: 'models/digit.onnx'" in said
-    assert "goes on from the last checkpoint" in said
+    assert "resume from the last checkpoint" in said
 
 
 def test_ctrl_c_says_how_to_resume(
@@ -224,7 +224,7 @@ def test_ctrl_c_says_how_to_resume(
 
     monkeypatch.setattr(command_line, "load_mnist", interrupt)
     assert main([], {}) == 130
-    assert "goes on from the last checkpoint" in capsys.readouterr().err
+    assert "resume from the last checkpoint" in capsys.readouterr().err
 
 
 def test_telemetry_is_switched_off(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def test_a_truncated_file_is_refused(
 ) -> None:
     """The error is our own, not the parser's."""
     written.write_bytes(written.read_bytes()[:size])
-    with pytest.raises(FallsShort, match=r"digit.onnx is no valid ONNX model"):
+    with pytest.raises(FallsShort, match=r"digit.onnx is not a valid ONNX model"):
         verify_digit(written, DIGIT_CONTRACT, (classifier, TEMPERATURE), test_split)
 
 
