@@ -1,4 +1,4 @@
-"""What people do on the page, done with real pointer and keyboard events."""
+"""User actions on the page, with real pointer and keyboard events."""
 
 import re
 from pathlib import Path
@@ -8,12 +8,12 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.page.strokes import Stroke, write
 
-# The size of the drawn page, in which strokes are given: PAGE of pad.js.
+# The coordinate system of strokes: PAGE of pad.js.
 PAD = (400, 320)
 
 
 def cards(page: Page) -> Locator:
-    """Return the answers, the newest first."""
+    """Return the answer cards, the newest first."""
     return page.locator(".card")
 
 
@@ -24,7 +24,7 @@ def expect_number(card: Locator, number: str) -> None:
 
 
 def on_pad(page: Page, stroke: Stroke) -> Stroke:
-    """Return where the points of a stroke are in the window."""
+    """Return a stroke's points in window coordinates."""
     frame = page.locator("#pad").bounding_box()
     assert frame
     scale = frame["width"] / PAD[0]
@@ -41,7 +41,7 @@ def press(page: Page, stroke: Stroke) -> None:
 
 
 def draw(page: Page, text: str) -> None:
-    """Write digits on the middle of the pad, with the mouse."""
+    """Write digits in the middle of the pad with the mouse."""
     width = 95 if len(text) == 1 else 70
     left = (PAD[0] - width * (1.4 * len(text) - 0.4)) / 2
     for stroke in write(text, (left, 70, width, 180), gap=0.4):
@@ -50,7 +50,7 @@ def draw(page: Page, text: str) -> None:
 
 
 def rub_out(page: Page) -> None:
-    """Move the eraser over the whole pad, in lines closer than it is wide."""
+    """Move the eraser over the whole pad, in overlapping lines."""
     page.get_by_role("button", name="Eraser").click()
     lines = [[(5.0, float(y)), (395.0, float(y))] for y in range(5, PAD[1], 25)]
     press(page, [point for k, line in enumerate(lines) for point in line[:: 1 - 2 * (k % 2)]])
@@ -58,12 +58,12 @@ def rub_out(page: Page) -> None:
 
 
 def choose(page: Page, *files: Path | dict[str, Any]) -> None:
-    """Choose files in the dialog of the system."""
+    """Choose files in the file dialog."""
     page.locator("#files").set_input_files(list(files))  # type: ignore[arg-type]  # either kind
 
 
 def drop(page: Page, *paths: Path) -> None:
-    """Drop files on the page, from outside of the browser."""
+    """Drop files on the page from outside the browser."""
     session = page.context.new_cdp_session(page)
     data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
     for kind in ("dragEnter", "dragOver"):

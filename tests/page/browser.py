@@ -1,4 +1,4 @@
-"""A real browser for the page's tests: which one, its start, and what a page must not do."""
+"""A real browser for the page's tests: finds it, starts it, and records a page's errors."""
 
 import os
 import shutil
@@ -9,10 +9,10 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-# The machines of a CI are slow, and a wait that is met costs nothing.
+# Generous for slow CI machines; it costs nothing if the condition is met sooner.
 PATIENCE_MS = 30_000
 
-# The first has nothing but what pages need, and takes half the time.
+# The headless shell starts in half the time.
 _NAMES = (
     "chromium-headless-shell",
     "chromium",
@@ -21,7 +21,7 @@ _NAMES = (
     "google-chrome-stable",
 )
 
-# How the page is looked at: options of a browser context.
+# Options of a browser context, by look.
 LOOKS: dict[str, dict[str, Any]] = {
     "light": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "light"},
     "dark": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"},
@@ -42,7 +42,7 @@ def find_browser() -> str | None:
 
 @contextmanager
 def launched(executable: str) -> Iterator[Browser]:
-    """Run a browser that can reach this machine and nothing else."""
+    """Run a browser that can reach only this machine."""
     arguments = ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost"]
     if os.geteuid() == 0:
         # Chromium's sandbox refuses to run as root, which containers do.
@@ -55,9 +55,9 @@ def launched(executable: str) -> Iterator[Browser]:
 
 @dataclass
 class Watch:
-    """Collects what a page must never do.
+    """Records console messages, errors and requests to other hosts.
 
-    A violation of the Content-Security-Policy is a message in the console too.
+    Violations of the Content-Security-Policy are console messages too.
     """
 
     complaints: list[str] = field(default_factory=list)
@@ -73,5 +73,5 @@ class Watch:
             self.complaints.append(f"asked for {url}")
 
     def forgive(self, expected: str) -> None:
-        """Forget what a test has provoked: browsers log each refused request by themselves."""
+        """Drop complaints that a test provoked: browsers log each refused request."""
         self.complaints = [text for text in self.complaints if expected not in text]

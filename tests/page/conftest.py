@@ -1,4 +1,4 @@
-"""The page in a real browser, and the server behind it."""
+"""The page in a real browser, and a real server."""
 
 import os
 from collections.abc import Iterator
@@ -14,11 +14,10 @@ from tests.processes import serving
 expect.set_options(timeout=PATIENCE_MS)
 
 
-# The package's and not the session's: while playwright runs, its event loop is in the way of
-# other tests' own.
+# Package scope, not session: while playwright runs, its event loop conflicts with other tests'.
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """A browser of this machine; a CI has to have one."""
+    """A browser installed on this machine; required in CI."""
     executable = find_browser()
     if not executable:
         assert "CI" not in os.environ, "a CI has to install chromium"
@@ -36,13 +35,13 @@ def home() -> Iterator[str]:
 
 @pytest.fixture
 def watch() -> Watch:
-    """What the page was seen to do wrong; has to be nothing in the end."""
+    """Errors that the page caused; there must be none at the end."""
     return Watch()
 
 
 @pytest.fixture
 def page(browser: Browser, home: str, watch: Watch) -> Iterator[Page]:
-    """The page on a desk, ready to be used."""
+    """The page on a desktop screen, ready to use."""
     context = browser.new_context(**LOOKS["light"])
     context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
@@ -54,5 +53,5 @@ def page(browser: Browser, home: str, watch: Watch) -> Iterator[Page]:
 
 @pytest.fixture
 def sends(page: Page) -> SendTimes:
-    """When the page's requests began."""
+    """The times at which the page sent requests."""
     return watched_sends(page)

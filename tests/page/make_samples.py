@@ -36,13 +36,13 @@ def main() -> None:
 
 
 def pen(strokes: list[Stroke], width: float) -> Image.Image:
-    """Return strokes on white paper, written with a pen that runs thin where it is fast."""
+    """Return strokes on white paper, thinner where the pen moves fast."""
     image = Image.new("L", (SIZE[0] * ENLARGED, SIZE[1] * ENLARGED), 255)
     draw = ImageDraw.Draw(image)
     for stroke in strokes:
         for start, end in zip(stroke, stroke[1:], strict=False):
             speed = math.dist(start, end)
-            # Touching dots close together are a line with round ends.
+            # Overlapping dots form a line with round ends.
             dots = max(2, round(speed * 2))
             radius = ENLARGED * width / 2 * (1.1 - min(0.35, speed / 60))
             for step in range(dots + 1):
@@ -54,12 +54,12 @@ def pen(strokes: list[Stroke], width: float) -> Image.Image:
 
 
 def save_drawing(image: Image.Image, path: Path) -> None:
-    """Write a drawing in 16 grays, which nobody can tell from more."""
+    """Write a drawing with 16 gray levels, which look the same as 256."""
     image.quantize(16).save(path, optimize=True)
 
 
 def photo(page: Image.Image) -> Image.Image:
-    """Return writing as a phone sees it: warm light from one side, blue ink, blur and noise."""
+    """Return writing as a phone photo: warm light from one side, blue ink, blur and noise."""
     rng = np.random.default_rng(7)
     blurred = np.asarray(page.filter(ImageFilter.GaussianBlur(0.8)), np.float32) / 255
     ink = np.array([0.16, 0.2, 0.42])

@@ -1,4 +1,4 @@
-"""How often the page asks: what its source says, and what it was seen to do."""
+"""The pace of the page's requests: the source's constant, and the measured times."""
 
 import re
 from collections.abc import Callable
@@ -9,14 +9,14 @@ from server.pages import PAGE
 
 (_found,) = re.findall(r"^const PACE_MS = (\d+);$", (PAGE / "answer.js").read_text(), re.MULTILINE)
 PACE_MS = int(_found)
-"""From the begin of one request to that of the next, at least."""
+"""Minimum interval between the starts of requests."""
 
 SendTimes = Callable[[], list[float]]
-"""Returns when requests began, in milliseconds of the page's own clock."""
+"""Returns the times at which requests were sent, in milliseconds on the page's clock."""
 
 
 def watched_sends(page: Page) -> SendTimes:
-    """Note in a page when its requests begin, from here on."""
+    """Record when a page sends requests, from now on."""
     page.evaluate(
         """() => {
             window.sends = [];

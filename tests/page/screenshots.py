@@ -1,4 +1,4 @@
-"""The states that the page can be in, and pictures of them.
+"""Screenshots of the page in each of its states.
 
 python -m tests.page.screenshots    # the two in the README
 """
@@ -59,7 +59,7 @@ def _failed(page: Page) -> None:
 
 
 def _sending(page: Page) -> None:
-    # A request that is never let through.
+    # The request is never answered.
     page.route("**/recognize.json*", lambda _: None)
     choose(page, DATA / "7.png")
     expect(cards(page)).to_have_attribute("data-state", "sending")
@@ -81,7 +81,7 @@ def _several(page: Page) -> None:
     page.locator("summary").first.click()
 
 
-# What brings the page into each state.
+# Functions that bring the page into each state.
 STATES: dict[str, Callable[[Page], None]] = {
     "empty": _empty,
     "drawn": _drawn,
@@ -96,14 +96,14 @@ STATES: dict[str, Callable[[Page], None]] = {
 
 
 def take(page: Page, path: Path) -> None:
-    """Write a picture of the whole page."""
+    """Save a screenshot of the whole page."""
     path.parent.mkdir(exist_ok=True)
-    # At the end of all transitions, so that the same state is the same picture.
+    # Animations are finished first, so that screenshots are reproducible.
     page.screenshot(path=path, full_page=True, animations="disabled")
 
 
 def main() -> int:
-    """Write the pictures in the README; return the exit status."""
+    """Write the README's screenshots; return the exit status."""
     executable = find_browser()
     if not executable:
         sys.stderr.write("There is no browser: install chromium, or Chrome.\n")
@@ -113,11 +113,11 @@ def main() -> int:
         for look, state in (("light", "drawn"), ("dark", "photo")):
             page = open_page(browser.new_page(**LOOKS[look]), f"{service.url}/")
             STATES[state](page)
-            # As it is found, with nothing pointed at.
+            # No hover effects, scrolled to the top.
             page.mouse.move(0, 0)
             page.evaluate("() => scrollTo(0, 0)")
             shot = page.screenshot(animations="disabled")
-            # Few colors are enough for a page of few, at a third of the bytes.
+            # The page has few colors: a palette takes a third of the bytes.
             picture = Image.open(io.BytesIO(shot)).convert("RGB")
             picture = picture.quantize(128, dither=Image.Dither.NONE)
             picture.save(README_PICTURES / f"page-{state}.png", optimize=True)

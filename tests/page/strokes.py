@@ -1,6 +1,6 @@
-"""Characters as the strokes that a hand makes: what the samples and the tests draw with."""
+"""Characters as pen strokes, for the samples and the tests."""
 
-# Each character is one or more strokes, each a list of (x, y), the character filling 0..1 each way.
+# Each character is one or more strokes, each a list of (x, y) in the unit square.
 Stroke = list[tuple[float, float]]
 
 STROKES: dict[str, list[Stroke]] = {
@@ -36,7 +36,7 @@ STROKES: dict[str, list[Stroke]] = {
 
 
 def smooth(stroke: Stroke, steps: int) -> Stroke:
-    """Return a stroke with points in between, on a Catmull-Rom spline through those given."""
+    """Return a stroke resampled along a Catmull-Rom spline through its points."""
     ends = [stroke[0], *stroke, stroke[-1]]
     points = [
         _between(ends[k : k + 4], step / steps)
@@ -68,9 +68,9 @@ def write(
 
     Args:
         text: characters of STROKES.
-        first: x, y, width, height of the first; the others are as large.
-        gap: between two, in widths.
-        steps: from one point of STROKES to the next.
+        first: x, y, width, height of the first character; the others have the same size.
+        gap: the space between characters, in widths.
+        steps: points per segment of STROKES.
     """
     left, top, width, height = first
     return [

@@ -1,4 +1,4 @@
-"""Bringing pictures: every way in, what is said on the way, and what is said when it fails."""
+"""Uploading pictures: every way to add one, the progress shown, and the errors."""
 
 import re
 import subprocess
@@ -18,7 +18,7 @@ API = "**/recognize.json*"
 
 
 def test_choose(page: Page, data: Path) -> None:
-    """A picture that is chosen is read."""
+    """A chosen picture is read."""
     choose(page, data / "7.png")
 
     expect_number(cards(page), "7")
@@ -26,7 +26,7 @@ def test_choose(page: Page, data: Path) -> None:
 
 
 def test_several(page: Page, watch: Watch, data: Path) -> None:
-    """Several pictures get an answer each, in their order, one that is none its problem."""
+    """Several pictures get an answer each, in order; a file that is not a picture gets an error."""
     choose(page, data / "7.png", data / "make.py", data / "photo-3.jpg")
 
     expect(cards(page)).to_have_count(3)
@@ -36,8 +36,8 @@ def test_several(page: Page, watch: Watch, data: Path) -> None:
     watch.forgive("415")
 
 
-def test_several_are_told(page: Page, watch: Watch, data: Path) -> None:
-    """Those who listen hear of each of several pictures, once all are read."""
+def test_several_are_announced(page: Page, watch: Watch, data: Path) -> None:
+    """Several pictures are announced to screen readers together, once all are read."""
     routes: list[Route] = []
 
     def hold_third(route: Route) -> None:
@@ -49,21 +49,21 @@ def test_several_are_told(page: Page, watch: Watch, data: Path) -> None:
     choose(page, data / "7.png", data / "make.py", data / "photo-3.jpg", data / "800.png")
     page.get_by_role("button", name="Remove 800.png").click()
     expect(page.locator("[data-state=trouble]")).to_have_count(1)
-    # Longer than what is told waits for something newer.
+    # Longer than ANNOUNCE_AFTER_MS of main.js.
     page.wait_for_timeout(800)
     expect(page.get_by_role("status")).to_be_empty()
     routes[2].continue_()
 
-    told = (
+    announcement = (
         r"3 pictures\. 7\.png: 7, .* sure\. make\.py: This is not .*\. photo-3\.jpg: 3, .* sure\."
     )
-    expect(page.get_by_role("status")).to_have_text(re.compile(f"^{told}$"))
+    expect(page.get_by_role("status")).to_have_text(re.compile(f"^{announcement}$"))
     watch.forgive("415")
 
 
 @pytest.mark.usefixtures("sends")
 def test_again_while_others_are_read(page: Page, watch: Watch, data: Path) -> None:
-    """Those who listen hear nothing old of a picture that is being sent again."""
+    """A picture that is being retried is not announced with its old error."""
     held: list[Route] = []
     page.route(API, lambda route: held.append(route))
     page.route(API, lambda route: route.abort(), times=1)
@@ -78,14 +78,14 @@ def test_again_while_others_are_read(page: Page, watch: Watch, data: Path) -> No
 
 
 def test_same_again(page: Page, data: Path) -> None:
-    """Choosing the same file again reads it again."""
+    """Choosing the same file twice reads it twice."""
     for count in (1, 2):
         choose(page, data / "7.png")
         expect(page.locator("[data-state=read]")).to_have_count(count)
 
 
 def test_drop(page: Page, data: Path) -> None:
-    """Files dropped anywhere are read, and the page stays."""
+    """Files dropped anywhere on the page are read, and do not replace the page."""
     drop(page, data / "7.png", data / "mnist-7.png")
 
     expect_number(cards(page).nth(0), "7")
@@ -94,14 +94,14 @@ def test_drop(page: Page, data: Path) -> None:
 
 
 def test_paste(page: Page, data: Path) -> None:
-    """A picture on the clipboard is read when it is pasted."""
+    """A picture pasted from the clipboard is read."""
     paste(page, data / "7.png")
 
     expect_number(cards(page), "7")
 
 
 def test_paste_text(page: Page) -> None:
-    """Pasted text is refused with what to do instead, and sent nowhere."""
+    """Pasted text is refused with advice, and is not sent."""
     page.route(API, lambda route: pytest.fail("sent"))
     paste_text(page, "https://example.com/7.png")
 
@@ -113,7 +113,7 @@ def test_paste_text(page: Page) -> None:
 
 
 def test_camera(browser: Browser, home: str, data: Path) -> None:
-    """On a phone there is a button for the camera, whose photo is read, turned upright."""
+    """On a phone a button opens the camera, and its photo is turned upright and read."""
     context = browser.new_context(**LOOKS["phone"])
     page = context.new_page()
     page.goto(home)
@@ -122,14 +122,14 @@ def test_camera(browser: Browser, home: str, data: Path) -> None:
     assert page.locator("#camera").get_attribute("capture") == "environment"
     page.locator("#camera").set_input_files(data / "photo-3.jpg")
     expect_number(cards(page), "3")
-    # The file holds it lying on its side, wider than high.
+    # The file stores it on its side, wider than high.
     canvas = cards(page).locator("canvas")
     assert canvas.evaluate("canvas => canvas.width === canvas.height")
     context.close()
 
 
 def test_answer_in_sight_on_a_phone(browser: Browser, home: str) -> None:
-    """On a phone, where answers stand above the samples, what a sample is read as is in sight."""
+    """On a phone, where answers are above the samples, the answer to a sample is in view."""
     context = browser.new_context(**LOOKS["phone"])
     page = context.new_page()
     page.goto(home)
@@ -149,7 +149,7 @@ def test_sample(page: Page, name: str) -> None:
 
 
 def test_nothing(page: Page) -> None:
-    """A blank page gets an answer in words, with what to do."""
+    """A blank page gets an explanation and advice."""
     page.get_by_role("button", name="A blank page").click()
 
     expect(cards(page).get_by_text("No digit here")).to_be_visible()
@@ -157,7 +157,7 @@ def test_nothing(page: Page) -> None:
 
 
 def test_progress(page: Page) -> None:
-    """On a slow line it shows how much has been sent, then the answer."""
+    """On a slow connection the upload progress is shown, then the answer."""
     session = page.context.new_cdp_session(page)
     session.send("Network.enable")
     line = {"offline": False, "latency": 0, "downloadThroughput": -1}
@@ -170,14 +170,14 @@ def test_progress(page: Page) -> None:
 
 
 def bitmap(width: int, height: int) -> bytes:
-    """Return a white BMP, which is as large as its pixels are many."""
+    """Return a white BMP, which is uncompressed."""
     size = 3 * width * height
     numbers = [54 + size, 0, 54, 40, width, height, 1 + (24 << 16), 0, size, 0, 0, 0, 0]
     return b"BM" + b"".join(n.to_bytes(4, "little") for n in numbers) + b"\xff" * size
 
 
 def test_empty_file(page: Page, watch: Watch) -> None:
-    """A file without content is refused in plain words."""
+    """An empty file is refused in plain words."""
     choose(page, {"name": "empty.png", "mimeType": "image/png", "buffer": b""})
 
     expect(cards(page)).to_contain_text("This file is empty")
@@ -185,7 +185,7 @@ def test_empty_file(page: Page, watch: Watch) -> None:
 
 
 def test_folder(page: Page, tmp_path: Path) -> None:
-    """Of a folder that is dropped it is said that it may be one, and the line is not blamed."""
+    """A dropped folder is refused as one, not as a connection error, and offers no retry."""
     drop(page, tmp_path)
 
     expect(cards(page)).to_contain_text("It may be a folder")
@@ -193,7 +193,7 @@ def test_folder(page: Page, tmp_path: Path) -> None:
 
 
 def test_damaged(page: Page, watch: Watch, data: Path) -> None:
-    """A damaged picture is refused in plain words, and there is nothing to try again."""
+    """A damaged picture is refused in plain words, and offers no retry."""
     broken = (data / "7.png").read_bytes()[:900]
     choose(page, {"name": "7.png", "mimeType": "image/png", "buffer": broken})
 
@@ -203,7 +203,7 @@ def test_damaged(page: Page, watch: Watch, data: Path) -> None:
 
 
 def test_no_service(page: Page, watch: Watch, data: Path) -> None:
-    """Without a line it says so, and trying again works once there is one."""
+    """Offline, the page says so, and retrying works once online again."""
     page.context.set_offline(True)
     choose(page, data / "7.png")
     expect(cards(page)).to_contain_text("No answer")
@@ -223,7 +223,7 @@ BUSY = {"title": "Service Unavailable", "status": 503, "detail": "", "code": "bu
     ids=["service", "proxy"],
 )
 def test_busy(page: Page, watch: Watch, data: Path, refusal: dict[str, Any]) -> None:
-    """What stays busy is said to be busy, whoever says it, and can be tried again."""
+    """A service or proxy that stays busy is reported as busy, with a retry button."""
     page.route(API, lambda route: route.fulfill(headers={"Retry-After": "0"}, **refusal))
     choose(page, data / "7.png")
 
@@ -236,7 +236,7 @@ def test_busy(page: Page, watch: Watch, data: Path, refusal: dict[str, Any]) -> 
 def test_busy_for_a_moment(
     page: Page, sends: SendTimes, watch: Watch, data: Path, headers: dict[str, str]
 ) -> None:
-    """Who is busy is asked again by itself, not before the time that was said, or a second."""
+    """A busy service is retried automatically, after Retry-After or one second."""
     page.route(API, lambda route: route.fulfill(status=503, headers=headers, body=""), times=1)
     choose(page, data / "7.png")
 
@@ -247,7 +247,7 @@ def test_busy_for_a_moment(
 
 
 def test_busy_for_long(page: Page, sends: SendTimes, watch: Watch, data: Path) -> None:
-    """Longer waits than a few seconds are left to people."""
+    """After a long Retry-After there is no automatic retry."""
     page.route(API, lambda route: route.fulfill(status=503, headers={"Retry-After": "600"}))
     choose(page, data / "7.png")
 
@@ -257,7 +257,7 @@ def test_busy_for_long(page: Page, sends: SendTimes, watch: Watch, data: Path) -
 
 
 def test_busy_for_one(page: Page, sends: SendTimes, watch: Watch, data: Path) -> None:
-    """A picture that waits for the service holds up no drawing, and removed no other picture."""
+    """A waiting picture does not hold up a drawing, nor, once removed, the next picture."""
     busy = {"status": 503, "headers": {"Retry-After": "10"}, "body": ""}
     page.route(API, lambda route: route.fulfill(**busy), times=1)
     choose(page, data / "800.png", data / "7.png")
@@ -272,7 +272,7 @@ def test_busy_for_one(page: Page, sends: SendTimes, watch: Watch, data: Path) ->
 
 
 def test_foreign_reply(page: Page, watch: Watch, data: Path) -> None:
-    """A proxy's page in the place of an answer is no answer."""
+    """A proxy's error page counts as no answer."""
     page.route(API, lambda route: route.fulfill(status=502, body="<h1>Bad Gateway</h1>"))
     choose(page, data / "7.png")
 
@@ -281,7 +281,7 @@ def test_foreign_reply(page: Page, watch: Watch, data: Path) -> None:
 
 
 def test_remove(page: Page, data: Path) -> None:
-    """A card can be removed, and the focus is not lost with it."""
+    """Removing a card moves the focus to the heading."""
     choose(page, data / "7.png")
     expect_number(cards(page), "7")
     page.get_by_role("button", name="Remove 7.png").click()
@@ -291,7 +291,7 @@ def test_remove(page: Page, data: Path) -> None:
 
 
 def test_remove_while_sending(page: Page, data: Path) -> None:
-    """With its card a picture that is on its way stops, and the next one has its turn."""
+    """Removing a card aborts its request, and the next picture is sent."""
     unanswered: list[Route] = []
 
     def hold_first(route: Route) -> None:
@@ -308,7 +308,7 @@ def test_remove_while_sending(page: Page, data: Path) -> None:
 
 
 def test_remove_before_its_turn(page: Page, sends: SendTimes, data: Path) -> None:
-    """What is removed before its turn is not sent at all."""
+    """A picture removed before its turn is never sent."""
     held: list[Route] = []
 
     def hold_first(route: Route) -> None:
@@ -330,14 +330,14 @@ NASTY = """it's <b>a "7" \\ $HOME.png"""
 
 @pytest.fixture
 def nasty(tmp_path: Path, data: Path) -> Path:
-    """The file of a seven, under a name that means something in every language."""
+    """A picture of a seven, under a name with special characters of every language."""
     path = tmp_path / NASTY
     path.write_bytes((data / "7.png").read_bytes())
     return path
 
 
 def test_name(page: Page, nasty: Path) -> None:
-    """The name of a file is text, whatever is in it."""
+    """The name of a file is shown as text, never parsed as HTML."""
     choose(page, nasty)
 
     expect(cards(page).locator(".name")).to_have_text(NASTY)
@@ -348,7 +348,7 @@ def test_name(page: Page, nasty: Path) -> None:
     [("curl", ["sh", "-c"], '{"number":"7"'), ("Python", [sys.executable, "-c"], "7 0.9")],
 )
 def test_take_home(page: Page, nasty: Path, language: str, program: list[str], output: str) -> None:
-    """What is copied runs as it is, and gets the same answer."""
+    """A copied snippet runs unchanged, and gets the same answer."""
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     choose(page, nasty)
     cards(page).locator("summary").click()
@@ -364,7 +364,7 @@ def test_take_home(page: Page, nasty: Path, language: str, program: list[str], o
 
 
 def test_copy_without_clipboard(page: Page, data: Path) -> None:
-    """Where the browser keeps the clipboard to HTTPS, copying works the old way."""
+    """Without the clipboard API, copying falls back to execCommand."""
     choose(page, data / "7.png")
     cards(page).locator("summary").click()
     page.evaluate("() => Object.defineProperty(navigator, 'clipboard', { value: undefined })")
@@ -374,7 +374,7 @@ def test_copy_without_clipboard(page: Page, data: Path) -> None:
 
 
 def test_without_scripts(browser: Browser, home: str, data: Path) -> None:
-    """Without JavaScript a plain form brings pictures, and a page has their answers."""
+    """Without JavaScript a plain form uploads pictures, and a page shows the answers."""
     context = browser.new_context(java_script_enabled=False)
     context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()

@@ -1,10 +1,10 @@
-"""The page on the API."""
+"""The API documentation page."""
 
 from playwright.sync_api import Page, expect
 
 
-def test_where_to_ask(page: Page, home: str) -> None:
-    """The command that it shows asks the service that shows it."""
+def test_command(page: Page, home: str) -> None:
+    """The command shown has the address of the service that shows it."""
     page.goto(f"{home}docs")
 
     expect(page.locator("pre").first).to_have_text(

@@ -1,4 +1,4 @@
-"""Drawing: strokes become ink and an answer, which follows what is on the pad."""
+"""Drawing: strokes become ink and an answer, which follows the drawing."""
 
 import json
 import re
@@ -23,7 +23,7 @@ def ink(page: Page) -> int:
     count: int = page.evaluate(
         """() => {
             const pad = document.getElementById("pad");
-            // Of a copy: browsers complain of reading the same canvas often.
+            // Read from a copy: browsers warn when the same canvas is read often.
             const copy = new OffscreenCanvas(pad.width, pad.height).getContext("2d");
             copy.drawImage(pad, 0, 0);
             const { data } = copy.getImageData(0, 0, pad.width, pad.height);
@@ -35,7 +35,7 @@ def ink(page: Page) -> int:
 
 @pytest.mark.parametrize("digit", ["3", "7"])
 def test_answer(page: Page, digit: str) -> None:
-    """A digit that is drawn is read, and told to those who listen."""
+    """A drawn digit is read, and announced to screen readers."""
     draw(page, digit)
 
     expect_number(cards(page), digit)
@@ -44,7 +44,7 @@ def test_answer(page: Page, digit: str) -> None:
 
 
 def test_answer_while_drawing(page: Page) -> None:
-    """The answer is there before the pen is lifted."""
+    """The answer appears before the pen is lifted."""
     (stroke,) = write("3", (150, 70, 95, 180))
     press(page, stroke)
 
@@ -53,7 +53,7 @@ def test_answer_while_drawing(page: Page) -> None:
 
 
 def test_answer_follows(page: Page) -> None:
-    """What is drawn anew is answered anew, on the same card."""
+    """A new drawing is answered on the same card."""
     draw(page, "3")
     expect_number(cards(page), "3")
     page.get_by_role("button", name="Clear").click()
@@ -64,7 +64,7 @@ def test_answer_follows(page: Page) -> None:
 
 
 def test_answer_on_top(page: Page, data: Path) -> None:
-    """Who goes on drawing after a picture sees the answer above the picture's."""
+    """Drawing on after uploading a picture moves the drawing's card back to the top."""
     draw(page, "3")
     expect_number(cards(page), "3")
     choose(page, data / "800.png")
@@ -88,7 +88,7 @@ def test_late_answer(page: Page) -> None:
     expect_number(cards(page), "3")
     held[0].fulfill(json=answer_of_nine())
 
-    # What comes after it is the proof that it was passed over.
+    # A later announcement proves that it was ignored.
     expect(page.get_by_role("status")).to_have_text(re.compile("^3, "))
     expect_number(cards(page), "3")
 
@@ -105,7 +105,7 @@ def answer_of_nine() -> dict[str, Any]:
 
 
 def test_one_request_at_a_time(page: Page) -> None:
-    """However much is drawn while an answer is due, one request waits until the pen is lifted."""
+    """While drawing, at most one request is in flight; lifting the pen sends another."""
     held: list[Route] = []
     page.route(API, lambda route: held.append(route))
     (stroke,) = write("3", (150, 70, 95, 180))
@@ -118,7 +118,7 @@ def test_one_request_at_a_time(page: Page) -> None:
 
 
 def test_slow_service(page: Page) -> None:
-    """Who has drawn sees that it is being read, however long the first answer takes."""
+    """Until the first answer, the card shows that the drawing is being read."""
     page.route(API, lambda _: None)
     press(page, LINE)
     page.mouse.up()
@@ -127,7 +127,7 @@ def test_slow_service(page: Page) -> None:
 
 
 def test_pace(page: Page, sends: SendTimes) -> None:
-    """However fast the service answers, requests are as far apart as proxies may demand."""
+    """Requests are at least PACE_MS apart, however fast the service answers."""
     for digit in "35":
         draw(page, digit)
     expect(page.get_by_role("status")).not_to_be_empty()
@@ -138,7 +138,7 @@ def test_pace(page: Page, sends: SendTimes) -> None:
 
 
 def test_newest_after_a_wait(page: Page) -> None:
-    """What is asked in the end is the whole drawing, however short the last stroke was."""
+    """The last request has the whole drawing, however short the last stroke was."""
     bodies: list[str] = []
     page.on("request", lambda request: bodies.append(request.post_data or ""))
     draw(page, "3")
@@ -148,22 +148,22 @@ def test_newest_after_a_wait(page: Page) -> None:
     last = bodies[-1]
 
     with page.expect_request(API) as whole:
-        # Nothing is drawn by it, and it is asked about.
+        # This adds no ink, but sends a request.
         page.mouse.click(*on_pad(page, [LINE[1]])[0])
     assert (whole.value.post_data or "") == last
 
 
-def test_held_off(page: Page, watch: Watch) -> None:
-    """A proxy that holds the page off is asked again, and nothing is said of it."""
+def test_rate_limited(page: Page, watch: Watch) -> None:
+    """A request that a proxy's rate limit refuses is retried silently."""
     refused: list[Route] = []
 
-    def hold_off(route: Route) -> None:
+    def limit(route: Route) -> None:
         refused.append(route)
         route.fulfill(status=429, headers={"Retry-After": "0"}, body="<h1>Too many</h1>")
 
     (stroke,) = write("3", (150, 70, 95, 180))
     press(page, stroke)
-    page.route(API, hold_off, times=1)
+    page.route(API, limit, times=1)
     page.mouse.up()
 
     expect(page.get_by_role("status")).to_have_text(re.compile("^3, "))
@@ -172,13 +172,13 @@ def test_held_off(page: Page, watch: Watch) -> None:
 
 
 def refuse(page: Page, seconds: int) -> None:
-    """Have the service be busy, for so long."""
+    """Make the service busy, with a Retry-After of `seconds`."""
     busy = {"status": 503, "headers": {"Retry-After": f"{seconds}"}, "body": ""}
     page.route(API, lambda route: route.fulfill(**busy))
 
 
 def test_busy(page: Page, sends: SendTimes, watch: Watch) -> None:
-    """Who draws is told that the service is busy, which is left alone however much is drawn."""
+    """While the service is busy, the card says so, and drawing on does not bypass the wait."""
     draw(page, "3")
     expect_number(cards(page), "3")
     refuse(page, 1)
@@ -198,7 +198,7 @@ def test_busy(page: Page, sends: SendTimes, watch: Watch) -> None:
 
 
 def test_clear_while_busy(page: Page, watch: Watch) -> None:
-    """A drawing that is cleared waits for nothing, nor does the next one."""
+    """Clearing a drawing ends its wait, and the next drawing does not wait either."""
     refuse(page, 10)
     press(page, LINE)
     page.mouse.up()
@@ -214,7 +214,7 @@ def test_clear_while_busy(page: Page, watch: Watch) -> None:
 
 
 def test_undo(page: Page) -> None:
-    """Undo takes back one stroke, and with the last one its answer."""
+    """Undo removes one stroke, and with the last stroke the answer."""
     press(page, LINE)
     page.mouse.up()
     one_stroke = ink(page)
@@ -230,7 +230,7 @@ def test_undo(page: Page) -> None:
 
 
 def test_clear(page: Page) -> None:
-    """Clear leaves an empty pad and no answer, even if one is on its way."""
+    """Clear leaves an empty pad and no answer, even if a request is in flight."""
     draw(page, "3")
     page.get_by_role("button", name="Clear").click()
 
@@ -240,7 +240,7 @@ def test_clear(page: Page) -> None:
 
 
 def test_undo_clear(page: Page) -> None:
-    """Undo brings back what was cleared, and its answer, and then goes on to its strokes."""
+    """Undo restores a cleared drawing and its answer, and then removes its strokes."""
     draw(page, "3")
     expect_number(cards(page), "3")
     page.get_by_role("button", name="Clear").click()
@@ -253,8 +253,8 @@ def test_undo_clear(page: Page) -> None:
 
 
 @pytest.mark.parametrize("key", ["Delete", "ControlOrMeta+z"])
-def test_taken_back_while_drawing(page: Page, key: str) -> None:
-    """A stroke that is taken back before it has ended leaves nothing, wherever the pen goes on."""
+def test_undo_while_drawing(page: Page, key: str) -> None:
+    """A stroke that is undone before it ends leaves no ink, even if the pen moves on."""
     press(page, LINE)
     page.keyboard.press(key)
     for place in on_pad(page, [(300, 200), (100, 200)]):
@@ -269,7 +269,7 @@ def test_taken_back_while_drawing(page: Page, key: str) -> None:
 
 
 def test_keyboard(page: Page) -> None:
-    """On the pad, Control Z takes back a stroke and Delete all."""
+    """On the pad, Control Z undoes a stroke and Delete clears."""
     for _ in range(2):
         draw(page, "4")
     page.locator("#pad").press("ControlOrMeta+z")
@@ -280,7 +280,7 @@ def test_keyboard(page: Page) -> None:
 
 
 def test_eraser(page: Page) -> None:
-    """Where the eraser went there is no ink, and no digit."""
+    """The eraser removes the ink, and with it the digit."""
     draw(page, "3")
     expect_number(cards(page), "3")
     rub_out(page)
@@ -303,7 +303,7 @@ def test_width(page: Page) -> None:
 
 
 def test_pressure(page: Page) -> None:
-    """A pen that is pressed leaves more ink than one that is not."""
+    """A firmly pressed pen leaves more ink than a lightly pressed one."""
     light = ink_of_pen(page, 0.1)
     page.get_by_role("button", name="Clear").click()
 
@@ -322,7 +322,7 @@ def ink_of_pen(page: Page, force: float) -> int:
 
 
 def test_request(page: Page) -> None:
-    """The drawing is sent as the API's JSON, black on white whatever the page's colors are."""
+    """The drawing is sent as a PNG in the API's JSON."""
     with page.expect_request(API) as request:
         press(page, LINE)
     page.mouse.up()

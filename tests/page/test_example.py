@@ -1,4 +1,4 @@
-"""The README's JavaScript in a page of the service."""
+"""The README's JavaScript example, in a page of the service."""
 
 import re
 
@@ -10,7 +10,7 @@ README = (REPOSITORY / "README.md").read_text()
 
 
 def test_readme_in_a_page(page: Page, home: str) -> None:
-    """With a file from the page's own samples it prints the number that the page reads."""
+    """The README's JavaScript prints the number in one of the page's samples."""
     (example,) = re.findall(r"^```js\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
     script = example.replace("http://localhost:5000/", home).replace("console.log", "return ")
     sample = page.locator("[data-sample]").first.get_attribute("data-sample")

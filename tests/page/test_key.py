@@ -1,4 +1,4 @@
-"""Where the service needs a key: the page asks for it, sends it, and keeps it in its tab."""
+"""API keys: the page asks for a key, sends it, and keeps it in its tab."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.page.screenshots import open_page
 from tests.processes import serving
 
 API = "**/recognize.json*"
-# One that is more than ASCII, which headers are not made for.
+# The second is not ASCII, which headers do not support directly.
 KEYS = ["open sesame", "sésame €"]
 
 
@@ -26,21 +26,21 @@ def home() -> Iterator[str]:
 
 @pytest.fixture
 def field(page: Page, watch: Watch) -> Iterator[Locator]:
-    """Where the key is entered."""
+    """The field for the key."""
     yield page.get_by_label("Key", exact=True)
-    # Browsers log each refused request by themselves.
+    # Browsers log each refused request.
     watch.forgive("401")
 
 
 def enter(field: Locator, key: str) -> None:
-    """Enter a key as the keyboard does."""
+    """Type a key and press Enter."""
     field.fill(key)
     field.press("Enter")
 
 
 @pytest.mark.parametrize("key", KEYS)
 def test_picture(page: Page, field: Locator, data: Path, key: str) -> None:
-    """Pictures wait for the key, and are read once it is there."""
+    """Pictures wait for the key, and are read once it is entered."""
     choose(page, data / "7.png", data / "photo-3.jpg")
     expect(cards(page).first).to_contain_text("Waiting for the key")
     enter(field, key)
@@ -51,7 +51,7 @@ def test_picture(page: Page, field: Locator, data: Path, key: str) -> None:
 
 
 def test_drawing(page: Page, sends: SendTimes, field: Locator) -> None:
-    """Who draws is asked for the key once and not disturbed, and the drawing is read then."""
+    """While drawing, the key is asked for once, without moving the focus, and is then used."""
     draw(page, "3")
     expect(page.get_by_role("alert")).to_contain_text("This service needs a key")
     expect(page.locator("#pad")).to_be_focused()
@@ -65,7 +65,7 @@ def test_drawing(page: Page, sends: SendTimes, field: Locator) -> None:
 
 
 def test_wrong_key(page: Page, field: Locator, data: Path) -> None:
-    """A key that is none is said to be, where the next one is entered, and told to all."""
+    """A wrong key is reported at the field, visibly and to screen readers, and can be replaced."""
     choose(page, data / "7.png")
     enter(field, "sesame")
 
@@ -77,7 +77,7 @@ def test_wrong_key(page: Page, field: Locator, data: Path) -> None:
 
 
 def test_pasted_key(page: Page, field: Locator, data: Path) -> None:
-    """Text pasted into the field is the key, and is not taken for a picture."""
+    """Text pasted into the field becomes the key, and is not refused as a picture."""
     choose(page, data / "7.png")
     field.click()
     paste_text(page, KEYS[0])
@@ -88,7 +88,7 @@ def test_pasted_key(page: Page, field: Locator, data: Path) -> None:
 
 
 def test_busy_after_wrong_keys(page: Page, watch: Watch, field: Locator, data: Path) -> None:
-    """However many keys were none, a busy service is asked again after the right one."""
+    """Wrong keys do not count as retries: after the right one, a busy service is retried."""
     choose(page, data / "7.png")
     for wrong in "abc":
         enter(field, wrong)
@@ -102,7 +102,7 @@ def test_busy_after_wrong_keys(page: Page, watch: Watch, field: Locator, data: P
 
 
 def test_removed_meanwhile(page: Page, field: Locator, data: Path) -> None:
-    """What is removed while it waits for the key is not read."""
+    """A picture removed while it waits for the key is not read."""
     choose(page, data / "800.png", data / "7.png")
     expect(field).to_be_visible()
     page.get_by_role("button", name="Remove 800.png").click()
@@ -113,7 +113,7 @@ def test_removed_meanwhile(page: Page, field: Locator, data: Path) -> None:
 
 
 def test_nobody_waits(page: Page, field: Locator, data: Path) -> None:
-    """Once nothing is left that needs a key, none is asked for."""
+    """The field is hidden once no request waits for a key."""
     choose(page, data / "7.png")
     draw(page, "3")
     expect(cards(page).get_by_text("Waiting for the key")).to_have_count(2)
@@ -125,8 +125,8 @@ def test_nobody_waits(page: Page, field: Locator, data: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["a\0b", "\x7f"])
-def test_no_header(page: Page, field: Locator, data: Path, key: str) -> None:
-    """A key that no header can hold is refused like others, and the next one is taken."""
+def test_forbidden_in_headers(page: Page, field: Locator, data: Path, key: str) -> None:
+    """A key with characters that headers forbid is refused, and can be replaced."""
     choose(page, data / "7.png")
     enter(field, key)
 
@@ -138,7 +138,7 @@ def test_no_header(page: Page, field: Locator, data: Path, key: str) -> None:
 
 
 def test_kept_in_the_tab(page: Page, home: str, field: Locator, data: Path) -> None:
-    """The key outlives a reload, and is kept where the tab's end takes it along."""
+    """The key survives a reload, and is stored in sessionStorage only."""
     choose(page, data / "7.png")
     enter(field, KEYS[0])
     expect_number(cards(page), "7")
@@ -153,7 +153,7 @@ def test_kept_in_the_tab(page: Page, home: str, field: Locator, data: Path) -> N
 
 
 def test_without_storage(page: Page, home: str, field: Locator, data: Path) -> None:
-    """Where the browser lets nothing be kept, the key lasts as long as the page."""
+    """If storage is disabled, the key lasts as long as the page."""
     page.add_init_script(
         """Object.defineProperty(window, "sessionStorage", {
             get() { throw new DOMException("no", "SecurityError"); },
@@ -168,7 +168,7 @@ def test_without_storage(page: Page, home: str, field: Locator, data: Path) -> N
 
 
 def test_take_home(page: Page, field: Locator, data: Path) -> None:
-    """Requests to take home have a place for a key, and not the key itself."""
+    """Code snippets have a placeholder for the key, not the key itself."""
     choose(page, data / "7.png")
     enter(field, KEYS[0])
     cards(page).locator("summary").click()

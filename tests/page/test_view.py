@@ -1,4 +1,4 @@
-"""What is seen of an answer: boxes in their places, one digit close up, for everyone."""
+"""The view of an answer: boxes in place, a close-up of one digit, and accessibility."""
 
 import json
 import os
@@ -24,7 +24,7 @@ CROP = data_uri(np.zeros((28, 28), np.uint8))
 
 
 def digit(label: int, confidence: float, box: list[float]) -> dict[str, Any]:
-    """Return a digit as the API writes it, the rest of the chance shared by the others."""
+    """Return a digit of the API's JSON, with the remaining probability spread evenly."""
     others = (1 - confidence) / 10
     probabilities = [confidence if k == label else others for k in range(10)]
     return {
@@ -52,7 +52,7 @@ TWO_ROWS = {
 
 @pytest.fixture
 def two_rows(page: Page, data: Path) -> Page:
-    """The page with an answer of three digits in two rows, whatever the network thinks."""
+    """The page with a canned answer: three digits in two rows."""
     page.route(API, lambda route: route.fulfill(json=TWO_ROWS))
     choose(page, data / "blank.png")
     expect_number(cards(page), "80\n7")
@@ -60,21 +60,21 @@ def two_rows(page: Page, data: Path) -> Page:
 
 
 def test_unsure(two_rows: Page) -> None:
-    """An answer that is likely wrong says so."""
+    """An answer with low confidence says so."""
     expect(cards(two_rows).locator(".confidence")).to_have_text(
         "42% sure, so little more than a guess"
     )
 
 
 def test_box(two_rows: Page) -> None:
-    """Every digit has its box with its reading."""
+    """Every digit has a box with its value and confidence."""
     boxes = cards(two_rows).get_by_role("group", name="Digits found").get_by_role("button")
 
     expect(boxes).to_have_text(["8 99%", "0 61%", "7 70%"])
 
 
 def test_choose_box(two_rows: Page) -> None:
-    """A click on a box shows its own ten chances."""
+    """Clicking a box shows that digit's ten probabilities."""
     bars = two_rows.locator(".bars li")
     expect(bars).to_have_count(10)
     expect(two_rows.locator(".bars .is-answer")).to_have_text("8> 99.9%")
@@ -88,13 +88,13 @@ def test_choose_box(two_rows: Page) -> None:
 
 
 def answer_to(home: str, picture: Path) -> Any:
-    """Return what the service answers to other programs."""
+    """Return the service's answer to a plain request."""
     return httpx2.post(f"{home}recognize.json", content=picture.read_bytes()).json()
 
 
 @pytest.mark.parametrize("name", ["7.png", "800.png", "photo-3.jpg", "mnist-7.png"])
 def test_box_place(page: Page, home: str, data: Path, name: str) -> None:
-    """Boxes lie on the picture where the service has found the digits."""
+    """Boxes are drawn where the service found the digits."""
     choose(page, data / name)
     expect(cards(page)).to_have_attribute("data-state", "read")
     answer = answer_to(home, data / name)
@@ -125,7 +125,7 @@ def test_crop(page: Page, data: Path) -> None:
 
 
 def test_json(page: Page, home: str, data: Path) -> None:
-    """The JSON is what the same request gets elsewhere, without `explain`."""
+    """The JSON shown is the answer to a plain request, without `explain`."""
     choose(page, data / "7.png")
     cards(page).locator("summary").click()
 
@@ -134,7 +134,7 @@ def test_json(page: Page, home: str, data: Path) -> None:
 
 
 def test_keyboard(page: Page) -> None:
-    """The Tab key reaches all, in order and seen to do so, and Enter works there."""
+    """Tab reaches every control in order, with a visible focus, and Enter activates it."""
     reached = []
     for _ in range(8):
         page.keyboard.press("Tab")
@@ -158,7 +158,7 @@ def test_keyboard(page: Page) -> None:
 
 @pytest.mark.parametrize("width", [320, 375, 768, 1280, 3840])
 def test_width(page: Page, data: Path, width: int) -> None:
-    """Nothing sticks out, from a small phone to a 4k screen."""
+    """Nothing overflows horizontally, from a small phone to a 4K screen."""
     page.set_viewport_size({"width": width, "height": 900})
     choose(page, data / "7.png")
     expect_number(cards(page), "7")
@@ -168,7 +168,7 @@ def test_width(page: Page, data: Path, width: int) -> None:
 
 
 def test_forced_colors(browser: Browser, home: str) -> None:
-    """Where people have chosen the colors, it is seen which tool draws, and how long a bar is."""
+    """With forced colors, the active tool and the bars remain visible."""
     context = browser.new_context(**LOOKS["light"], forced_colors="active")
     page = open_page(context.new_page(), home)
     draw(page, "3")
@@ -181,15 +181,15 @@ def test_forced_colors(browser: Browser, home: str) -> None:
     context.close()
 
 
-def test_way_to_the_api(page: Page) -> None:
-    """A link leads to what programs may ask."""
+def test_link_to_the_api(page: Page) -> None:
+    """A link leads to the API documentation."""
     page.get_by_role("link", name="the API").click()
 
     expect(page.get_by_role("heading", name="Digits: the API")).to_be_visible()
 
 
 def test_tags_of_small_digits(page: Page, data: Path) -> None:
-    """On a sheet the tags of one row leave the row above to be seen, and have their names."""
+    """On a sheet of small digits, tags do not cover the row above, and keep accessible names."""
     choose(page, data / "digits.png")
     box = cards(page).locator(".box").nth(30)
     frame, tag = box.bounding_box(), box.locator(".tag").bounding_box()
@@ -202,7 +202,7 @@ def test_tags_of_small_digits(page: Page, data: Path) -> None:
 
 @pytest.mark.parametrize("width", [320, 1280])
 def test_long_number(page: Page, data: Path, width: int) -> None:
-    """A long row stays one row: broken, it would be read as two."""
+    """A long row is not wrapped, as it would look like two rows."""
     page.set_viewport_size({"width": width, "height": 900})
     answer = {**TWO_ROWS, "number": "12345678901234\n7"}
     page.route(API, lambda route: route.fulfill(json=answer))
@@ -216,14 +216,14 @@ def test_long_number(page: Page, data: Path, width: int) -> None:
 
 @pytest.mark.parametrize("size", [(375, 664), (740, 360), (640, 450)], ids=str)
 def test_in_sight(page: Page, size: tuple[int, int]) -> None:
-    """On a phone, upright or not, and at twice the size on a desk, pad and number are in sight."""
+    """On a phone in either orientation, and at 200 % zoom, the pad and the number are in view."""
     page.set_viewport_size({"width": size[0], "height": size[1]})
     draw(page, "3")
 
     expect_number(cards(page), "3")
     expect(page.locator(".number")).to_be_in_viewport(ratio=1)
     pad = page.locator("#pad").bounding_box()
-    # A finger that scrolls finds room beside what it would draw on.
+    # There is room beside the pad to scroll by.
     assert pad
     assert pad["height"] <= 0.8 * size[1]
 
@@ -231,7 +231,7 @@ def test_in_sight(page: Page, size: tuple[int, int]) -> None:
 @pytest.mark.parametrize("look", LOOKS)
 @pytest.mark.parametrize("state", STATES)
 def test_state(browser: Browser, home: str, look: str, state: str) -> None:
-    """Every state can be photographed in every look, and people with other senses can use it."""
+    """Every state renders in every look, without accessibility violations."""
     context = browser.new_context(**LOOKS[look])
     context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
@@ -241,19 +241,19 @@ def test_state(browser: Browser, home: str, look: str, state: str) -> None:
     take(page, SHOTS / f"{state}-{look}.png")
 
     watch.over(page, home)
-    # The phone's page is the desk's, narrower.
+    # The phone's page is the same, only narrower.
     assert look == "phone" or violations(page) == []
     assert not watch.complaints
     context.close()
 
 
 def violations(page: Page) -> list[str]:
-    """Return what axe-core finds fault with, or skip where it is not installed."""
+    """Return the violations that axe-core finds; skip if it is not installed."""
     if not AXE.exists():
-        assert "CI" not in os.environ, "a CI has to install axe-core: make test does"
-        pytest.skip("axe-core is not installed: make test does that, with npm")
+        assert "CI" not in os.environ, "CI needs axe-core: make test installs it"
+        pytest.skip("axe-core is not installed; make test installs it if there is npm")
     page.evaluate(AXE.read_text())
-    # Also that of bars in motion: colors are judged at the end of transitions.
+    # Finish animations first: colors in transition would be misjudged.
     page.evaluate("() => document.getAnimations().forEach((animation) => animation.finish())")
     found: list[dict[str, Any]] = page.evaluate("() => axe.run().then((run) => run.violations)")
     return [f"{fault['id']}: {fault['nodes'][0]['html']}" for fault in found]
