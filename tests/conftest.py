@@ -1,4 +1,4 @@
-"""What all tests share: the real model, the real app, and pictures that are drawn on the spot."""
+"""Fixtures of all tests: the real models and the real app; also the order of the tests."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,12 +18,12 @@ from server.state import Readiness
 TESTS = Path(__file__).parent
 DATA = TESTS / "data"
 
-# No deadline: how long an example takes says more of what else the machine does.
+# No deadline: the time of an example depends on what else the machine does.
 hypothesis_settings.register_profile("short", deadline=None, max_examples=50)
 hypothesis_settings.register_profile("long", deadline=None, max_examples=1000)
 hypothesis_settings.load_profile("short")
 
-# The tests of one export, which takes longer than all else, share it; attacks have no company.
+# These run in one process: tests that share an export, which is slow, and attacks, one at a time.
 TOGETHER = {
     "tests/attack": ("fuzz", "overload", "restarts", "slow"),
     "tests/export": ("main", "contract", "harvest", "locate_model", "to_onnx", "verify"),
@@ -31,8 +31,8 @@ TOGETHER = {
 GROUPS = {
     f"{folder}/test_{name}.py": folder for folder, names in TOGETHER.items() for name in names
 }
-# What takes longest is begun first, so that no process is left with it alone at the end; of these,
-# deadlines are mostly waited for, and browsers and trainings compute meanwhile.
+# The longest start first, so that none is left over at the end. Some of them mostly wait, while the
+# browser tests and trainings compute.
 LONGEST = [
     *GROUPS,
     "tests/page/test_view.py",
@@ -50,32 +50,32 @@ LONGEST = [
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
-    """Keep in one process the tests of a file, and those of some files."""
+    """Run the tests of a file, and those of a group of files, in one process."""
     scheduler = LoadScopeScheduling(config, log)
     scheduler._split_scope = lambda nodeid: GROUPS.get(file_of(nodeid), file_of(nodeid))
     return scheduler
 
 
 def file_of(nodeid: str) -> str:
-    """Return the file that a test is in."""
+    """Return the file of a test."""
     return nodeid.partition("::")[0]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest."""
+    """Start with the longest tests."""
     order = {file: place for place, file in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get(file_of(item.nodeid), len(order)))
 
 
 @pytest.fixture(scope="session")
 def data() -> Path:
-    """The folder of true files."""
+    """The folder of picture files."""
     return DATA
 
 
 @pytest.fixture(scope="session")
 def settings() -> Settings:
-    """The settings of an empty environment."""
+    """The default settings."""
     return load_settings({})
 
 
@@ -87,13 +87,13 @@ def models(settings: Settings) -> Models:
 
 @pytest.fixture(scope="session")
 def limits(settings: Settings, models: Models) -> Limits:
-    """The limits of an empty environment."""
+    """The default limits."""
     return Limits(settings.decode_budget_bytes, models.locator.working_size)
 
 
 @pytest.fixture(scope="session")
 def recognizer(models: Models, limits: Limits) -> Recognizer:
-    """The models in the repository under the default limits."""
+    """The repository's models with the default limits."""
     return Recognizer(models, limits)
 
 

@@ -1,4 +1,4 @@
-"""Pictures that tests draw with Pillow and write in any format."""
+"""Pictures drawn with Pillow, in any format."""
 
 import io
 import struct
@@ -21,24 +21,24 @@ def drawing(size: tuple[int, int] = (200, 160), shift: tuple[int, int] = (0, 0))
 
 
 def encode(image: Image.Image, image_format: str, **options: Any) -> bytes:
-    """Return a picture as a file of a format."""
+    """Return a picture encoded in a format."""
     encoded = io.BytesIO()
     image.save(encoded, image_format, **options)
     return encoded.getvalue()
 
 
 def seven(image_format: str = "PNG", **options: Any) -> bytes:
-    """Return the file of a drawn seven."""
+    """Return an encoded picture of a seven."""
     return encode(drawing(), image_format, **options)
 
 
 def ramp(size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return (height, width) pixels of which no two corners are alike: darkest at the top left."""
+    """Return (height, width) pixels with four different corners, darkest at the top left."""
     across, down = np.linspace(0, 90, size[0]), np.linspace(0, 140, size[1])
     return (across + down[:, np.newaxis]).astype(np.uint8)
 
 
 def png_chunk(name: bytes, content: bytes) -> bytes:
-    """Return a part of a PNG."""
+    """Return a PNG chunk."""
     body = name + content
     return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))

@@ -1,4 +1,4 @@
-"""The server as a process of its own, on a free port of the loopback interface."""
+"""Runs the server in a separate process, on a free port."""
 
 import os
 import re
@@ -11,25 +11,25 @@ from threading import Thread
 
 from server.settings import REPOSITORY
 
-# What takes a moment here may take long where others use the processors; it only ends what hangs.
+# Generous for busy machines: it only ends what hangs.
 PATIENCE_SECONDS = 60
 STOP_SECONDS = 10
 
 
 @dataclass(frozen=True)
 class Service:
-    """A server that has said where it listens."""
+    """A running server, and the port it listens on."""
 
     process: subprocess.Popen[str]
     port: int
 
     @property
     def url(self) -> str:
-        """Where it answers."""
+        """The base URL."""
         return f"http://localhost:{self.port}"
 
     def stop(self) -> int:
-        """End it as platforms do; return its exit status."""
+        """Stop it with SIGTERM, as platforms do; return its exit status."""
         self.process.terminate()
         return self.process.wait(PATIENCE_SECONDS)
 
@@ -37,7 +37,7 @@ class Service:
 def start(
     environ: Mapping[str, str], *arguments: str, under: Sequence[str] = ()
 ) -> subprocess.Popen[str]:
-    """Start `python -m server` with some variables set, by itself or as a command's arguments."""
+    """Start `python -m server` with some variables set; `under` is a command to run it under."""
     return subprocess.Popen(
         [*under, sys.executable, "-m", "server", *arguments],
         cwd=REPOSITORY,
@@ -52,7 +52,7 @@ def start(
 def serving(
     environ: Mapping[str, str] | None = None, under: Sequence[str] = ()
 ) -> Iterator[Service]:
-    """Run a server on a free port, without a wait at its end, for as long as a test needs it."""
+    """Run a server on a free port, without a drain at the end."""
     defaults = {"PORT": "0", "WEB_CONCURRENCY": "1", "DIGIT_DRAIN_SECONDS": "0"}
     process = start({**defaults, **(environ or {})}, under=under)
     reader: Thread | None = None
@@ -61,12 +61,12 @@ def serving(
         first_line = process.stdout.readline()
         found = re.search(r"http://localhost:(\d+)", first_line)
         assert found, first_line + process.stdout.read()
-        # A pipe that nobody reads fills up with the log, and who writes to it then waits.
+        # Drain the pipe: once it is full, the server would block when it logs.
         reader = Thread(target=process.stdout.read, daemon=True)
         reader.start()
         yield Service(process, int(found[1]))
     finally:
-        # As platforms end it, so that it can also write down which of its lines were run.
+        # SIGTERM, so that coverage can save its data too.
         process.terminate()
         try:
             process.wait(STOP_SECONDS)

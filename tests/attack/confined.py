@@ -1,6 +1,6 @@
-"""Little memory, nothing to write to, models that are none: `python -m tests.attack.confined`.
+"""Little memory, a read-only file system, broken models: `python -m tests.attack.confined`.
 
-Needs Linux, root, cgroups and strace; what is not there is said, and not tried.
+Needs Linux, root, cgroups and strace; says so and skips what it cannot try.
 """
 
 import argparse
@@ -28,15 +28,15 @@ from tests.drawings import seven
 from tests.processes import PATIENCE_SECONDS, Service, serving, start
 
 MEMORY_BYTES = 128 * 2**20
-# As deploy/kubernetes has it for so much memory.
+# As in deploy/kubernetes, for this much memory.
 LITTLE_MEMORY = {
     "DIGIT_DECODE_BUDGET_BYTES": str(2**24),
     "DIGIT_MAX_BODY_BYTES": str(2**23),
     "DIGIT_MAX_BYTES_IN_FLIGHT": str(2**23),
 }
-# Anybody: no user has this number.
+# A user ID that no user has.
 STRANGER = ["setpriv", "--reuid=65532", "--regid=65532", "--clear-groups"]
-# All of the file system, within what only the server sees of it, can be read and no more.
+# Makes the whole file system read-only, in the server's own mount namespace.
 READ_ONLY = [
     *("unshare", "--mount", "sh", "-c"),
     'for place in $(cut -d" " -f5 /proc/self/mountinfo | sort -u); do '
@@ -44,7 +44,7 @@ READ_ONLY = [
     '! touch "$0/made" /tmp/made 2>/dev/null && exec "$@"',
     str(REPOSITORY),
 ]
-# What changes a file or a folder; and, of an opening, what lets its opener write.
+# System calls that change a file or folder, and flags that open a file for writing.
 CHANGES = (
     "creat,mkdir,mkdirat,mknod,mknodat,rename,renameat,renameat2,link,linkat,symlink,symlinkat"
 )
@@ -54,7 +54,7 @@ WRITES = re.compile(r"O_WRONLY|O_RDWR|O_CREAT|O_TRUNC|O_APPEND|O_TMPFILE")
 
 @contextmanager
 def little_memory() -> Iterator[tuple[list[str], Callable[[], str]]]:
-    """Give the command that runs another in so little memory, and what tells how that went."""
+    """Yield a command prefix that limits memory to MEMORY_BYTES, and a function that reports."""
     version_1 = Path("/sys/fs/cgroup/memory")
     is_first = version_1.is_dir()
     folder = (version_1 if is_first else Path("/sys/fs/cgroup")) / f"digits-{os.getpid()}"
@@ -66,7 +66,7 @@ def little_memory() -> Iterator[tuple[list[str], Callable[[], str]]]:
         peak = folder / ("memory.max_usage_in_bytes" if is_first else "memory.peak")
         events = folder / ("memory.oom_control" if is_first else "memory.events")
         killed = re.findall(r"oom_kill (\d+)", events.read_text())
-        return f"{int(peak.read_text()) / 2**20:.0f} MB at the most, {killed[0]} killed"
+        return f"{int(peak.read_text()) / 2**20:.0f} MB at peak, {killed[0]} killed"
 
     try:
         yield ["sh", "-c", f'echo $$ >{folder}/cgroup.procs; exec "$0" "$@"'], report
@@ -75,7 +75,7 @@ def little_memory() -> Iterator[tuple[list[str], Callable[[], str]]]:
 
 
 def large_noise() -> bytes:
-    """Return a JPEG of 20 megapixels of which nothing can be left out: as large as one may be."""
+    """Return a JPEG of 20 megapixels of noise, which hardly compresses."""
     noise = np.random.default_rng(0).integers(0, 256, (3873, 5164), np.uint8)
     stream = io.BytesIO()
     Image.fromarray(noise).save(stream, "JPEG", quality=25)
@@ -83,11 +83,11 @@ def large_noise() -> bytes:
 
 
 def squeeze(count: int) -> tuple[list[tuple[Outcome, bool]], str]:
-    """Send large pictures at once, of two kinds, to a server that has little memory.
+    """Send large pictures of two kinds at once to a server with little memory.
 
     Returns:
-        What became of those of each kind, and whether a picture was read after them; and how the
-        memory fared.
+        For each kind the outcome, and whether a picture was read afterwards; and a report on the
+        memory.
     """
     outcomes = []
     with little_memory() as (under, report):
@@ -99,7 +99,7 @@ def squeeze(count: int) -> tuple[list[tuple[Outcome, bool]], str]:
 
 
 def reads(service: Service) -> bool:
-    """Say whether a server reads a picture."""
+    """Return whether a server reads a picture."""
     link = http.client.HTTPConnection("localhost", service.port, timeout=PATIENCE_SECONDS)
     try:
         link.request("POST", "/recognize.json", seven())
@@ -111,21 +111,20 @@ def reads(service: Service) -> bool:
 
 
 def trace() -> tuple[int, list[str]]:
-    """Have a server read a picture, under the eyes of strace.
+    """Have a server read a picture under strace.
 
     Returns:
-        How many files it opened, and the system calls with which it changed something or called
-        out.
+        The number of files it opened, and the system calls that wrote or connected to something.
     """
     with tempfile.TemporaryDirectory() as folder:
         calls = f"open,openat,connect,sendto,sendmsg,sendmmsg,{CHANGES}"
         path = Path(folder, "trace")
-        # Beside the server and not above it (-D), so that signals reach the server.
+        # As a grandchild, not the parent (-D), so that signals reach the server.
         strace = ["strace", "-D", "-f", "-q", "-o", str(path), "-e", f"trace={calls}"]
         environ = {"PYTHONDONTWRITEBYTECODE": "1", "WEB_CONCURRENCY": "2"}
         with serving(environ, strace) as service:
             assert reads(service)
-        # strace pads numbers of processes that are short.
+        # strace pads short process IDs.
         end = re.compile(rf"^{service.process.pid} +\+\+\+ exited", re.MULTILINE)
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not end.search(lines := path.read_text()) and time.monotonic() < deadline:
@@ -135,19 +134,19 @@ def trace() -> tuple[int, list[str]]:
 
 
 def is_forbidden(call: str) -> bool:
-    """Say whether a system call changes a file or sends to somebody who did not ask."""
+    """Return whether a system call changes a file or sends to anyone but a client."""
     _, _, call = call.partition(" ")
     name, _, rest = call.strip().partition("(")
     if name in {"open", "openat"}:
         return bool(WRITES.search(rest)) and '"/dev/null"' not in rest
     if name in {"sendto", "sendmsg", "sendmmsg"}:
-        # Answers have no address of their own; those who look for names and hosts give one.
+        # Answers on a connection have no address; DNS lookups and other datagrams have one.
         return "sa_family" in rest
     return name == "connect" or name in CHANGES.split(",")
 
 
 def broken_models() -> Iterator[tuple[str, bytes]]:
-    """Yield models that are none: what is wrong, and the file."""
+    """Yield broken models: what is wrong, and the file's content."""
     digit = (REPOSITORY / "models/digit.onnx").read_bytes()
     middle = len(digit) // 2
     yield "empty", b""
@@ -158,12 +157,12 @@ def broken_models() -> Iterator[tuple[str, bytes]]:
 
 @dataclass(frozen=True)
 class Refusal:
-    """How a start with a broken model ended.
+    """The outcome of starting with a broken model.
 
     Attributes:
-        seconds, cpu_seconds: until the end; on a busy machine the first says little.
-        status: of the exit.
-        lines: what was said.
+        seconds, cpu_seconds: until the exit; wall-clock time says little on a busy machine.
+        status: the exit status.
+        lines: the output.
     """
 
     seconds: float
@@ -173,7 +172,7 @@ class Refusal:
 
 
 def refuse(model: bytes) -> Refusal:
-    """Start with a broken model, and wait for the end."""
+    """Start with a broken model, and wait for the exit."""
     with tempfile.NamedTemporaryFile(suffix=".onnx") as file:
         file.write(model)
         file.flush()
@@ -190,7 +189,7 @@ def _cpu_of_children() -> float:
 
 
 def try_memory() -> bool:
-    """Report on little memory; say whether the server stood."""
+    """Report on little memory; return whether the server withstood."""
     outcomes, report = squeeze(64)
     is_sound = " 0 killed" in report
     for outcome, reads_on in outcomes:
@@ -202,11 +201,11 @@ def try_memory() -> bool:
 
 
 def try_places() -> bool:
-    """Report on where it runs; say whether it did everywhere."""
+    """Report on restricted environments; return whether the server ran in all of them."""
     is_sound = True
     places: dict[str, Sequence[str]] = {
         "as any user": STRANGER,
-        "with a root that cannot be written to": READ_ONLY,
+        "with a read-only file system": READ_ONLY,
         "both": [*READ_ONLY, *STRANGER],
     }
     for name, under in places.items():
@@ -215,13 +214,13 @@ def try_places() -> bool:
         sys.stdout.write(f"{name}: {'reads' if did else 'does not read'}\n")
         is_sound = is_sound and did
     opened, calls = trace()
-    sys.stdout.write(f"{opened} files opened, {len(calls)} calls that write or call out\n")
+    sys.stdout.write(f"{opened} files opened, {len(calls)} calls that write or connect\n")
     sys.stdout.write("".join(f"{call}\n" for call in calls))
     return is_sound and opened > 0 and not calls
 
 
 def try_models() -> bool:
-    """Report on broken models; say whether each was refused as it should be."""
+    """Report on broken models; return whether each was refused with one line."""
     is_sound = True
     for name, model in broken_models():
         end = refuse(model)
@@ -234,7 +233,7 @@ def try_models() -> bool:
 
 
 def main(argv: list[str]) -> int:
-    """Do all that can be done here; return 1 where the server did not stand."""
+    """Try all that is possible here; return 1 if the server did not withstand."""
     parser = argparse.ArgumentParser(prog="python -m tests.attack.confined", description=__doc__)
     parser.parse_args(argv)
     is_sound = try_models()

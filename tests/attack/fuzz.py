@@ -1,6 +1,6 @@
-"""Broken input by the thousand, straight into the parsers: `python -m tests.attack.fuzz [count]`.
+"""Mutation fuzzing of the parsers: `python -m tests.attack.fuzz [count]`.
 
-Every input has a number, from which alone it is made: what fails once can be made again.
+Every input is generated from its number alone, so failures are reproducible.
 """
 
 import argparse
@@ -24,13 +24,13 @@ from server.uploads import parse_body
 Target = Callable[[bytes, Random], object]
 
 SETTINGS = load_settings({})
-# Small enough that no decode is slow: that the limit itself holds is tested elsewhere.
+# Small enough that no decode is slow; other tests check the limit itself.
 LIMITS = Limits(2**20, load_locator(REPOSITORY / SETTINGS.locator).working_size)
 FORM = "multipart/form-data; boundary=b"
 
 
 def samples() -> list[bytes]:
-    """Return a picture in every format and mode that is read."""
+    """Return a picture in every supported format and mode."""
     picture = Image.radial_gradient("L").resize((40, 30))
     made = []
     for form, modes in {
@@ -56,7 +56,7 @@ def bodies(pictures: list[bytes]) -> list[bytes]:
 
 
 def requests() -> list[bytes]:
-    """Return requests of the Open Inference Protocol, JSON with binary data behind it."""
+    """Return the JSON of requests of the Open Inference Protocol, some for binary data."""
     entry = {"name": "images", "datatype": "UINT8", "shape": [1, 784]}
     binary = {**entry, "parameters": {"binary_data_size": 784}}
     texts = {"name": "images", "datatype": "BYTES", "shape": [2], "data": ["aGVsbG8=", "a"]}
@@ -65,7 +65,7 @@ def requests() -> list[bytes]:
 
 
 def mutated(sample: bytes, random: Random) -> bytes:
-    """Return bytes with a few of them changed, cut, repeated, or exchanged for awkward ones."""
+    """Return a sample with a few bytes flipped, overwritten, deleted, repeated or truncated."""
     data = bytearray(sample)
     for _ in range(random.choice((1, 1, 2, 4, 16))):
         at = random.randrange(len(data) + 1)
@@ -87,7 +87,7 @@ def mutated(sample: bytes, random: Random) -> bytes:
 
 
 def targets() -> list[tuple[str, list[bytes], Target]]:
-    """Return what is attacked: its name, what is sent when nothing is broken, and how."""
+    """Return the targets: name, valid samples, and the function to call."""
     pictures = samples()
     return [
         ("decode", pictures, lambda data, _: decode(data, LIMITS)),
@@ -109,9 +109,9 @@ def targets() -> list[tuple[str, list[bytes], Target]]:
 
 
 def attack(number: int, attacked: list[tuple[str, list[bytes], Target]]) -> str | None:
-    """Send one input to where it belongs; return what went wrong, or None.
+    """Send an input to its target; return what went wrong, or None.
 
-    Either it is read, or it is refused with one of the designed errors.
+    The target must read it, or refuse it with a ClientError.
     """
     random = Random(number)
     name, known, target = attacked[number % len(attacked)]
@@ -120,14 +120,14 @@ def attack(number: int, attacked: list[tuple[str, list[bytes], Target]]) -> str 
         target(data, random)
     except ClientError:
         return None
-    # Any other is what this looks for.
+    # Any other exception is a bug.
     except Exception:  # noqa: BLE001
         return f"input {number}, {name}:\n{traceback.format_exc()}"
     return None
 
 
 def main(argv: list[str]) -> int:
-    """Attack with as many inputs as asked for; return 1 if any did harm."""
+    """Fuzz with `count` inputs; return 1 if any failed."""
     parser = argparse.ArgumentParser(prog="python -m tests.attack.fuzz", description=__doc__)
     parser.add_argument("count", type=int, nargs="?", default=1_000_000)
     parser.add_argument("--first", type=int, default=0, help="number of the first input")

@@ -1,7 +1,7 @@
-"""Broken input, guided by what of the code it reaches: `python -m tests.attack.guided decode 600`.
+"""Coverage-guided fuzzing of the parsers: `python -m tests.attack.guided decode 600`.
 
-Atheris (libFuzzer) goes on from inputs that reached something new. It sees our Python, Pillow's and
-the forms parser's; Pillow's C code it does not. It needs an environment of its own: guided.txt.
+Atheris (libFuzzer) mutates inputs that reached new code. It instruments our Python code and
+Pillow's, but not Pillow's C code. It needs its own environment: guided.txt.
 """
 
 import argparse
@@ -17,12 +17,12 @@ with atheris.instrument_imports(include=["server", "PIL"]):
     from server.errors import ClientError
     from tests.attack.fuzz import targets
 
-# An input may take longer or more than any request should on a busy, instrumented machine.
+# Generous, as instrumented code on a busy machine is slow.
 LIMITS = ["-timeout=10", "-rss_limit_mb=1024", "-max_len=8192"]
 
 
 def main(argv: list[str]) -> None:
-    """Fuzz one parser for some time; the process ends with what was found, or with success."""
+    """Fuzz one parser for some seconds; a failure ends the process with a report."""
     known = {name: (samples, target) for name, samples, target in targets()}
     parser = argparse.ArgumentParser(prog="python -m tests.attack.guided", description=__doc__)
     parser.add_argument("parser", choices=known)
@@ -31,7 +31,7 @@ def main(argv: list[str]) -> None:
     samples, target = known[arguments.parser]
 
     def attack(data: bytes) -> None:
-        # The first byte decides what a request leaves open, such as its content type.
+        # The first byte seeds the target's other choices, such as the content type.
         with suppress(ClientError):
             target(data[1:], Random(data[0] if data else 0))
 

@@ -1,6 +1,6 @@
-"""Clients that hang up, and many that do not: `python -m tests.attack.hangups`.
+"""Clients that disconnect, and many that do not: `python -m tests.attack.hangups`.
 
-What a process holds has to be back where it was when they are gone.
+Afterwards the server must hold no more file descriptors and threads than before.
 """
 
 import argparse
@@ -19,25 +19,24 @@ from tests.processes import PATIENCE_SECONDS, Service, serving
 
 
 def request(picture: bytes) -> bytes:
-    """Return the request to read a picture, byte for byte."""
+    """Return the bytes of a request to read a picture."""
     head = b"POST /recognize.json HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
     return head % len(picture) + picture
 
 
 REQUEST = request(seven())
-# Tiny pictures take turns on the event loop; one request in so many has the other thread work.
+# Tiny pictures are read on the event loop; every fiftieth request is read on the other thread.
 TINY, OTHERS = request((DATA / "mnist-7.png").read_bytes()), 50
-# How much of it is sent before its client hangs up: nothing, a part of the headers, a part of the
-# body, all.
+# Bytes sent before the client disconnects: none, part of the headers, part of the body, all.
 CUTS = (0, 30, len(REQUEST) // 2, len(REQUEST))
 AT_ONCE = 50
-# To close a connection so resets it: the client is not there to be told anything.
+# With this SO_LINGER, closing a connection resets it.
 RESET = struct.pack("ii", 1, 0)
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """What a process holds."""
+    """The resources that a process holds."""
 
     descriptors: int
     threads: int
@@ -45,7 +44,7 @@ class Footprint:
 
     @classmethod
     def of(cls, service: Service) -> "Footprint":
-        """Return that of a server."""
+        """Return the footprint of a server."""
         folder = Path(f"/proc/{service.process.pid}")
         pages = int((folder / "statm").read_text().split()[1])
         threads = len(list((folder / "task").iterdir()))
@@ -53,13 +52,13 @@ class Footprint:
 
 
 async def hang_up(port: int, count: int) -> None:
-    """Be so many clients that hang up in the middle, some politely."""
+    """Run `count` clients that disconnect midway, some with a reset."""
 
     async def client(first: int) -> None:
         for number in range(first, count, AT_ONCE):
             _, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(REQUEST[: CUTS[number // AT_ONCE % len(CUTS)]])
-            # What was sent last is on its way, or being answered.
+            # Varies how far the server has got.
             await asyncio.sleep(0.001 * (number % 8))
             if number % 3:
                 link = writer.get_extra_info("socket")
@@ -70,9 +69,9 @@ async def hang_up(port: int, count: int) -> None:
 
 
 async def ask(port: int, count: int) -> int:
-    """Ask so often, as good clients do; return how many answers were no 200.
+    """Send `count` good requests; return how many answers were not 200.
 
-    A 503 is asked again: what the others asked for is done, though they are gone.
+    A 503 is retried: the server still works through the requests of disconnected clients.
     """
     failed = done = 0
 
@@ -106,7 +105,7 @@ async def ask(port: int, count: int) -> int:
 
 
 def settled(service: Service, before: Footprint) -> Footprint:
-    """Return what a server holds when it has let go of what it will."""
+    """Return a server's footprint once it has released its file descriptors."""
     end = time.monotonic() + PATIENCE_SECONDS
     while (now := Footprint.of(service)).descriptors > before.descriptors:
         if time.monotonic() > end:
@@ -116,14 +115,14 @@ def settled(service: Service, before: Footprint) -> Footprint:
 
 
 def main(argv: list[str]) -> int:
-    """Hang up on a server that is started for it, then ask; return 1 if it kept anything."""
+    """Start a server, disconnect clients, then send requests; return 1 if it leaked anything."""
     parser = argparse.ArgumentParser(prog="python -m tests.attack.hangups", description=__doc__)
     parser.add_argument("--hangups", type=int, default=10_000)
     parser.add_argument("--requests", type=int, default=1_000_000)
     arguments = parser.parse_args(argv)
     kept = failed = 0
     with serving() as service:
-        # What is set up at first use is there for good, and belongs to no client.
+        # Warm up: lazily initialized resources are not leaks.
         asyncio.run(hang_up(service.port, 500))
         failed += asyncio.run(ask(service.port, 500))
         time.sleep(1)
@@ -131,7 +130,7 @@ def main(argv: list[str]) -> int:
         sys.stdout.write(f"before: {before}\n")
         asyncio.run(hang_up(service.port, arguments.hangups))
         after = settled(service, before)
-        sys.stdout.write(f"after {arguments.hangups} that hung up: {after}\n")
+        sys.stdout.write(f"after {arguments.hangups} disconnects: {after}\n")
         kept += after.descriptors > before.descriptors or after.threads > before.threads
         begin = time.monotonic()
         failed += asyncio.run(ask(service.port, arguments.requests))

@@ -1,6 +1,6 @@
-"""More than can be done, open loop: `python -m tests.attack.overload`.
+"""Overloads a server, open loop: `python -m tests.attack.overload`.
 
-Requests are sent when they are due, however the server fares, four times as many as it can answer.
+Requests are sent at a fixed rate, four times the server's capacity, however it responds.
 """
 
 import argparse
@@ -21,39 +21,39 @@ from tests.processes import Service, serving
 
 PHOTO = (DATA / "photo-3.jpg").read_bytes()
 TIMES = 4
-# Seconds between two questions for health, as a platform would ask them, but more often.
+# Seconds between health checks; platforms check less often.
 PAUSE = 0.05
 
 
 @dataclass
 class Outcome:
-    """What became of the requests of one kind: seconds until each answer, by status."""
+    """The outcome of some requests: their latencies in seconds, by status."""
 
     seconds: dict[int, list[float]] = field(default_factory=dict)
 
     def note(self, status: int, seconds: float) -> None:
-        """Note an answer."""
+        """Record an answer."""
         self.seconds.setdefault(status, []).append(seconds)
 
     def count(self, status: int) -> int:
-        """Return how many answers had a status."""
+        """Return the number of answers with a status."""
         return len(self.seconds.get(status, []))
 
     def p99(self, status: int) -> float:
-        """Return the 99th percentile of the seconds to answers of a status."""
+        """Return the p99 latency of answers with a status."""
         spent = self.seconds.get(status, [0.0])
         return quantiles(spent, n=100)[98] if len(spent) > 1 else spent[0]
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a server did under overload.
+    """A server's behavior under overload.
 
     Attributes:
-        capacity: answers a second when nobody is turned away.
+        capacity: answers a second without overload.
         goodput: answers with 200 a second under overload.
-        asked: what became of the requests.
-        health: what became of questions for health meanwhile.
+        asked: the outcome of the requests.
+        health: the outcome of the health checks meanwhile.
     """
 
     capacity: float
@@ -63,7 +63,7 @@ class Report:
 
 
 async def overload(service: Service, seconds: float) -> Report:
-    """Find what a server can do, then ask for several times as much for some time."""
+    """Measure a server's capacity, then send TIMES as many requests for some seconds."""
     port = service.port
     begin = time.monotonic()
     alone = Outcome()
@@ -75,7 +75,7 @@ async def overload(service: Service, seconds: float) -> Report:
     await asyncio.gather(*(client() for _ in range(4)))
     capacity = alone.count(200) / (time.monotonic() - begin)
     asked = Outcome()
-    # From a process of its own: the one that overloads is late itself, and would see itself.
+    # In a separate process: the overloading one is late itself, and would measure that.
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         watching = asyncio.wrap_future(pool.submit(watch, port, seconds))
         begin = time.monotonic()
@@ -88,7 +88,7 @@ async def overload(service: Service, seconds: float) -> Report:
 
 
 def watch(port: int, seconds: float) -> Outcome:
-    """Ask whether a server is alive, and whether it is ready, again and again for some time."""
+    """Poll a server's liveness and readiness for some seconds."""
 
     async def ask_on() -> Outcome:
         health = Outcome()
@@ -107,7 +107,7 @@ def _due(rate: float, seconds: float) -> Iterator[float]:
 
 
 async def ask(port: int, line: str, body: bytes, outcome: Outcome) -> None:
-    """Ask once, on a connection of its own; status 0 is no answer."""
+    """Send a request on a new connection; without an answer its status is 0."""
     begin = time.monotonic()
     status = 0
     try:
@@ -125,7 +125,7 @@ async def ask(port: int, line: str, body: bytes, outcome: Outcome) -> None:
 
 
 async def flood(service: Service, count: int, picture: bytes | None = None) -> Outcome:
-    """Send a picture so often at once, of 20 megapixels if none is given."""
+    """Send `count` copies of a picture at once; by default, one of 20 megapixels."""
     outcome = Outcome()
     picture = picture or large()
     await asyncio.gather(
@@ -142,7 +142,7 @@ def large() -> bytes:
 
 
 def main(argv: list[str]) -> int:
-    """Overload a server that is started for it; return 1 where it did not stand."""
+    """Start a server and overload it; return 1 if it did not withstand."""
     parser = argparse.ArgumentParser(prog="python -m tests.attack.overload", description=__doc__)
     parser.add_argument("--seconds", type=float, default=60)
     with serving() as service:
@@ -150,9 +150,9 @@ def main(argv: list[str]) -> int:
         large = asyncio.run(flood(service, 64))
     asked, health = report.asked, report.health
     sys.stdout.write(
-        f"capacity {report.capacity:.0f} a second; asked for {TIMES} times that, "
+        f"capacity {report.capacity:.0f} a second; at {TIMES} times that, "
         f"{report.goodput:.0f} a second were answered ({report.goodput / report.capacity:.0%})\n"
-        f"turned away: {asked.count(503)}, p99 {asked.p99(503) * 1e3:.0f} ms; "
+        f"refused: {asked.count(503)}, p99 {asked.p99(503) * 1e3:.0f} ms; "
         f"without an answer: {asked.count(0)}\n"
         f"health: p99 {health.p99(200) * 1e3:.0f} ms, {health.count(0)} without an answer\n"
         f"64 pictures of 20 megapixels at once: "

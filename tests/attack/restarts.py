@@ -1,4 +1,4 @@
-"""Restarts, renewals and sudden deaths under load: `python -m tests.attack.restarts`."""
+"""Rolling restarts, killed workers and stops under load: `python -m tests.attack.restarts`."""
 
 import argparse
 import http.client
@@ -21,12 +21,12 @@ CLIENTS = 4
 
 @dataclass
 class Load:
-    """Clients that ask without a pause, each on connections of its own.
+    """Clients that send requests without a pause, each on its own connections.
 
     Attributes:
         answered: requests with a 200.
         refused: connections that were not accepted.
-        lost: requests that were sent and got no answer, or another one.
+        lost: requests that got no answer, or one other than 200.
     """
 
     port: int
@@ -37,7 +37,7 @@ class Load:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def ask(self) -> None:
-        """Ask until the load is over, every tenth time on a new connection."""
+        """Send requests until the load is over, ten per connection."""
         while not self.is_over:
             link = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_SECONDS)
             try:
@@ -52,7 +52,7 @@ class Load:
             link.close()
 
     def _asked(self, link: http.client.HTTPConnection) -> bool:
-        """Ask once; say whether the connection can be used again."""
+        """Send a request; return whether the connection can be reused."""
         try:
             link.request("POST", "/recognize.json", SEVEN)
             response = link.getresponse()
@@ -70,7 +70,7 @@ class Load:
 
 @contextmanager
 def load(port: int, count: int) -> Iterator[Load]:
-    """Keep so many clients asking."""
+    """Run `count` clients."""
     it = Load(port)
     clients = [threading.Thread(target=it.ask) for _ in range(count)]
     for client in clients:
@@ -84,13 +84,13 @@ def load(port: int, count: int) -> Iterator[Load]:
 
 
 def workers(service: Service) -> set[int]:
-    """Return the processes that answer."""
+    """Return the process IDs of the workers."""
     pid = service.process.pid
     return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
 
 
-def renew(times: int, clients: int = CLIENTS) -> Load:
-    """Renew all processes by SIGHUP so often, one renewal after the other."""
+def restart(times: int, clients: int = CLIENTS) -> Load:
+    """Restart all workers by SIGHUP, `times` times in sequence."""
     with serving({"WEB_CONCURRENCY": "2", "DIGIT_DRAIN_SECONDS": "0.2"}) as service:
         with load(service.port, clients) as it:
             for _ in range(times):
@@ -101,7 +101,7 @@ def renew(times: int, clients: int = CLIENTS) -> Load:
 
 
 def kill(times: int, clients: int = CLIENTS) -> tuple[Load, float]:
-    """Kill a process so often; return also how long it took at most until there were two again."""
+    """Kill a worker `times` times; return the load, and the longest time until it was replaced."""
     longest = 0.0
     with serving({"WEB_CONCURRENCY": "2"}) as service:
         _wait(lambda: len(workers(service)) == 2)
@@ -118,12 +118,12 @@ def kill(times: int, clients: int = CLIENTS) -> tuple[Load, float]:
 
 @dataclass
 class Stops:
-    """What became of requests when servers were stopped.
+    """The outcome of stopping servers under load.
 
     Attributes:
-        answered, lost: as of a load.
-        gone_after: seconds until the server had ended, at the most.
-        unready_after: seconds until it said that it is not ready, at the most.
+        answered, lost: as in a load.
+        gone_after: the longest time until the server had exited, in seconds.
+        unready_after: the longest time until it was not ready, in seconds.
     """
 
     answered: int = 0
@@ -133,7 +133,7 @@ class Stops:
 
 
 def stop(times: int, clients: int = CLIENTS) -> Stops:
-    """Stop a server so often under load."""
+    """Stop a server under load, `times` times."""
     stops = Stops()
     for _ in range(times):
         environ = {"WEB_CONCURRENCY": "2", "DIGIT_DRAIN_SECONDS": "0.5"}
@@ -154,7 +154,7 @@ def stop(times: int, clients: int = CLIENTS) -> Stops:
 
 
 def is_ready(port: int) -> bool:
-    """Ask whether a server is ready."""
+    """Return whether a server is ready."""
     link = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
     try:
         link.request("GET", "/readyz")
@@ -174,28 +174,28 @@ def _wait(condition: object) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Do all three; return 1 if a request was lost that should not have been."""
+    """Run all three; return 1 if a request was lost that should not have been."""
     parser = argparse.ArgumentParser(prog="python -m tests.attack.restarts", description=__doc__)
     parser.add_argument("--times", type=int, default=20)
     parser.add_argument("--stops", type=int, default=50)
     parser.add_argument("--clients", type=int, default=32)
     arguments = parser.parse_args(argv)
     times, clients = arguments.times, arguments.clients
-    renewed = renew(times, clients)
+    restarted = restart(times, clients)
     killed, served_after = kill(times, clients)
     stopped = stop(arguments.stops, clients)
-    # A killed process takes with it what it was answering: one request for each client at most.
+    # A killed worker loses the requests in flight: at most one per client.
     most = times * clients
     sys.stdout.write(
-        f"{times} renewals: {renewed.answered} answered, {renewed.refused} refused, "
-        f"{renewed.lost} lost\n"
+        f"{times} restarts: {restarted.answered} answered, {restarted.refused} refused, "
+        f"{restarted.lost} lost\n"
         f"{times} kills: {killed.answered} answered, {killed.refused} refused, {killed.lost} lost "
-        f"in flight (at most {most}), two processes again after {served_after:.2f} s at most\n"
+        f"in flight (at most {most}), two workers again within {served_after:.2f} s\n"
         f"{arguments.stops} stops: {stopped.answered} answered, {stopped.lost} lost; at most "
         f"not ready after {stopped.unready_after * 1e3:.0f} ms, gone after "
         f"{stopped.gone_after:.1f} s\n"
     )
-    return int(renewed.refused + renewed.lost + killed.refused + stopped.lost > 0)
+    return int(restarted.refused + restarted.lost + killed.refused + stopped.lost > 0)
 
 
 if __name__ == "__main__":

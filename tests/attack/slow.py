@@ -1,6 +1,6 @@
-"""Clients that take their time, by the hundred: `python -m tests.attack.slow`.
+"""Attacks with hundreds of slow clients: `python -m tests.attack.slow`.
 
-While they hold their connections good clients go on, and every slow one has to be ended.
+Meanwhile good clients must be served, and every slow connection must be closed.
 """
 
 import argparse
@@ -17,8 +17,7 @@ from tests.drawings import seven
 from tests.processes import Service, serving
 
 GOOD = request(seven())
-# How each kind begins, and what it sends once a second from then on; None: it is gone, though its
-# connection is not.
+# What each kind sends first, and then every second; None: it half-closes the connection.
 KINDS: dict[str, tuple[bytes, bytes | None]] = {
     "silent": (b"", b""),
     "headers": (b"POST /recognize.json HTTP/1.1\r\nHost: a\r\n", b"X-A: a\r\n"),
@@ -31,22 +30,22 @@ KINDS: dict[str, tuple[bytes, bytes | None]] = {
     "blank": (b"\r\n", b"\r\n"),
     "half": (b"POST /recognize.json HTTP/1.1\r\nHost: a\r\n", None),
 }
-# These have asked for all that they began, or will never read an answer.
-NOTHING_TO_SAY = {"idle", "half"}
+# These are closed without a 408: no request is pending, or the client has stopped sending.
+WITHOUT_408 = {"idle", "half"}
 GOOD_CLIENTS = 4
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of an attack.
+    """The outcome of an attack.
 
     Attributes:
-        before, meanwhile: 99th percentile of a good client's answers, in seconds.
+        before, meanwhile: 99th percentile of the latency of good clients, in seconds.
         failed: good requests without a 200.
-        left: slow connections that were still open at the end, by kind.
-        unsaid: those that were ended without a 408 that says why, by kind.
-        longest: seconds until the last of the others was ended.
-        grown: bytes of resident memory, at the most.
+        left: slow connections still open at the end, by kind.
+        unsaid: slow connections closed without the expected 408, by kind.
+        longest: seconds until the last slow connection was closed.
+        grown: growth of resident memory during the attack, in bytes.
     """
 
     before: float
@@ -59,7 +58,7 @@ class Outcome:
 
 
 async def attack(service: Service, slow: int, seconds: float) -> Outcome:
-    """Attack a server with so many slow connections, and wait for so long."""
+    """Attack a server with `slow` slow connections for some seconds."""
     first = resident(service)
     before, _ = await ask(service.port, min(seconds, 3))
     begin = time.monotonic()
@@ -76,7 +75,7 @@ async def attack(service: Service, slow: int, seconds: float) -> Outcome:
             left[kind] += 1
             continue
         longest = max(longest, end.seconds)
-        if kind not in NOTHING_TO_SAY and not end.answer.startswith(b"HTTP/1.1 408"):
+        if kind not in WITHOUT_408 and not end.answer.startswith(b"HTTP/1.1 408"):
             unsaid[kind] += 1
     return Outcome(before, meanwhile, failed, left, unsaid, longest, grown)
 
@@ -88,7 +87,7 @@ def resident(service: Service) -> int:
 
 
 async def ask(port: int, seconds: float) -> tuple[float, int]:
-    """Ask as good clients do for some time; return the 99th percentile, and how many failed."""
+    """Send good requests for some time; return the p99 latency, and how many failed."""
     end = time.monotonic() + seconds
     spent: list[float] = []
     failed = 0
@@ -112,14 +111,14 @@ async def ask(port: int, seconds: float) -> tuple[float, int]:
 
 @dataclass(frozen=True)
 class End:
-    """After how many seconds a connection was ended, and what had come on it first."""
+    """How a connection was closed: after how many seconds, and the first data received."""
 
     seconds: float
     answer: bytes
 
 
 async def drag(port: int, kind: str, end: float) -> End | None:
-    """Hold a connection as long as it is let; return how it was ended, or None if it was not."""
+    """Hold a connection as long as possible; return how it was closed, or None if it was not."""
     begin = time.monotonic()
     answer = b""
     first, again = KINDS[kind]
@@ -146,7 +145,7 @@ async def drag(port: int, kind: str, end: float) -> End | None:
 
 
 def main(argv: list[str]) -> int:
-    """Attack a server that is started for it; return 1 where it did not stand."""
+    """Start a server and attack it; return 1 if it did not withstand."""
     parser = argparse.ArgumentParser(prog="python -m tests.attack.slow", description=__doc__)
     parser.add_argument("--connections", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=30)
@@ -155,8 +154,8 @@ def main(argv: list[str]) -> int:
         outcome = asyncio.run(attack(service, arguments.connections, arguments.seconds))
     sys.stdout.write(
         f"good clients: p99 {outcome.before * 1e3:.1f} ms before, {outcome.meanwhile * 1e3:.1f} ms "
-        f"meanwhile, {outcome.failed} failed\nslow ones: {outcome.left.total()} left, "
-        f"{outcome.unsaid.total()} ended without 408, the last after {outcome.longest:.1f} s\n"
+        f"meanwhile, {outcome.failed} failed\nslow clients: {outcome.left.total()} left, "
+        f"{outcome.unsaid.total()} closed without 408, the last after {outcome.longest:.1f} s\n"
         f"memory: {outcome.grown / 2**20:+.1f} MB\n"
     )
     return int(outcome.failed + outcome.left.total() + outcome.unsaid.total() > 0)

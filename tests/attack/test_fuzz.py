@@ -1,4 +1,4 @@
-"""Broken input is read or refused, never more: the short form of `make fuzz`."""
+"""Malformed input is read or refused: the short form of `make fuzz`."""
 
 from server.image import decode
 from server.tensors import parse_request
@@ -9,14 +9,14 @@ COUNT = 20_000
 
 
 def test_broken_input() -> None:
-    """Of thousands of broken pictures, forms, JSON and tensors none does harm."""
+    """Malformed pictures, forms, JSON and tensors raise no unexpected exception."""
     attacked = targets()
 
     assert [fault for number in range(COUNT) if (fault := attack(number, attacked))] == []
 
 
 def test_sound_input() -> None:
-    """What is broken was sound before, else this would show little."""
+    """The samples that are mutated are valid themselves."""
     pictures, bodies, requests = (known for _, known, _ in targets())
 
     assert all(decode(picture, LIMITS).pixels.size for picture in pictures)

@@ -1,4 +1,4 @@
-"""Clients that hang up leave nothing behind: the short form of `make attack`."""
+"""Clients that disconnect leak nothing: the short form of `make attack`."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ from tests.processes import serving
 
 
 def test_hangups() -> None:
-    """No descriptor and no thread is kept for them, and others are answered."""
+    """Clients that disconnect leave no descriptor and no thread, and others are answered."""
     with serving() as service:
         asyncio.run(hang_up(service.port, 50))
         asyncio.run(ask(service.port, 4))

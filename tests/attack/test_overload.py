@@ -1,4 +1,4 @@
-"""A server that is asked too much goes on with what it can do: the short form of `make attack`."""
+"""An overloaded server keeps serving what it can: the short form of `make attack`."""
 
 import asyncio
 
@@ -7,18 +7,18 @@ from tests.processes import serving
 
 
 def test_overload() -> None:
-    """What cannot be done is turned away, all else is answered, and health with it."""
+    """Under overload, excess requests get a 503, and the others and health checks are answered."""
     with serving({"DIGIT_MAX_WAITING": "4"}) as service:
         report = asyncio.run(overload(service, 2))
 
     assert report.asked.seconds.keys() == {200, 503}
     assert report.health.seconds.keys() == {200}
-    # Nothing like what a machine of its own would show, but far from a collapse.
+    # A loose bound, as the load shares the machine, but far from a collapse.
     assert report.goodput > report.capacity / 3
 
 
 def test_large_pictures() -> None:
-    """Many large pictures at once are read, or turned away, one after the other."""
+    """Many large pictures at once are read one by one, or refused with a 503."""
     with serving({"DIGIT_MAX_WAITING": "4"}) as service:
         outcome = asyncio.run(flood(service, 12))
 

@@ -1,18 +1,18 @@
-"""Nobody notices a renewal or a stop: the short form of `make attack`."""
+"""Restarts and stops lose no requests: the short form of `make attack`."""
 
-from tests.attack.restarts import CLIENTS, kill, renew, stop
+from tests.attack.restarts import CLIENTS, kill, restart, stop
 
 
-def test_renewals() -> None:
-    """Processes that are renewed under load refuse no connection and lose no request."""
-    load = renew(3)
+def test_rolling_restarts() -> None:
+    """A rolling restart under load refuses no connection and loses no request."""
+    load = restart(3)
 
     assert load.answered > 0
     assert (load.refused, load.lost) == (0, 0)
 
 
-def test_sudden_deaths() -> None:
-    """A killed process takes at most what it was answering with it, and is soon replaced."""
+def test_killed_workers() -> None:
+    """A killed worker loses only the requests in flight, and is soon replaced."""
     load, longest = kill(2)
 
     assert load.refused == 0
@@ -21,7 +21,7 @@ def test_sudden_deaths() -> None:
 
 
 def test_stops() -> None:
-    """What was accepted before SIGTERM is answered."""
+    """Requests accepted before SIGTERM are answered."""
     stops = stop(2)
 
     assert stops.answered > 0

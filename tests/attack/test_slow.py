@@ -1,4 +1,4 @@
-"""Slow clients are ended, and cost good ones nothing: the short form of `make attack`."""
+"""Slow clients are disconnected and do not affect others: the short form of `make attack`."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ from tests.processes import serving
 
 
 def test_slow_clients() -> None:
-    """Of each kind some hold a connection; all are ended in time, and no good request fails."""
+    """Slow connections of every kind are closed in time, and no good request fails."""
     hasty = {
         "DIGIT_HEADER_TIMEOUT_SECONDS": "1",
         "DIGIT_BODY_TIMEOUT_SECONDS": "1",

@@ -1,4 +1,4 @@
-"""Make the pictures in this folder from MNIST's test digits, as a record of where they come from.
+"""Makes the pictures in this folder from MNIST's test digits, as a record of their origin.
 
     DIGIT_DATA=folder-with-the-IDX-files python tests/data/make.py
 
@@ -35,7 +35,7 @@ def main() -> None:
     on_paper(digits[[EIGHT, ZERO, OTHER_ZERO]], 80).save(HERE / "800.png", optimize=True)
     Image.new("L", (160, 120), 236).save(HERE / "blank.png", optimize=True)
 
-    # A phone's photo: paper in uneven light, stored on its side with a note to turn it.
+    # Like a phone photo: paper in uneven light, stored on its side with an EXIF orientation.
     photo = shaded(on_paper(digits[[THREE]], 240)).transpose(Image.Transpose.ROTATE_90)
     exif = Image.Exif()
     exif[EXIF_ORIENTATION] = TURNED_LEFT
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def idx(name: str, header: int) -> NDArray[np.uint8]:
-    """Return what an IDX file holds after its header."""
+    """Return the data of an IDX file, after its header."""
     content = gzip.decompress((Path(os.environ["DIGIT_DATA"]) / name).read_bytes())
     return np.frombuffer(content, np.uint8, offset=header)
 
@@ -55,7 +55,7 @@ def on_paper(digits: NDArray[np.uint8], side: int) -> Image.Image:
 
 
 def shaded(image: Image.Image) -> Image.Image:
-    """Return a picture on a larger sheet that lies in light from the left, in color."""
+    """Return a color picture of a larger sheet, lit from the left."""
     sheet = Image.new("L", (image.width * 2, image.height * 2), 255)
     sheet.paste(image, (image.width // 3, image.height // 2))
     light = np.linspace(0.9, 0.5, sheet.width)
