@@ -1,4 +1,4 @@
-"""What depends on what, read from the sources: the rules that keep the code easy to follow."""
+"""The dependency rules that keep the code easy to follow, checked from the sources."""
 
 import ast
 import json
@@ -16,7 +16,7 @@ NAMES = sorted(
 MODULES = [name for name in NAMES if not name.endswith("__init__")]
 PACKAGES = [name for name in NAMES if name.endswith("__init__")]
 
-# What each module imports of ours, and of others beside the standard library.
+# The imports of each module: our own modules, and third-party packages.
 OURS = {
     "__main__": {
         "app",
@@ -156,7 +156,7 @@ def test_imports(module: str) -> None:
 
 
 def test_no_cycles() -> None:
-    """Modules can be laid in an order in which each imports only those before it."""
+    """No imports are circular."""
     left = {module: set(ours) for module, ours in OURS.items()}
     while free := {module for module, ours in left.items() if not ours & left.keys()}:
         for module in free:
@@ -166,8 +166,8 @@ def test_no_cycles() -> None:
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_imports_stand_on_top(module: str) -> None:
-    """No import hides in a function."""
+def test_imports_are_at_the_top(module: str) -> None:
+    """No function contains an import."""
     functions = [
         n
         for n in ast.walk(tree_of(module))
@@ -179,12 +179,12 @@ def test_imports_stand_on_top(module: str) -> None:
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_init_is_a_docstring(package: str) -> None:
-    """A package itself holds nothing but what it is."""
+    """A package's `__init__.py` has only a docstring."""
     assert len(tree_of(package).body) == 1
 
 
 def test_server_needs_no_training() -> None:
-    """Serving loads neither torch, nor onnx, nor the export."""
+    """The server imports neither torch, nor onnx, nor export."""
     code = "import server.__main__, sys; print(*sys.modules)"
 
     loaded = subprocess.check_output([sys.executable, "-c", code], text=True, cwd=REPOSITORY)
@@ -192,8 +192,8 @@ def test_server_needs_no_training() -> None:
     assert not {"torch", "onnx", "export"} & set(loaded.split())
 
 
-# Each module in a process of its own, in which none of the others is there yet; forked, as what
-# they import of others takes far longer to load than they do.
+# Imports each module in its own process, without the other modules; forked, because the
+# third-party packages take much longer to load than our modules.
 IMPORTING = """
 import json, os, sys
 import numpy, PIL.Image, onnxruntime, starlette.applications, uvicorn, asyncio
@@ -216,7 +216,7 @@ for module in sys.argv[1:]:
 
 @pytest.fixture(scope="module")
 def importing() -> dict[str, list[str]]:
-    """What importing each module opens, but for code and what code needs."""
+    """The files and sockets that importing each module opens, except for code."""
     command = [sys.executable, "-c", IMPORTING, *MODULES]
     output = subprocess.check_output(command, text=True, cwd=REPOSITORY)
     return dict(map(json.loads, output.splitlines()))

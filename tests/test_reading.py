@@ -1,4 +1,4 @@
-"""The product, with the real models: what does not change a number does not change the answer."""
+"""Recognition with the real models: changes that keep the number keep the answer."""
 
 from collections.abc import Callable
 
@@ -25,7 +25,7 @@ DIGITS = Split(
 )
 STRINGS = 150
 ORIENTATION = 0x0112
-# What a camera that was held otherwise does to a picture before it notes how to undo it; EXIF 2.32.
+# How a camera stores a picture, for each EXIF orientation that undoes it; EXIF 2.32.
 TURNED = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -48,7 +48,7 @@ PICTURES = {"4": row_of(4), "17": row_of(1, 7), "60952": row_of(6, 0, 9, 5, 2)}
 
 
 def turned(orientation: int) -> Change:
-    """Return what stores a picture turned, with a note of how."""
+    """Return a change that turns a picture and stores the EXIF orientation that undoes it."""
 
     def change(image: Image.Image) -> bytes:
         exif = Image.Exif()
@@ -59,7 +59,7 @@ def turned(orientation: int) -> Change:
 
 
 def shifted(left: int, top: int) -> Change:
-    """Return what puts a picture somewhere on a larger sheet."""
+    """Return a change that puts a picture on a larger sheet."""
 
     def change(image: Image.Image) -> bytes:
         sheet = Image.new("L", (image.width + 120, image.height + 90), 255)
@@ -93,21 +93,21 @@ CHANGES: dict[str, Change] = {
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("number", PICTURES)
 def test_a_number_stays_what_it_is(recognizer: Recognizer, number: str, change: str) -> None:
-    """Moved, inverted, stored in another way or turned, it reads the same."""
-    # A copy, as Pillow leaves a palette behind in a picture that it saved as a GIF.
+    """A number that is moved, inverted, turned or stored in another format is read the same."""
+    # A copy, as saving a picture as a GIF leaves a palette in it.
     picture = PICTURES[number].copy()
     assert recognizer.recognize(CHANGES[change](picture)).number == number
 
 
 def test_numbers_of_test_digits(recognizer: Recognizer) -> None:
-    """Of numbers of two to eight digits 96 % and more are read without any mistake."""
+    """At least 96 % of numbers with two to eight digits are read without a mistake."""
     generator = np.random.default_rng(1)
     numbers = [number_of(DIGITS, generator) for _ in range(STRINGS)]
     assert share_read(recognizer, numbers, "numbers") >= 0.96
 
 
 def test_rows(recognizer: Recognizer) -> None:
-    """Numbers below each other are rows of the answer."""
+    """Numbers one below the other become rows of the answer."""
     first, second = PICTURES["17"], PICTURES["60952"]
     sheet = Image.new("L", (second.width, first.height + second.height), 255)
     sheet.paste(first, (30, 0))
@@ -116,20 +116,20 @@ def test_rows(recognizer: Recognizer) -> None:
 
 
 def test_one_digit_on_a_large_page(recognizer: Recognizer) -> None:
-    """A digit of a twentieth of the page's height is found."""
+    """A digit with a twentieth of the page's height is found."""
     sheet = Image.new("L", (900, 1200), 245)
     sheet.paste(PICTURES["4"].resize((84, 84)), (500, 300))
     assert recognizer.recognize(encode(sheet, "PNG")).number == "4"
 
 
 def noise(deviation: float) -> NDArray[np.uint8]:
-    """Return paper as grainy as a camera makes it in bad light."""
+    """Return paper with the sensor noise of a camera in bad light."""
     grain = np.random.default_rng(2).normal(200, deviation, (240, 320))
     return np.clip(grain, 0, 255).astype(np.uint8)
 
 
 def ruled() -> NDArray[np.uint8]:
-    """Return a sheet from a notebook."""
+    """Return a ruled sheet of paper."""
     sheet = np.full((240, 320), 240, np.uint8)
     sheet[20::24] = 150
     return sheet
@@ -160,6 +160,6 @@ NOTHING = {
 
 
 @pytest.mark.parametrize("what", NOTHING)
-def test_where_no_digit_is_none_is_read(recognizer: Recognizer, what: str) -> None:
-    """Empty sheets and things that are no digit are answered with no number."""
+def test_no_digit_is_read_where_there_is_none(recognizer: Recognizer, what: str) -> None:
+    """Empty sheets, and shapes that are not digits, give an empty number."""
     assert recognizer.recognize(encode(Image.fromarray(NOTHING[what]), "PNG")).number == ""

@@ -1,4 +1,4 @@
-"""The README says what is true: its examples run, and no setting or error is missing from it."""
+"""The README is right: its examples run, and its tables are complete."""
 
 import json
 import re
@@ -45,7 +45,7 @@ def run(command: list[str], text: str, service: Service) -> str:
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
 @pytest.mark.parametrize("command", CURLS)
 def test_curl(command: str, service: Service) -> None:
-    """Each command gets the number that its picture is named for."""
+    """Each curl command gets the number in its picture's name."""
     answer = json.loads(run(["sh", "-c"], command, service))
 
     answers = answer.get("answers", [answer])
@@ -71,7 +71,7 @@ def test_javascript(service: Service) -> None:
 
 
 def test_answer(client: TestClient) -> None:
-    """The answer shown is the answer given, figures aside."""
+    """The answer shown is the real one, except for figures."""
     shown = json.loads(blocks("json")[0])
 
     given = client.post(
@@ -86,7 +86,7 @@ def test_answer(client: TestClient) -> None:
 
 
 def test_problem(client: TestClient) -> None:
-    """The problem document shown is the one given."""
+    """The problem document shown has the real one's fields and code."""
     response = client.post(
         "/recognize.json", content=b"hello", headers={"content-type": "text/plain"}
     )
@@ -98,18 +98,18 @@ def test_problem(client: TestClient) -> None:
 
 @pytest.mark.parametrize("setting", SETTINGS.values(), ids=lambda setting: setting.variable)
 def test_settings(setting: Setting) -> None:
-    """Every setting stands in its table with its default."""
+    """Every setting is in the table with its default."""
     assert f"| `{setting.variable}` | {setting.default} |" in README
 
 
 @pytest.mark.parametrize("problem", all_problems())
 def test_errors(problem: type) -> None:
-    """Every error stands in its table with its status."""
+    """Every error is in the table with its status."""
     assert f"| {vars(problem)['status']} | `{vars(problem)['code']}` |" in README
 
 
 def test_scores() -> None:
-    """What it says is read correctly, or confidently wrong, is what was measured."""
+    """The README's accuracies and confident errors are those of models/SCORES.md."""
     scores = (REPOSITORY / "models" / "SCORES.md").read_text()
     measured = dict(re.findall(r"^\| (\w+) \| (.+) \|$", scores, re.MULTILINE))
     told = re.findall(r"^\| .+ \| `(\w+)` \| (\d+) \| (.+%) \| (.+%) \|$", README, re.MULTILINE)
@@ -121,7 +121,7 @@ def test_scores() -> None:
 
 
 def test_figures_are_of_this_model(client: TestClient) -> None:
-    """The answer shown and the scores name the file that is in models/."""
+    """The answer shown and the scores name the current model."""
     picture = (REPOSITORY / "tests/data/7.png").read_bytes()
     model = client.post("/recognize.json", content=picture).json()["model"]
     scores = (REPOSITORY / "models" / "SCORES.md").read_text()
@@ -131,7 +131,7 @@ def test_figures_are_of_this_model(client: TestClient) -> None:
 
 
 def test_steps() -> None:
-    """What docs/reading.md compares the absence of each step with is what was measured."""
+    """The baseline of docs/reading.md's ablation table matches models/SCORES.md."""
     scores = (REPOSITORY / "models" / "SCORES.md").read_text()
     rows = re.findall(r"^\| \w+ \| (\d+) \| (\S+)%? \| .+? \| (.+?)% ", scores, re.MULTILINE)
     right = [
@@ -144,7 +144,7 @@ def test_steps() -> None:
 
 
 def test_security() -> None:
-    """Whatever SECURITY.md names as a defense or its test is there."""
+    """Every module and test that SECURITY.md names exists."""
     text = (REPOSITORY / "SECURITY.md").read_text()
     paths = set(re.findall(r"`((?:server|tests)/[\w/]+\.py)`", text))
 
@@ -152,8 +152,8 @@ def test_security() -> None:
     assert all((REPOSITORY / path).exists() for path in paths)
 
 
-def test_known_weaknesses_are_of_what_is_locked() -> None:
-    """Whoever locks another version has to look again what is known of it."""
+def test_known_vulnerabilities_are_of_locked_versions() -> None:
+    """SECURITY.md's table has the locked versions, so that a new lock prompts a new review."""
     lock = (REPOSITORY / "requirements.lock").read_text()
     security = (REPOSITORY / "SECURITY.md").read_text()
     table = re.findall(r"^\| ([a-z0-9-]+) \| ([0-9.]+) \|", security, re.MULTILINE)

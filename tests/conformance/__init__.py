@@ -1,1 +1,1 @@
-"""Clients that speak the Open Inference Protocol, each in its own environment, against ours."""
+"""Tests /v2 with third-party clients of the Open Inference Protocol, each in its environment."""

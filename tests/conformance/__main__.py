@@ -1,4 +1,4 @@
-"""Let real clients of the Open Inference Protocol make all their calls: `make conformance`.
+"""Runs every call of third-party Open Inference Protocol clients: `make conformance`.
 
 Prints which of them did what they should, as a table, and puts it into the README. Each client has
 an environment of its own, as their dependencies exclude each other.
@@ -29,7 +29,7 @@ CLIENTS = {
     "kserve_rest": ("kserve", "kserve, InferenceRESTClient"),
     "open_inference_rest": ("open-inference-openapi", "open-inference-openapi"),
 }
-"""For each script the client's package, which names its environment, and how the table names it."""
+"""For each script, the client's package, which names its environment, and its name in the table."""
 
 ENVIRONMENTS = REPOSITORY / ".venv" / "clients"
 PICTURES = 1000
@@ -58,7 +58,7 @@ def main() -> int:
 
 
 def _prepare(folder: Path, images: NDArray[np.uint8], url: str) -> list[str]:
-    """Put down what clients send and what they should get; return the numbers in the pictures."""
+    """Write the clients' inputs and expected outputs; return the numbers in the pictures."""
     files = [encode_png(255 - image) for image in images]
     (folder / "pictures").mkdir()
     for k, content in enumerate(files):
@@ -77,7 +77,7 @@ def _prepare(folder: Path, images: NDArray[np.uint8], url: str) -> list[str]:
 
 
 def _run(client: str, url: str, folder: Path) -> dict[str, str]:
-    """Return what became of each of a client's calls."""
+    """Return the outcome of each of a client's calls."""
     python = ENVIRONMENTS / CLIENTS[client][0] / "bin" / "python"
     command = [str(python), "-m", f"tests.conformance.{client}", url, str(folder)]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
@@ -103,7 +103,7 @@ def _table(outcomes: Mapping[str, Mapping[str, str]], accuracy: str) -> str:
 
 
 def _write(path: Path, table: str) -> None:
-    """Put the table between its two marks."""
+    """Insert the table between its two markers."""
     before, _, rest = path.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
     path.write_text(before + BEGIN + table + END + after)

@@ -1,4 +1,4 @@
-"""KServe's client for REST, with protocol V2."""
+"""KServe's REST client, with protocol V2."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -12,7 +12,7 @@ from tests.conformance.report import Report
 
 
 async def call_all(report: Report) -> None:
-    """Make all calls, noting each."""
+    """Make all calls, and record each."""
     client = InferenceRESTClient(RESTConfig(protocol="v2", retries=0))
 
     async def metadata() -> None:

@@ -1,4 +1,4 @@
-"""open-inference-openapi: the client that the protocol's working group generates from its text."""
+"""open-inference-openapi: the client generated from the protocol's OpenAPI description."""
 
 import base64
 
@@ -40,7 +40,7 @@ def main() -> None:
             data = TensorData.parse_obj(texts)
             tensor = RequestInput(name="images", shape=[len(texts)], datatype="BYTES", data=data)
             found = infer("recognize", tensor)["number"]
-            # The client makes a number of every text that looks like one.
+            # The client converts strings that look like numbers.
             texts = [f"{one:.0f}" if isinstance(one, float) else str(one) for one in found]
             assert texts == expected
 

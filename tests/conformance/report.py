@@ -1,4 +1,4 @@
-"""What a client's script is given and prints; nothing here needs more than Python and numpy."""
+"""The input and report of a client's script; needs only Python and numpy."""
 
 import json
 import sys
@@ -17,14 +17,14 @@ BATCH = 50
 
 @dataclass
 class Report:
-    """Collects, for each of a client's calls, whether it did what it should.
+    """Collects the outcome of each of a client's calls.
 
     Attributes:
-        url: where the server answers.
+        url: the server's.
         crops: (3, 28, 28) uint8.
-        probabilities: (3, 11), what the classifier says of them.
+        probabilities: (3, 11), the classifier's output for them.
         pictures: further PNG files.
-        numbers: what plain HTTP answers to each of them.
+        numbers: the numbers that plain HTTP reads in them.
     """
 
     url: str
@@ -36,7 +36,7 @@ class Report:
 
     @classmethod
     def from_arguments(cls) -> "Report":
-        """Return an empty report on what the command line names: a URL and a folder."""
+        """Return an empty report for the URL and folder on the command line."""
         url, folder = sys.argv[1], Path(sys.argv[2])
         files = sorted((folder / "pictures").iterdir())
         return cls(
@@ -48,12 +48,12 @@ class Report:
         )
 
     def batches(self) -> Iterator[tuple[list[bytes], list[str]]]:
-        """Yield the pictures and their numbers, as many as a request may have at a time."""
+        """Yield batches of pictures and their numbers, as large as a request may be."""
         for k in range(0, len(self.pictures), BATCH):
             yield self.pictures[k : k + BATCH], self.numbers[k : k + BATCH]
 
     def check(self, call: str, does: Check) -> None:
-        """Note whether something returned without an error."""
+        """Record whether a call returned without an error."""
         try:
             does()
         except Exception as error:
@@ -62,9 +62,9 @@ class Report:
             self.outcomes[call] = "ok"
 
     def assert_probabilities(self, found: Any) -> None:
-        """Fail unless the classifier's answer came through."""
+        """Fail unless the classifier's answer is as expected."""
         assert np.allclose(np.asarray(found, np.float32), self.probabilities, atol=1e-5), found
 
     def print(self) -> None:
-        """Write the report down for whoever started the script."""
+        """Write the report for the calling process."""
         print(json.dumps(self.outcomes))

@@ -1,4 +1,4 @@
-"""tritonclient over HTTP: every call that fits, in every encoding."""
+"""tritonclient over HTTP: every applicable call, in every encoding."""
 
 from functools import partial
 

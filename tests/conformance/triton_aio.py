@@ -1,4 +1,4 @@
-"""tritonclient's asyncio client: the same calls as the other's."""
+"""tritonclient's asyncio client: the same calls as triton.py."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ from tests.conformance.triton import ENCODINGS, images, name_of, pictures
 
 
 async def call_all(report: Report) -> None:
-    """Make all calls, noting each."""
+    """Make all calls, and record each."""
     async with triton.InferenceServerClient(report.url.removeprefix("http://")) as client:
 
         async def metadata() -> None:

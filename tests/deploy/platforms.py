@@ -1,4 +1,4 @@
-"""What each platform's file starts, with which variables: read from the file itself."""
+"""The command and variables with which each platform starts the service, read from its file."""
 
 import json
 import shlex
@@ -20,7 +20,7 @@ class Platform:
 
     Attributes:
         environ: the variables that the platform and the file set.
-        memory_bytes: what it is killed for using more of.
+        memory_bytes: the limit above which it is killed.
     """
 
     name: str
@@ -36,7 +36,7 @@ def load(path: str) -> Any:
 
 
 def heroku() -> Platform:
-    """The Procfile's web process on a dyno of 512 MB, whose buildpack says two workers."""
+    """The Procfile's web process on a dyno of 512 MB, whose buildpack sets two workers."""
     processes = yaml.safe_load((REPOSITORY / "Procfile").read_text())
     own = {name: entry["value"] for name, entry in load("app.json")["env"].items()}
     platform = {"DYNO": "web.1", "WEB_CONCURRENCY": "2", "WEB_CONCURRENCY_SET_BY": "heroku/python"}
@@ -44,7 +44,7 @@ def heroku() -> Platform:
 
 
 def render() -> Platform:
-    """The blueprint's one service."""
+    """The blueprint's only service."""
     (service,) = load("render.yaml")["services"]
     own = {entry["key"]: entry["value"] for entry in service["envVars"]}
     return Platform(
@@ -57,11 +57,11 @@ def render() -> Platform:
 
 
 def image() -> Platform:
-    """The Dockerfile's last stage, whose variables others start from, under compose.yaml."""
+    """The Dockerfile's final stage, under compose.yaml; other platforms inherit its variables."""
     lines = (REPOSITORY / "Dockerfile").read_text().replace("\\\n", " ").splitlines()
     words = [word for line in lines if line.startswith("ENV ") for word in shlex.split(line)[1:]]
     environ = dict(word.split("=", 1) for word in words)
-    # The packages are those of the environment that the tests run in.
+    # The packages come from the tests' own environment.
     del environ["PYTHONPATH"]
     (command,) = (json.loads(line[4:]) for line in lines if line.startswith("CMD "))
     limit = load("compose.yaml")["services"]["digits"]["mem_limit"]
@@ -69,7 +69,7 @@ def image() -> Platform:
 
 
 def fly() -> Platform:
-    """The image in a machine of Fly.io's."""
+    """The image in a Fly.io machine."""
     config = tomllib.loads((REPOSITORY / "fly.toml").read_text())
     (machine,), service = config["vm"], config["http_service"]
     assert str(service["internal_port"]) == image().environ["PORT"]
@@ -97,7 +97,7 @@ def _in_container(name: str, container: dict[str, Any], environ: dict[str, str])
 
 
 def cloud_run() -> Platform:
-    """The image under Cloud Run's own PORT."""
+    """The image, with the PORT that Cloud Run sets."""
     (container,) = load("deploy/cloudrun/service.yaml")["spec"]["template"]["spec"]["containers"]
     return _in_container("Cloud Run", container, {"K_SERVICE": "digits", "PORT": "8080"})
 

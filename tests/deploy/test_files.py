@@ -1,4 +1,4 @@
-"""Each platform's file, judged by a real tool."""
+"""Independent tools validate each platform's file."""
 
 import json
 import shutil
@@ -13,13 +13,13 @@ from server.settings import REPOSITORY
 from tests.deploy.tools import judge, tool
 
 DEPLOY = REPOSITORY / "deploy"
-# The tools of tests/requirements.txt, by what is installed beside this Python.
+# The tools of tests/requirements.txt are installed beside this Python.
 HERE = "tests/requirements.txt"
 DEBIAN = "Debian's package"
 
 
 def test_dockerfile() -> None:
-    """The Dockerfile keeps to the rules of hadolint."""
+    """The Dockerfile passes hadolint."""
     judge(tool("hadolint", HERE), "Dockerfile")
 
 
@@ -33,19 +33,19 @@ def test_dockerfile() -> None:
     ],
 )
 def test_schema(file: str, schema: str) -> None:
-    """A file has only names and values that its platform's reference knows."""
+    """A file has only names and values from its platform's reference."""
     check = tool("check-jsonschema", HERE)
 
     judge(check, "--schemafile", f"tests/deploy/schemas/{schema}", file)
 
 
 def test_compose() -> None:
-    """compose.yaml keeps to the Compose Specification."""
+    """compose.yaml conforms to the Compose Specification."""
     judge(tool("check-jsonschema", HERE), "--builtin-schema", "vendor.compose-spec", "compose.yaml")
 
 
 def test_kubernetes() -> None:
-    """Kubernetes takes each resource, and knows every field."""
+    """Each resource is valid for Kubernetes, without unknown fields."""
     judge(tool("kubernetes-validate", HERE), "--strict", "deploy/kubernetes/digits.yaml")
 
 
@@ -58,7 +58,7 @@ def containers_of(file: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("file", ["cloudrun/service.yaml", "kserve/digits.yaml"])
 def test_containers(file: str, tmp_path: Path) -> None:
-    """Containers are as Kubernetes takes them, which knows every field of ours."""
+    """Containers are valid for Kubernetes, without unknown fields."""
     pod: dict[str, Any] = {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -75,7 +75,7 @@ def test_containers(file: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_kserve(number: int, tmp_path: Path) -> None:
-    """Each resource has only names and values that KServe's reference knows."""
+    """Each resource has only names and values from KServe's reference."""
     resource = list(yaml.safe_load_all((DEPLOY / "kserve/digits.yaml").read_text()))[number]
     (tmp_path / "resource.json").write_text(json.dumps(resource))
 
@@ -86,7 +86,7 @@ def test_kserve(number: int, tmp_path: Path) -> None:
 
 
 def test_kserve_finds_the_runtime() -> None:
-    """The service asks for a runtime, a format and a protocol that the runtime has."""
+    """The service names a runtime, and a format and protocol that the runtime supports."""
     runtime, service = yaml.safe_load_all((DEPLOY / "kserve/digits.yaml").read_text())
     model, spec = service["spec"]["predictor"]["model"], runtime["spec"]
     assert model["runtime"] == runtime["metadata"]["name"]
@@ -98,7 +98,7 @@ def test_kserve_finds_the_runtime() -> None:
 
 @pytest.fixture
 def unit(tmp_path: Path) -> str:
-    """The systemd unit, with this checkout and this Python in the place of those it is for."""
+    """The systemd unit, with the paths of this checkout and this Python."""
     text = (DEPLOY / "systemd/digits.service").read_text()
     text = text.replace("/opt/digits/.venv/bin/python", sys.executable)
     path = tmp_path / "digits.service"
@@ -108,7 +108,7 @@ def unit(tmp_path: Path) -> str:
 
 @pytest.fixture
 def open_unit(unit: str) -> str:
-    """The unit with what lets it report to Sentry."""
+    """The unit with the drop-in that lets it report to Sentry."""
     folder = Path(f"{unit}.d")
     folder.mkdir()
     shutil.copy(DEPLOY / "systemd/sentry.conf", folder)
@@ -116,32 +116,32 @@ def open_unit(unit: str) -> str:
 
 
 def test_systemd(open_unit: str) -> None:
-    """Every line is understood."""
+    """Every line of the unit is valid for systemd."""
     said = judge(tool("systemd-analyze", f"{DEBIAN} systemd"), "verify", "--man=no", open_unit)
 
-    # What it does not understand it says, and passes over; it may say something of other units.
+    # systemd warns about lines it does not understand; it may also warn about other units.
     assert [line for line in said.splitlines() if "digits.service" in line] == []
 
 
 def exposure(unit: str, threshold: int) -> dict[str, str]:
-    """Return how exposed systemd finds a service in each way; in all, to threshold / 10 at most."""
+    """Return systemd's exposure ratings; fail if the overall one is above threshold / 10."""
     analyze = tool("systemd-analyze", f"{DEBIAN} systemd")
     command = ["security", "--offline=yes", "--json=short", f"--threshold={threshold}", unit]
     return {one["json_field"]: one["exposure"] for one in json.loads(judge(analyze, *command))}
 
 
 def test_sandbox(unit: str) -> None:
-    """The service is exposed by 1.2 of 10 at most, as systemd judges it; a bare one is by 9.6."""
+    """The unit's exposure, as systemd rates it, is at most 1.2 of 10; a plain unit's is 9.6."""
     assert exposure(unit, threshold=12)["IPAddressDeny"] == "0.1"
 
 
 def test_sandbox_with_sentry(open_unit: str) -> None:
-    """What lets reports out opens the network, and nothing else."""
+    """The drop-in for Sentry opens the network and nothing else."""
     assert exposure(open_unit, threshold=14)["IPAddressDeny"] == "0.2"
 
 
 def test_one_dependency_file() -> None:
-    """Heroku refuses a repository with files of more than one package manager."""
+    """There is one dependency file: Heroku refuses files of more than one package manager."""
     managers = {"requirements.txt", "Pipfile", "Pipfile.lock", "poetry.lock", "uv.lock"}
 
     assert [name for name in managers if (REPOSITORY / name).exists()] == ["requirements.txt"]

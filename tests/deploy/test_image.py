@@ -1,4 +1,4 @@
-"""What the Dockerfile puts into an image, put together the same way without an engine."""
+"""The content of the Dockerfile's image, assembled the same way without a container engine."""
 
 import os
 import re
@@ -19,10 +19,10 @@ _INSTALL_SECONDS = 300
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what the Dockerfile's stages leave: packages, models and server."""
+    """A folder with the image's content: packages, models and server."""
     folder = tmp_path_factory.mktemp("image")
     (install,) = re.findall(r"^RUN (sh deploy/install\.sh) /packages$", DOCKERFILE, re.MULTILINE)
-    # A pip in front, as in the base image; this one's may be any.
+    # Puts a pip first on the PATH, as in the base image.
     environ = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     subprocess.run(
         [*install.split(), str(folder / "packages")],
@@ -40,7 +40,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_it_reads(image: Path, data: Path) -> None:
-    """With nothing but what is in the image a picture is read."""
+    """The image's content suffices to read a picture."""
     command = ["-I", "-S", "-c", "import sys, runpy; sys.path[:0] = ['.', '../packages']"]
     command[-1] += "; runpy.run_module('server', run_name='__main__', alter_sys=True)"
 
@@ -57,7 +57,7 @@ def test_it_reads(image: Path, data: Path) -> None:
 
 @pytest.mark.slow
 def test_size(image: Path) -> None:
-    """The packages weigh less than 130 MiB, and none of them is for training."""
+    """The packages take less than 130 MiB, and none is for training."""
     files = [path for path in (image / "packages").rglob("*") if path.is_file()]
 
     assert sum(path.stat().st_size for path in files) < 130 * MIB
@@ -65,7 +65,7 @@ def test_size(image: Path) -> None:
 
 
 def test_ignored() -> None:
-    """What the Dockerfile copies is let through to it, and little else is."""
+    """.dockerignore admits what the Dockerfile copies, and little else."""
     ignored = (REPOSITORY / ".dockerignore").read_text().splitlines()
     let_through = {line.removeprefix("!") for line in ignored if line.startswith("!")}
     copied = re.findall(r"^COPY (?!--from)(\S+) ", DOCKERFILE, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""The dashboard and the alerts: right by Prometheus' own judge, and of metrics that there are."""
+"""The dashboard and the alerts: valid for Prometheus, and about metrics that exist."""
 
 import json
 import re
@@ -21,7 +21,7 @@ QUERIES = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["
 
 @pytest.fixture(scope="module")
 def metrics(client: TestClient) -> str:
-    """What a service that has read a picture, in either way, tells."""
+    """The metrics of a service that has read a picture, by either API."""
     client.post("/recognize.json", content=seven())
     client.post("/recognize.json", content=b"none")
     client.post(
@@ -32,8 +32,8 @@ def metrics(client: TestClient) -> str:
     return client.get("/metrics").text
 
 
-def test_metrics_are_sound(metrics: str) -> None:
-    """Prometheus' judge of metrics finds no fault: names, units, help."""
+def test_metrics_are_valid(metrics: str) -> None:
+    """The names, units and help of the metrics pass promtool."""
     command = [tool("promtool", "prometheus"), "check", "metrics"]
 
     verdict = subprocess.run(command, input=metrics, capture_output=True, text=True, check=False)
@@ -42,7 +42,7 @@ def test_metrics_are_sound(metrics: str) -> None:
 
 
 def test_alerts() -> None:
-    """The alerts are well-formed, and fire when they should and not before."""
+    """The alerts are valid, and fire when they should and not before."""
     promtool = tool("promtool", "prometheus")
 
     judge(promtool, "check", "rules", str(ALERTS))
@@ -51,7 +51,7 @@ def test_alerts() -> None:
 
 @pytest.mark.parametrize("query", [*QUERIES, ALERTS.read_text()])
 def test_names(metrics: str, query: str) -> None:
-    """Every metric that is asked for is one that the service has."""
+    """Every metric in a query is one that the service exports."""
     families = text_string_to_metric_families(metrics)
     names = {sample.name for family in families for sample in family.samples}
 
@@ -59,7 +59,7 @@ def test_names(metrics: str, query: str) -> None:
 
 
 def test_memory() -> None:
-    """No process that holds what it may, by default, is reported, nor all of a container's 256M."""
+    """The memory alert's threshold is above a process's default limits and below 256 MiB."""
     settings = load_settings({})
     most = MASTER_BYTES + WORKER_BYTES + settings.decode_budget_bytes + settings.bodies_bytes
 
@@ -69,12 +69,12 @@ def test_memory() -> None:
 
 
 def test_queries(tmp_path: Path) -> None:
-    """Prometheus' parser takes the dashboard's queries."""
+    """Prometheus can parse the dashboard's queries."""
     rules = [
         {"record": f"query_{k}", "expr": query.replace("$__rate_interval", "5m")}
         for k, query in enumerate(QUERIES)
     ]
-    # YAML can be written as JSON.
+    # JSON is valid YAML.
     path = tmp_path / "queries.yaml"
     path.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
 

@@ -1,4 +1,4 @@
-"""The service as each platform's file starts it: it answers, fits, and stops when told to."""
+"""The service as each platform's file starts it: it answers, fits the memory, and stops."""
 
 import io
 import json
@@ -24,20 +24,20 @@ from tests.deploy.tools import judge, tool
 from tests.processes import PATIENCE_SECONDS
 
 DEPLOY = REPOSITORY / "deploy"
-# This Python stands for the platform's.
+# This Python stands in for the platform's.
 PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 each_platform = pytest.mark.parametrize("platform", PLATFORMS, ids=lambda platform: platform.name)
 
 
 @contextmanager
 def running(platform: Platform) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Run what a platform runs, on a free port; give the process and where it answers."""
+    """Run a platform's command on a free port; yield the process and its URL."""
     process = subprocess.Popen(
         platform.command,
         cwd=REPOSITORY,
         env={
             "PATH": PATH,
-            "WEB_CONCURRENCY": "1",  # as on the one processor of the smallest machines
+            "WEB_CONCURRENCY": "1",  # as on the smallest machines, with one processor
             **platform.environ,
             "PORT": "0",
             "DIGIT_DRAIN_SECONDS": "0",
@@ -66,8 +66,8 @@ def read(url: str, picture: bytes) -> str:
 
 
 def largest_picture(budget_bytes: int) -> bytes:
-    """Return a gray PNG that takes all of a decode budget, black on top and white below."""
-    # Grayscale is counted with the copy that is scaled.
+    """Return a gray PNG that uses up a decode budget, its top black and its bottom white."""
+    # The cost of grayscale includes the copy that is scaled.
     side = int((budget_bytes // 2) ** 0.5)
     pixels = np.full((side, side), 255, np.uint8)
     pixels[: side // 2] = 0
@@ -77,7 +77,7 @@ def largest_picture(budget_bytes: int) -> bytes:
 
 
 def most_memory(pid: int) -> int:
-    """Return the most bytes that a process, and those it started, have had in memory."""
+    """Return the peak memory of a process and its children, in bytes."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     status = Path(f"/proc/{pid}/status").read_text()
     found = re.search(r"VmHWM:\s+(\d+) kB", status)
@@ -87,7 +87,7 @@ def most_memory(pid: int) -> int:
 
 @each_platform
 def test_runs(platform: Platform, data: Path) -> None:
-    """It starts, is ready, reads, keeps to the memory, and stops well when all are told to."""
+    """It starts, gets ready, reads, fits the memory, and stops cleanly on SIGTERM."""
     with running(platform) as (process, url):
         for path in {"/readyz", *platform.checks}:
             with urllib.request.urlopen(f"{url}{path}", timeout=PATIENCE_SECONDS) as response:
@@ -96,7 +96,7 @@ def test_runs(platform: Platform, data: Path) -> None:
         budget = load_settings(platform.environ).decode_budget_bytes
         read(url, largest_picture(budget))
         assert most_memory(process.pid) < platform.memory_bytes
-        # Heroku signals every process of a dyno, others the first; the group has all.
+        # Heroku signals every process of a dyno, other platforms only the first: signal the group.
         os.killpg(process.pid, signal.SIGTERM)
         assert process.wait(PATIENCE_SECONDS) == 0
 
@@ -107,7 +107,7 @@ def test_runs(platform: Platform, data: Path) -> None:
     ids=["Heroku", "Render", "ingress-nginx", "Knative's queue-proxy"],
 )
 def test_keep_alive(platform: Platform, router_seconds: int) -> None:
-    """Idle connections are the router's to end: what it sends on one that ends is lost.
+    """The router closes idle connections first: a request sent as the server closes is lost.
 
     Sources: devcenter.heroku.com/articles/http-routing#keepalives;
     github.com/render-examples/express-hello-world/pull/32; upstream-keepalive-timeout of
@@ -122,7 +122,7 @@ def test_keep_alive(platform: Platform, router_seconds: int) -> None:
 
 @each_platform
 def test_doctor(platform: Platform) -> None:
-    """The doctor finds nothing unwise in what the file asks for, on the machine it asks for."""
+    """The doctor has no warning about the file's settings on the file's machine."""
     machine = Machine(platform.memory_bytes, is_memory_limited=True, cpus=1)
 
     findings = examine(machine, platform.environ | {"PORT": "0"})
@@ -131,7 +131,7 @@ def test_doctor(platform: Platform) -> None:
 
 
 def test_a_server_of_your_own(tmp_path: Path, data: Path) -> None:
-    """The README's commands put all that the unit starts to where it looks for it."""
+    """deploy/README.md's commands install everything where the systemd unit expects it."""
     section = (DEPLOY / "README.md").read_text().partition("## A server of your own")[2]
     copy, make = re.findall(r"^    (.*/opt/digits.*)$", section, re.MULTILINE)[:2]
     unit = (DEPLOY / "systemd/digits.service").read_text()
@@ -141,7 +141,7 @@ def test_a_server_of_your_own(tmp_path: Path, data: Path) -> None:
         return text.replace("sudo ", "").replace("/opt", str(tmp_path))
 
     subprocess.run(["sh", "-c", here(copy)], cwd=REPOSITORY, check=True)
-    # What it would do, without the packages.
+    # Simulates the installation, without the packages.
     planned = judge(tool("make", "Debian's package make"), *here(make).split()[1:], "--dry-run")
     answer = subprocess.check_output(
         [sys.executable, "-m", "server", "read", str(data / "7.png")], cwd=here(folder), text=True
@@ -153,7 +153,7 @@ def test_a_server_of_your_own(tmp_path: Path, data: Path) -> None:
 
 
 def test_procfile(data: Path) -> None:
-    """The Procfile runs under honcho, and its signal reaches the server."""
+    """The Procfile runs under honcho, whose SIGTERM reaches the server."""
     with subprocess.Popen(
         [tool("honcho", "tests/requirements.txt"), "start", "-p", "0"],
         cwd=REPOSITORY,

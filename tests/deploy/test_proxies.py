@@ -1,4 +1,4 @@
-"""The files for nginx and HAProxy, in the real programs before a real server."""
+"""The configurations of nginx and HAProxy, in the real programs in front of a real server."""
 
 import http.client
 import json
@@ -22,7 +22,7 @@ from tests.deploy.tools import judge, tool
 from tests.page.pace import PACE_MS
 from tests.processes import PATIENCE_SECONDS, Service, serving
 
-# What lets nginx run beside another one, in a folder of its own.
+# Lets a second nginx run in its own folder.
 AROUND = """
 daemon off;
 pid {folder}/pid;
@@ -40,24 +40,24 @@ http {{
 
 HIDDEN = b"GET /hidden HTTP/1.1\r\nHost: x\r\n\r\n"
 RATE_SECONDS = 0.2
-"""From one request to the next: as often as both files let an address ask, and half as often."""
+"""The interval between requests at half of the rate that both files allow an address."""
 
 FADING_SECONDS = 10
-"""Within these both forget what was asked. HAProxy's table slides over two periods of 4 seconds."""
+"""After this both forget earlier requests; HAProxy's window covers two periods of 4 seconds."""
 
 DRAWER = "127.0.0.3"
-"""An address that asks nothing else, so that what it asked before is known."""
+"""An address that sends no other requests, so that its history is known."""
 
 HASTY = "127.0.0.4"
-"""One that is held off."""
+"""An address that exceeds the rate limit."""
 
 DRAWING_SECONDS = 4
-"""As long as HAProxy's table looks back."""
+"""The period of HAProxy's table."""
 
 
 @dataclass(frozen=True)
 class Proxy:
-    """A proxy that listens on a port, before a service."""
+    """A proxy that listens on a port, in front of a service."""
 
     port: int
     service: Service
@@ -67,7 +67,7 @@ class Proxy:
 def proxy(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Proxy]:
-    """A proxy with our file, but for its ports, before a server."""
+    """A proxy with our configuration, except for the ports, in front of a server."""
     command: Callable[[Path, int, int], list[str]] = {"nginx": nginx, "haproxy": haproxy}[
         request.param
     ]
@@ -94,11 +94,11 @@ def nginx(folder: Path, port: int, behind: int) -> list[str]:
 
 
 def haproxy(folder: Path, port: int, behind: int) -> list[str]:
-    """Return the command that runs HAProxy with our file."""
+    """Return the command that runs HAProxy with our configuration."""
     program = tool("haproxy", "Debian's package haproxy")
     ours = (REPOSITORY / "deploy/haproxy/digits.cfg").read_text()
     ours = ours.replace("127.0.0.1:5000", f"127.0.0.1:{behind}")
-    if os.getuid():  # it is nobody else's to give up
+    if os.getuid():  # only root can drop privileges
         ours = re.sub("^ *(user|group|chroot) .*$", "", ours, flags=re.MULTILINE)
     ours = ours.replace("bind :80", f"bind 127.0.0.1:{port}")
     (folder / "digits.cfg").write_text(ours.replace("bind [::]:80", f"bind [::1]:{port}"))
@@ -117,7 +117,7 @@ def running(command: list[str]) -> Iterator[int]:
 
 
 def wait_for(port: int, is_there: Callable[[int], bool]) -> None:
-    """Wait until a proxy is there, in the sense that is asked for."""
+    """Wait until a proxy on a port meets a condition."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         try:
@@ -130,12 +130,12 @@ def wait_for(port: int, is_there: Callable[[int], bool]) -> None:
 
 
 def is_ready(port: int) -> bool:
-    """Return whether there is an answer that is the service's."""
+    """Return whether the service answers through the proxy."""
     return ask(port, "GET", "/readyz")[0] == http.client.OK
 
 
 def is_listening(port: int) -> bool:
-    """Return whether connections are accepted; in HTTP/2 no more is asked."""
+    """Return whether connections are accepted; enough for HTTP/2."""
     socket.create_connection(("127.0.0.1", port)).close()
     return True
 
@@ -154,7 +154,7 @@ def ask(
 
 
 def answered(service: Service) -> int:
-    """Return how many requests a service has answered, beside those that ask how it is."""
+    """Return how many requests a service has answered, without health checks and metrics."""
     _, text = ask(service.port, "GET", "/metrics")
     counts = re.findall(r"^digit_requests_total\{(.*)\} (\S+)$", text.decode(), re.MULTILINE)
     assert counts
@@ -162,7 +162,7 @@ def answered(service: Service) -> int:
 
 
 def test_picture(proxy: Proxy, data: Path) -> None:
-    """A picture is read through a proxy as without it."""
+    """A picture is read through a proxy."""
     status, answer = ask(proxy.port, "POST", "/recognize.json", (data / "photo-3.jpg").read_bytes())
 
     assert (status, json.loads(answer)["number"]) == (200, "3")
@@ -175,14 +175,14 @@ def test_internet_protocol_6(proxy: Proxy) -> None:
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/%6Detrics", "/%6d%65trics?a=b"])
-def test_metrics_are_for_the_machine_itself(proxy: Proxy, path: str) -> None:
-    """However their path is written; 127.0.0.2 is not in the files, so it stands for others."""
+def test_metrics_are_private(proxy: Proxy, path: str) -> None:
+    """Metrics are for the machine itself, however the path is encoded; 127.0.0.2 is an outsider."""
     assert ask(proxy.port, "GET", path, source="127.0.0.2")[0] == http.client.FORBIDDEN
     assert ask(proxy.port, "GET", path)[0] == http.client.OK
 
 
 def test_too_large(proxy: Proxy) -> None:
-    """A body over the service's limit is refused before it is sent on."""
+    """A body over the service's limit is refused by the proxy."""
     link = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=PATIENCE_SECONDS)
     link.putrequest("POST", "/recognize.json")
     link.putheader("Content-Length", str(17 * 2**20))
@@ -222,7 +222,7 @@ def test_too_large(proxy: Proxy) -> None:
     ],
 )
 def test_smuggling(proxy: Proxy, smuggled: bytes, data: Path) -> None:
-    """The service answers nothing that its proxy did not mean to ask, and mixes up no answers."""
+    """The service answers no smuggled request, and answers are not mixed up."""
     before = answered(proxy.service)
 
     with socket.create_connection(("127.0.0.1", proxy.port), 0.4) as link:
@@ -235,7 +235,7 @@ def test_smuggling(proxy: Proxy, smuggled: bytes, data: Path) -> None:
 
 
 def all_of(link: socket.socket) -> bytes:
-    """Return what comes until the end of a connection, or until nothing comes for a while."""
+    """Return what arrives until a connection is closed, or is silent for a while."""
     parts = []
     try:
         while part := link.recv(2**16):
@@ -246,7 +246,7 @@ def all_of(link: socket.socket) -> bytes:
 
 
 def test_drawing(proxy: Proxy, data: Path) -> None:
-    """Who opens the page and draws at once, without a pause, is not held off."""
+    """Opening the page and drawing without a pause stays below the rate limit."""
     picture = (data / "mnist-7.png").read_bytes()
     _, page = ask(proxy.port, "GET", "/", source=DRAWER)
 
@@ -260,13 +260,13 @@ def test_drawing(proxy: Proxy, data: Path) -> None:
 
 
 def files_of(page: bytes) -> list[str]:
-    """Return the paths of all that a browser loads with the page."""
+    """Return the paths of the files that a browser loads with the page."""
     found = re.findall(r'(?:href|src|data-sample)="(page/[^"]+)"', page.decode())
     return sorted({f"/{file}" for file in found})
 
 
 def test_page_by_http2(tmp_path: Path) -> None:
-    """The page comes whole in HTTP/2 too, where nginx counts each request as a connection."""
+    """The page loads completely over HTTP/2, where nginx counts each request as a connection."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with serving() as service:
@@ -282,7 +282,7 @@ def test_page_by_http2(tmp_path: Path) -> None:
 
 
 def at_once_by_http2(port: int, paths: list[str]) -> list[str]:
-    """Return the statuses of requests that are all under way together, in one connection."""
+    """Return the statuses of concurrent requests on one connection."""
     curl = tool("curl", "curl")
     line = ["--silent", "--parallel", "--parallel-immediate", "--http2-prior-knowledge"]
     line += ["--write-out", "%{http_code} "]
@@ -292,7 +292,7 @@ def at_once_by_http2(port: int, paths: list[str]) -> list[str]:
 
 
 def test_haproxy_is_not_root(tmp_path: Path) -> None:
-    """Root starts it, for the sake of port 80; then it is somebody else, whom little belongs to."""
+    """HAProxy is started by root, for port 80, and then drops its privileges."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with running(haproxy(tmp_path, port, behind=1)) as pid:
@@ -303,7 +303,7 @@ def test_haproxy_is_not_root(tmp_path: Path) -> None:
 
 
 def test_rate(proxy: Proxy) -> None:
-    """An address that asks too often is held off, and let in again."""
+    """An address that exceeds the rate limit is refused, and admitted again later."""
     statuses = [ask(proxy.port, "GET", "/healthz")[0] for _ in range(60)]
 
     assert set(statuses) == {200, 429}
@@ -314,7 +314,7 @@ def test_rate(proxy: Proxy) -> None:
 
 
 def test_refusal(proxy: Proxy) -> None:
-    """Who is held off reads what a busy service says: a problem document, and when to come back."""
+    """A rate-limited client gets a problem document with Retry-After, as from a busy service."""
     headers, body = held_off(proxy.port)
 
     problem = json.loads(body)
@@ -324,7 +324,7 @@ def test_refusal(proxy: Proxy) -> None:
 
 
 def held_off(port: int) -> tuple[Message, bytes]:
-    """Ask until it is too often; return the headers and the body of that answer."""
+    """Exceed the rate limit; return the headers and the body of the refusal."""
     while True:
         link = http.client.HTTPConnection(
             "127.0.0.1", port, timeout=PATIENCE_SECONDS, source_address=(HASTY, 0)

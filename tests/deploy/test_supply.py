@@ -1,4 +1,4 @@
-"""What is deployed is pinned by hash, and listed."""
+"""Deployed packages are pinned by hash, and listed in the bill of materials."""
 
 import json
 import re
@@ -20,12 +20,12 @@ ASKED = [
 
 
 def test_lock_fits() -> None:
-    """The lock has a release that is allowed of all that is asked for; `make lock` sees to it."""
+    """The lock satisfies every requirement; `make lock` updates it."""
     assert [str(one) for one in ASKED if LOCKED[one.name] not in one.specifier] == []
 
 
 def test_lock_is_complete() -> None:
-    """It has what those need in turn, and nothing else."""
+    """The lock has all transitive dependencies, and nothing else."""
     names, more = set[str](), {str(one.name) for one in ASKED}
     while more:
         names |= more
@@ -36,28 +36,28 @@ def test_lock_is_complete() -> None:
             if not one.marker or one.marker.evaluate({"extra": ""})
         } - names
 
-    # A package may be asked for by an older Python than this one.
+    # An older Python than this one may need a package.
     assert names <= LOCKED.keys()
     assert len(LOCKED) <= 16
 
 
 def test_hashes() -> None:
-    """No file is installed but those that were there when the lock was made."""
+    """Every package in the lock has hashes, so only known files are installed."""
     parts = re.split(r"^(?=[a-z])", LOCK, flags=re.MULTILINE)[1:]
 
     assert len(parts) == len(LOCKED)
     assert all("--hash=sha256:" in part for part in parts)
 
 
-def test_what_runs_here() -> None:
-    """The tests run with the very releases that are deployed."""
+def test_installed_versions() -> None:
+    """The tests run with the same versions that are deployed."""
     here = {canonicalize_name(one.name): one.version for one in distributions()}
 
     assert {name: here[name] for name in LOCKED} == LOCKED
 
 
 def test_slug() -> None:
-    """Before it is compressed a slug has half of what Heroku allows after that, 500 MB, or less."""
+    """Even uncompressed, a slug is below half of Heroku's limit of 500 MB."""
     packages = [distribution(name) for name in LOCKED]
     files = [one.locate_file(file) for one in packages for file in one.files or ()]
 
@@ -65,7 +65,7 @@ def test_slug() -> None:
 
 
 def test_bill_of_materials() -> None:
-    """The bill of materials lists what the lock has."""
+    """The bill of materials lists the packages of the lock."""
     bill = json.loads((REPOSITORY / "deploy/sbom.cdx.json").read_text())
 
     listed = {canonicalize_name(part["name"]): part["version"] for part in bill["components"]}

@@ -1,4 +1,4 @@
-"""The programs that judge the files of deploy/."""
+"""Runs the programs that validate the files of deploy/."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ _PATIENCE_SECONDS = 300
 
 
 def tool(name: str, package: str) -> str:
-    """Return the path of a program, or skip the test; a CI has to have it."""
+    """Return the path of a program, or skip the test; in CI, fail."""
     path = shutil.which(name, path=f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin")
     if not path:
         assert "CI" not in os.environ, f"a CI has to install {package}"
@@ -23,11 +23,11 @@ def tool(name: str, package: str) -> str:
 
 
 def judge(*command: str, cwd: Path = REPOSITORY) -> str:
-    """Run a program that judges files; return what it says, or fail with it if it finds fault."""
+    """Run a program that validates files; return its output, or fail with it."""
     verdict = subprocess.run(
         command,
         cwd=cwd,
-        # Coverage is of our own programs.
+        # Only our own programs are measured.
         env={name: value for name, value in os.environ.items() if "COVERAGE" not in name},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

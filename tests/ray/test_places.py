@@ -1,4 +1,4 @@
-"""Addresses to places."""
+"""Resolving addresses to places."""
 
 import os
 
@@ -9,7 +9,7 @@ from deploy.ray.places import NoSuchPlace, place_of
 
 @pytest.mark.parametrize("address", ["scans", "file:///scans/of 2026", "scans/**/*.png"])
 def test_disk(address: str) -> None:
-    """A path is one on a disk, and keeps what it is called."""
+    """A path is on a disk, and keeps its name."""
     place = place_of(address)
 
     assert place.is_on_disk
@@ -18,7 +18,7 @@ def test_disk(address: str) -> None:
 
 
 def test_store() -> None:
-    """A store that pyarrow knows is taken as it does; keys stay out of what is written."""
+    """A store that pyarrow supports is opened by pyarrow, and its address is shown without keys."""
     place = place_of("s3://key:secret@bucket/scans/?region=eu-central-1&endpoint_override=x:9000")
 
     assert not place.is_on_disk
@@ -27,7 +27,7 @@ def test_store() -> None:
 
 
 def test_store_of_fsspec() -> None:
-    """One that only fsspec knows works as well."""
+    """A store that only fsspec supports works as well."""
     place = place_of("memory://scans")
     place.store.create_dir(place.path)
 
@@ -36,7 +36,7 @@ def test_store_of_fsspec() -> None:
 
 
 @pytest.mark.parametrize("address", ["nothing://scans", "hf://scans"])
-def test_nowhere(address: str) -> None:
-    """An address that nobody knows is said in a line."""
+def test_unknown_scheme(address: str) -> None:
+    """An unknown kind of address is reported in one line."""
     with pytest.raises(NoSuchPlace, match=r"\A.+\Z"):
         place_of(address)

@@ -1,4 +1,4 @@
-"""Many pictures to a Parquet table, by the workers of a real cluster."""
+"""Reading pictures into a Parquet table, by the workers of a real cluster."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ from tests.conftest import DATA
 from tests.ray.conftest import workers_titled
 
 PATIENCE_SECONDS = 120
-# Enough that a worker can be killed while it is at it.
+# Enough that a worker can be killed while reading.
 MANY = 3000
 WORKERS = ["--workers", "2"]
 
@@ -49,7 +49,7 @@ def many(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def some(tmp_path: Path) -> Path:
-    """A folder with pictures good and bad."""
+    """A folder with readable and unreadable pictures."""
     folder = tmp_path / "some"
     shutil.copytree(DATA, folder / "good")
     (folder / "bad").mkdir()
@@ -62,7 +62,7 @@ def some(tmp_path: Path) -> Path:
 
 
 def test_as_read(cluster: str, some: Path, tmp_path: Path) -> None:
-    """It writes what `python -m server read` does, bad pictures included, and says so."""
+    """The output equals that of `python -m server read`, unreadable pictures included."""
     here, there = tmp_path / "here.parquet", tmp_path / "there"
     server.main(["read", str(some), "--output", str(here)], {})
 
@@ -80,13 +80,13 @@ def test_as_read(cluster: str, some: Path, tmp_path: Path) -> None:
 
 
 def test_progress(cluster: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It shows how far it is, and ends well where all was read."""
+    """Progress is shown, and the exit status is 0 if all pictures were read."""
     assert main([str(DATA), str(tmp_path / "x"), *WORKERS], {}) == 0
     assert "6/6" in capsys.readouterr().err
 
 
 def test_store(cluster: str, some: Path, tmp_path: Path) -> None:
-    """From a store that only fsspec knows it is the same; names are addresses."""
+    """Pictures in a store that only fsspec supports are read; their names are URLs."""
     (some / os.fsdecode(b"\xff.png")).unlink()
     (some / "bad" / "gone.png").unlink()
     archive = shutil.make_archive(str(tmp_path / "scans"), "zip", some)
@@ -101,7 +101,7 @@ def test_store(cluster: str, some: Path, tmp_path: Path) -> None:
 
 
 def test_table(cluster: str, tmp_path: Path) -> None:
-    """A table's pictures are read, in structures as well; what is none has its error."""
+    """Pictures in a table are read, in structs too; a value that is not a picture gets an error."""
     pictures = [(DATA / name).read_bytes() for name in ("7.png", "800.png")] + [b"hello", None]
     table = pyarrow.table({"id": [1, 2, 3, 4], "image": pictures})
     nested = [{"bytes": picture, "path": "x"} for picture in pictures]
@@ -120,7 +120,7 @@ def test_table(cluster: str, tmp_path: Path) -> None:
 
 
 def begin(cluster: str, *arguments: str) -> subprocess.Popen[str]:
-    """Start reading in a process of its own, on the same cluster."""
+    """Start reading in a separate process, on the same cluster."""
     return subprocess.Popen(
         [sys.executable, "-m", "deploy.ray.read", *arguments, "--batch", "100", *WORKERS],
         cwd=REPOSITORY,
@@ -139,7 +139,7 @@ def wait_for_parts(folder: Path, process: subprocess.Popen[str]) -> None:
 
 
 def test_killed_worker(cluster: str, many: Path, tmp_path: Path) -> None:
-    """A worker that is killed loses nothing, and nothing is there twice."""
+    """Killing a worker loses no row and duplicates none."""
     with begin(cluster, str(many), str(tmp_path / "x")) as process:
         wait_for_parts(tmp_path / "x", process)
         os.kill(workers_titled("MapWorker")[0], signal.SIGKILL)
@@ -152,7 +152,7 @@ def test_killed_worker(cluster: str, many: Path, tmp_path: Path) -> None:
 
 
 def test_interrupted(cluster: str, many: Path, tmp_path: Path) -> None:
-    """After Ctrl+C whole parts are there; resumed, the rest is read and those stay."""
+    """Ctrl+C leaves complete parts; resuming keeps them and reads the rest."""
     with begin(cluster, str(many), str(tmp_path / "x")) as process:
         wait_for_parts(tmp_path / "x", process)
         process.send_signal(signal.SIGINT)
@@ -170,7 +170,7 @@ def test_interrupted(cluster: str, many: Path, tmp_path: Path) -> None:
 
 @dataclass(frozen=True)
 class Deadly:
-    """A source one of whose pictures kills whoever reads it."""
+    """A source with a picture that kills the process that reads it."""
 
     def fetch(self, item: Mapping[str, Any], settings: Settings) -> bytes:
         """Return a picture, or die."""
@@ -180,7 +180,7 @@ class Deadly:
 
 
 def test_killer(settings: Settings, tmp_path: Path) -> None:
-    """A picture that has killed a worker kills no second one, and has its error."""
+    """A picture that has killed a worker does not kill another, and gets an error."""
     parts = Parts(place_of(str(tmp_path)))
     names = ["a", "deadly", "b"]
     source: Any = Deadly()
@@ -198,7 +198,7 @@ def test_killer(settings: Settings, tmp_path: Path) -> None:
 
 
 def test_output_is_there(cluster: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Output that is there is not written to without being asked to."""
+    """Existing output is not written to without --resume."""
     (tmp_path / "part-x.parquet").touch()
 
     assert main([str(DATA), str(tmp_path), *WORKERS], {}) == 1
@@ -217,7 +217,7 @@ def test_output_is_there(cluster: str, tmp_path: Path, capsys: pytest.CaptureFix
 def test_cannot(
     cluster: str, arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What cannot be read or written is said in a line."""
+    """A source that cannot be read, or an unwritable output, is reported in one line."""
     source, output, *more = arguments
 
     assert main([source, str(tmp_path / output), *more, *WORKERS], {}) == 1
@@ -225,6 +225,6 @@ def test_cannot(
 
 
 def test_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Bad settings are said before anything is started."""
+    """Invalid settings are reported before anything is started."""
     assert main([str(DATA), str(tmp_path / "x")], {"DIGIT_MAX_BODY_BYTES": "x"}) == 1
     assert capsys.readouterr().err.startswith("DIGIT_MAX_BODY_BYTES")

@@ -24,14 +24,14 @@ from tests.processes import serving
 from tests.ray.conftest import workers_titled
 
 NAME = "digits"
-# Ray starts a replica in seconds, on a machine that has others to serve in tens of them.
+# Ray starts a replica in seconds; on a busy machine in tens of seconds.
 PATIENCE_SECONDS = 120
 CLIENTS = 8
 SETTINGS = {"DIGIT_MAX_BODY_BYTES": "300000"}
 
 
 def scaled(least: int, most: int) -> serve.Deployment:
-    """Return the deployment with other numbers of replicas, and quick to start more."""
+    """Return the deployment with other numbers of replicas, and quick upscaling."""
     return DIGITS.options(
         autoscaling_config={
             "min_replicas": least,
@@ -43,7 +43,7 @@ def scaled(least: int, most: int) -> serve.Deployment:
 
 
 def running() -> int:
-    """Return how many replicas answer."""
+    """Return the number of running replicas."""
     application = serve.status().applications[NAME]
     return int(application.deployments["digits"].replica_states.get("RUNNING", 0))
 
@@ -57,7 +57,7 @@ def wait_until(is_so: Callable[[], bool]) -> None:
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked, and of both servers."""
+    """A request that is sent to both servers."""
 
     path: str = "/recognize.json"
     body: bytes | None = None
@@ -80,7 +80,7 @@ SEVEN = Request(body=(DATA / "mnist-7.png").read_bytes())
 
 @pytest.fixture(scope="module")
 def url(cluster: str) -> Iterator[str]:
-    """Where two replicas answer."""
+    """The URL of Serve with two replicas."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     serve.start(http_options={"host": "127.0.0.1", "port": port})
@@ -91,13 +91,13 @@ def url(cluster: str) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def plain() -> Iterator[str]:
-    """Where `python -m server` answers, with the same settings."""
+    """The URL of `python -m server` with the same settings."""
     with serving(SETTINGS) as service:
         yield service.url
 
 
 def form(*names: str) -> bytes:
-    """Return pictures as a browser sends them."""
+    """Return a form with pictures, as a browser sends it."""
     parts = [
         b'--x\r\nContent-Disposition: form-data; name="images"; filename="a"\r\n\r\n'
         + (DATA / name).read_bytes()
@@ -132,7 +132,7 @@ REQUESTS = {
 
 @pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
 def test_same_answers(url: str, plain: str, request_: Request) -> None:
-    """Serve answers what the plain server does: status, headers but for its own, and body."""
+    """Serve answers as the plain server: same status, body, and headers except its own."""
     status, headers, body = request_.send(url)
     expected_status, expected_headers, expected_body = request_.send(plain)
     for one in (headers, expected_headers):
@@ -150,7 +150,7 @@ def test_same_answers(url: str, plain: str, request_: Request) -> None:
 
 
 def test_request_id(url: str) -> None:
-    """An answer has the request's ID, once."""
+    """An answer has the request's ID exactly once."""
     request = Request(body=SEVEN.body, headers={"X-Request-ID": "mine"})
 
     _, headers, _ = request.send(url)
@@ -160,7 +160,7 @@ def test_request_id(url: str) -> None:
 
 @dataclass
 class Load:
-    """What clients that ask one after the other have been answered."""
+    """The answers that clients have received."""
 
     answered: int = 0
     failed: int = 0
@@ -168,7 +168,7 @@ class Load:
 
 @contextmanager
 def under_load(url: str) -> Iterator[Load]:
-    """Have clients ask at the same time, without a pause."""
+    """Run concurrent clients that send requests without a pause."""
     load, lock, is_over = Load(), threading.Lock(), threading.Event()
 
     def ask() -> None:
@@ -195,20 +195,20 @@ def under_load(url: str) -> Iterator[Load]:
 
 
 def test_killed_replica(url: str) -> None:
-    """A replica killed under load costs no more than what it was answering, and is replaced."""
+    """A replica killed under load loses at most its requests in flight, and is replaced."""
     before = workers_titled("ServeReplica")
     with under_load(url) as load:
         os.kill(before[0], signal.SIGKILL)
         wait_until(lambda: bool({*workers_titled("ServeReplica")} - {*before}))
         wait_until(lambda: running() == len(before))
 
-    # Each client has one request under way.
+    # Each client has one request in flight.
     assert load.failed <= CLIENTS
     assert load.answered > CLIENTS
 
 
 def test_update(url: str) -> None:
-    """New settings come without a request lost; under load there are more replicas."""
+    """Redeploying loses no request, and load adds replicas."""
     four = Request(body=form(*4 * ["7.png"]), headers=REQUESTS["a form"].headers)
     before, _, _ = four.send(url)
     with under_load(url) as load:
@@ -227,7 +227,7 @@ def test_health() -> None:
 
 
 def test_configuration() -> None:
-    """The file has only what Serve knows, names the application, and settings that there are."""
+    """The file is valid for Serve, and names the application and existing settings."""
     document = yaml.safe_load((REPOSITORY / "deploy/ray/digits.yaml").read_text())
 
     (application,) = ServeDeploySchema.model_validate(document).applications
