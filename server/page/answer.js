@@ -149,7 +149,7 @@ export class Live {
   #describe;
   #show;
   #showWaiting;
-  #underWay = null;
+  #inFlight = null;
   #isWaiting = false;
   #hasChanged = false;
 
@@ -166,7 +166,7 @@ export class Live {
 
   /** Send the current state once no request is in flight. */
   askSoon() {
-    if (this.#underWay) this.#hasChanged = true;
+    if (this.#inFlight) this.#hasChanged = true;
     else this.askNow();
   }
 
@@ -176,7 +176,7 @@ export class Live {
     if (this.#isWaiting) return;
     this.drop();
     const controller = new AbortController();
-    this.#underWay = controller;
+    this.#inFlight = controller;
     const newest = () => {
       this.#isWaiting = false;
       this.#hasChanged = false;
@@ -188,16 +188,16 @@ export class Live {
     };
     const outcome = await ask(newest, { signal: controller.signal, onWait });
     // Ignore the answer to a request that has been superseded.
-    if (this.#underWay !== controller) return;
-    this.#underWay = null;
+    if (this.#inFlight !== controller) return;
+    this.#inFlight = null;
     this.#show(outcome);
     if (this.#hasChanged) this.askNow();
   }
 
   /** Abort the request in flight, and forget changes not yet sent. */
   drop() {
-    this.#underWay?.abort();
-    this.#underWay = null;
+    this.#inFlight?.abort();
+    this.#inFlight = null;
     this.#isWaiting = false;
     this.#hasChanged = false;
   }

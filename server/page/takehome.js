@@ -13,7 +13,7 @@ const KEY = "YOUR_KEY";
  * @param {object} reply  the answer or problem document
  * @returns {[string, string][]}  title and text of each
  */
-export function pieces(name, reply) {
+export function snippetsFor(name, reply) {
   return [
     ["curl", curl(name)],
     ["Python", python(name)],

@@ -3,23 +3,23 @@
 /**
  * Call back with the files that users add, by whatever means.
  *
- * @param {(files: File[]) => void} bring
- * @param {() => void} bringText  called if they paste or drop text instead, such as a URL
+ * @param {(files: File[]) => void} onFiles
+ * @param {() => void} onText  called if they paste or drop text instead, such as a URL
  */
-export function listenForPictures(bring, bringText) {
+export function listenForPictures(onFiles, onText) {
   const take = ({ files, types }, isForField = false) => {
-    if (files.length) bring([...files]);
-    else if (types.includes("text/plain") && !isForField) bringText();
+    if (files.length) onFiles([...files]);
+    else if (types.includes("text/plain") && !isForField) onText();
   };
   for (const id of ["files", "camera"]) {
     const input = document.getElementById(id);
     input.addEventListener("change", () => {
-      bring([...input.files]);
+      onFiles([...input.files]);
       input.value = ""; // so that choosing the same file again is a change
     });
   }
   for (const button of document.querySelectorAll("[data-sample]")) {
-    button.addEventListener("click", async () => bring([await sample(button.dataset.sample)]));
+    button.addEventListener("click", async () => onFiles([await sample(button.dataset.sample)]));
   }
   addEventListener("paste", ({ target, clipboardData }) => {
     take(clipboardData, Boolean(target.closest("input")));

@@ -1,6 +1,6 @@
 /** A picture's card: its answer, boxes over the picture, and a close-up of one digit. */
 
-import { copy, pieces } from "./takehome.js";
+import { copy, snippetsFor } from "./takehome.js";
 import { percent, sureness, trouble } from "./words.js";
 
 /** Pictures up to this many pixels on a side are enlarged without smoothing. */
@@ -162,7 +162,7 @@ export class Card {
   }
 
   #showTakeHome(reply) {
-    const snippets = pieces(this.#name, reply).map(([title, text]) => snippet(title, text));
+    const snippets = snippetsFor(this.#name, reply).map(([title, text]) => snippet(title, text));
     this.#part("snippets").replaceChildren(...snippets);
   }
 }
