@@ -115,7 +115,7 @@ def photo() -> bytes:
     return stream.getvalue()
 
 
-def asked(service: Service, is_quick: bool) -> list[str]:
+def bodies_for(service: Service, is_quick: bool) -> list[str]:
     """Return the names of the bodies a service is sent: GET for the floor, bare for ours only."""
     if service.name == "floor":
         return ["GET", "form"]
@@ -131,7 +131,7 @@ def run(chosen: Sequence[Service], rounds: int, seconds: float, is_quick: bool) 
     """
     sent = bodies()
     found: dict[tuple[str, str], list[Measured]] = {}
-    jobs = [(service, name) for service in chosen for name in asked(service, is_quick)]
+    jobs = [(service, name) for service in chosen for name in bodies_for(service, is_quick)]
     with tempfile.TemporaryDirectory() as folder:
         for number in range(rounds):
             for service, name in jobs:
@@ -170,7 +170,7 @@ def table(found: Runs, sizes: Mapping[str, float]) -> list[str]:
     return rows
 
 
-def promised(rows: Sequence[Row]) -> list[str]:
+def promise_table(rows: Sequence[Row]) -> list[str]:
     """Return the promises other than speed as Markdown."""
     return ["| ours | measured |", "| --- | --- |", *(f"| {what} | {how} |" for what, how in rows)]
 
@@ -196,7 +196,7 @@ def report(
             "",
             *table(found, sizes),
             "",
-            *promised(kept),
+            *promise_table(kept),
             "",
             f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}; "
             "the packages' versions are in",
@@ -238,7 +238,7 @@ def main(argv: Sequence[str]) -> int:
         return 1
     sizes = {service.name: installed(service.python) for service in chosen}
     kept = _promises(seconds)
-    print("\n".join(["", *table(found, sizes), "", *promised(kept)]))
+    print("\n".join(["", *table(found, sizes), "", *promise_table(kept)]))
     if not (arguments.quick or arguments.only):
         RESULTS.write_text(report(found, sizes, kept, rounds, seconds))
         rates = {

@@ -46,7 +46,7 @@ def promises(
         crowd, newcomers = _crowded(port, small, seconds, folder)
         time.sleep(SETTLING_SECONDS)
         calm = paced(port, small, rate / 2, seconds)
-    together, spread = _processes(service, small, seconds, folder)
+    total, rate_of_two = _processes(service, small, seconds, folder)
     p50, p99 = _percentile(calm, 0.5), _percentile(calm, 0.99)
     return [
         (
@@ -63,10 +63,10 @@ def promises(
             f"{statistics.median(newcomers):.0f} and {max(newcomers):.0f} ms",
         ),
         ("p99 / p50 at half of the saturating rate", f"{p99 / p50:.1f} ({p99:.1f} / {p50:.1f} ms)"),
-        (f"memory of {WORKERS} workers and their master when ready", f"{together:.0f} MB"),
+        (f"memory of {WORKERS} workers and their master when ready", f"{total:.0f} MB"),
         (
             "throughput of two workers on two cores, shared with wrk, relative to one on one",
-            f"{spread / rate:.1f} x",
+            f"{rate_of_two / rate:.1f} x",
         ),
     ]
 
@@ -88,7 +88,7 @@ def paced(port: int, body: Body, rate: float, seconds: float) -> list[float]:
             times.append((time.perf_counter() - due) * 1e3)
         connection.close()
 
-    _together([partial(ask, number) for number in range(CONNECTIONS)])
+    _run_threads([partial(ask, number) for number in range(CONNECTIONS)])
     return times
 
 
@@ -104,7 +104,7 @@ def _crowded(
     waited: list[float] = []
     end = time.perf_counter() + seconds
 
-    def come() -> None:
+    def arrive() -> None:
         while time.perf_counter() < end:
             time.sleep(0.1)
             start = time.perf_counter()
@@ -113,7 +113,7 @@ def _crowded(
             waited.append((time.perf_counter() - start) * 1e3)
             connection.close()
 
-    _together([crowd, come])
+    _run_threads([crowd, arrive])
     return (figures["p50"] / 1e3, figures["p99"] / 1e3), waited
 
 
@@ -121,11 +121,11 @@ def _processes(service: Service, body: Body, seconds: float, folder: Path) -> tu
     """Return the memory of WORKERS workers, and the requests a second that two of them answer."""
     with running(service, body, WORKERS) as (process, _, _):
         time.sleep(3)  # it answers as soon as the first of them is ready
-        together = memory(process.pid)
+        total = memory(process.pid)
     with running(service, body, 2) as (_, port, _):
         time.sleep(1)
         figures = wrk(port, body, CONNECTIONS, seconds, folder)
-    return together, figures["requests"] / figures["microseconds"] * 1e6
+    return total, figures["requests"] / figures["microseconds"] * 1e6
 
 
 def _cost(pid: int, load: Callable[[], Mapping[str, int]]) -> tuple[float, float]:
@@ -144,7 +144,7 @@ def _post(connection: HTTPConnection, body: Body) -> None:
     connection.getresponse().read()
 
 
-def _together(tasks: Sequence[Callable[[], None]]) -> None:
+def _run_threads(tasks: Sequence[Callable[[], None]]) -> None:
     threads = [threading.Thread(target=task) for task in tasks]
     for thread in threads:
         thread.start()

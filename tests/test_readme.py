@@ -112,10 +112,10 @@ def test_scores() -> None:
     """The README's accuracies and confident errors are those of models/SCORES.md."""
     scores = (REPOSITORY / "models" / "SCORES.md").read_text()
     measured = dict(re.findall(r"^\| (\w+) \| (.+) \|$", scores, re.MULTILINE))
-    told = re.findall(r"^\| .+ \| `(\w+)` \| (\d+) \| (.+%) \| (.+%) \|$", README, re.MULTILINE)
+    stated = re.findall(r"^\| .+ \| `(\w+)` \| (\d+) \| (.+%) \| (.+%) \|$", README, re.MULTILINE)
 
-    assert {name for name, *_ in told} == measured.keys() - {"set"}
-    for name, *figures in told:
+    assert {name for name, *_ in stated} == measured.keys() - {"set"}
+    for name, *figures in stated:
         count, exact, _, none, _, wrong, *_ = measured[name].split(" | ")
         assert figures == [count, none if exact == "-" else exact, wrong], name
 

@@ -40,7 +40,7 @@ class Outcome:
     """The outcome of an attack.
 
     Attributes:
-        before, meanwhile: 99th percentile of the latency of good clients, in seconds.
+        before, during: 99th percentile of the latency of good clients, in seconds.
         failed: good requests without a 200.
         left: slow connections still open at the end, by kind.
         unsaid: slow connections closed without the expected 408, by kind.
@@ -49,7 +49,7 @@ class Outcome:
     """
 
     before: float
-    meanwhile: float
+    during: float
     failed: int
     left: Counter[str]
     unsaid: Counter[str]
@@ -64,7 +64,7 @@ async def attack(service: Service, slow: int, seconds: float) -> Outcome:
     begin = time.monotonic()
     kinds = [list(KINDS)[k % len(KINDS)] for k in range(slow)]
     hold = asyncio.gather(*(drag(service.port, kind, begin + seconds) for kind in kinds))
-    meanwhile, failed = await ask(service.port, seconds)
+    during, failed = await ask(service.port, seconds)
     grown = resident(service) - first
     ended = await hold
     left: Counter[str] = Counter()
@@ -77,7 +77,7 @@ async def attack(service: Service, slow: int, seconds: float) -> Outcome:
         longest = max(longest, end.seconds)
         if kind not in WITHOUT_408 and not end.answer.startswith(b"HTTP/1.1 408"):
             unsaid[kind] += 1
-    return Outcome(before, meanwhile, failed, left, unsaid, longest, grown)
+    return Outcome(before, during, failed, left, unsaid, longest, grown)
 
 
 def resident(service: Service) -> int:
@@ -153,8 +153,8 @@ def main(argv: list[str]) -> int:
     with serving() as service:
         outcome = asyncio.run(attack(service, arguments.connections, arguments.seconds))
     sys.stdout.write(
-        f"good clients: p99 {outcome.before * 1e3:.1f} ms before, {outcome.meanwhile * 1e3:.1f} ms "
-        f"meanwhile, {outcome.failed} failed\nslow clients: {outcome.left.total()} left, "
+        f"good clients: p99 {outcome.before * 1e3:.1f} ms before, {outcome.during * 1e3:.1f} ms "
+        f"during, {outcome.failed} failed\nslow clients: {outcome.left.total()} left, "
         f"{outcome.unsaid.total()} closed without 408, the last after {outcome.longest:.1f} s\n"
         f"memory: {outcome.grown / 2**20:+.1f} MB\n"
     )
