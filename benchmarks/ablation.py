@@ -46,7 +46,7 @@ WITHOUT: Final[Mapping[str, Mapping[str, Any]]] = {
     "nothing": {},
     "the locator's score": {"weighed": _classifier_alone},
     "other scales of the picture": {"_AGAIN": (), "_NEARER": ()},
-    "other scales of the crops": {"_ZOOMS": ()},
+    "other views of the crops": {"_ZOOMS": (), "_TURNS": ()},
     "a second reading where boxes overlap": {"doubles": _no_doubles},
     "the sum over all readings, the likeliest one instead": {"agreed": _surest},
 }

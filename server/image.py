@@ -5,6 +5,7 @@ What may be spent on it is in `server/cost.py`; these two modules alone import P
 
 import base64
 import io
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -275,14 +276,26 @@ def scaled(picture: Picture, factor: float) -> Picture:
 
 def zoomed(crops: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
     """Return crops (M, S, S), ink on 0, magnified about their middles by a factor."""
+    return _turned_and_zoomed(crops, 1 / factor, 0.0)
+
+
+def turned(crops: NDArray[np.uint8], degrees: float) -> NDArray[np.uint8]:
+    """Return crops (M, S, S), ink on 0, turned clockwise about their middles."""
+    angle = math.radians(degrees)
+    return _turned_and_zoomed(crops, math.cos(angle), math.sin(angle))
+
+
+def _turned_and_zoomed(crops: NDArray[np.uint8], cosine: float, sine: float) -> NDArray[np.uint8]:
+    """Return crops whose pixel x, y from the middle is the crops' x c + y s, y c - x s."""
     side = crops.shape[-1]
-    shift = side / 2 * (1 - 1 / factor)
-    matrix = (1 / factor, 0.0, shift, 0.0, 1 / factor, shift)
-    zoom = Image.Transform.AFFINE
+    middle = side / 2
+    across, down = middle * (1 - cosine - sine), middle * (1 - cosine + sine)
+    matrix = (cosine, sine, across, -sine, cosine, down)
+    affine = Image.Transform.AFFINE
     views = np.empty_like(crops)
     for view, crop in zip(views, crops, strict=True):
         picture = Image.fromarray(crop)
-        view[:] = picture.transform((side, side), zoom, matrix, Image.Resampling.BILINEAR)
+        view[:] = picture.transform((side, side), affine, matrix, Image.Resampling.BILINEAR)
     return views
 
 

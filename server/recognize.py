@@ -10,7 +10,17 @@ from numpy.typing import NDArray
 
 from server.agreement import Reading, agreed
 from server.answer import Answer, doubles
-from server.image import SMALL, Limits, Picture, data_uri, decode, encode_png, scaled, zoomed
+from server.image import (
+    SMALL,
+    Limits,
+    Picture,
+    data_uri,
+    decode,
+    encode_png,
+    scaled,
+    turned,
+    zoomed,
+)
 from server.model import Models, load_models
 from server.settings import REPOSITORY, Settings
 
@@ -19,7 +29,7 @@ from server.settings import REPOSITORY, Settings
 _SMALL_DIGIT = 16
 _SEARCH_BYTES = 60
 # An answer less sure than this is checked in a smaller and a larger copy of the picture.
-_SURE = 0.97
+_SURE = 0.99
 _AGAIN = (0.8, 1.25)
 # Among this many digits, one is nearly always in doubt. Looking again at synthetic pages of 40 to
 # 400 digits took four times as long, and read no more of them.
@@ -35,6 +45,8 @@ _MAGNIFIED = 2.0
 # over views is from Krizhevsky et al. 2012, ImageNet Classification with Deep Convolutional Neural
 # Networks.
 _ZOOMS = (0.93, 1.07)
+# A small picture has no other scales; instead its crop is turned by so many degrees.
+_TURNS = (-8.0, 8.0)
 
 
 @dataclass(frozen=True)
@@ -97,7 +109,7 @@ class Recognizer:
         if scales is None:
             return readings[0].answer
         looks = [look, *(self._look(scaled(look.picture, scale), lap) for scale in scales)]
-        readings_of_looks = [self._readings(self._zoomed(look), explain) for look in looks]
+        readings_of_looks = [self._readings(self._averaged(look), explain) for look in looks]
         lap("classify")
         return agreed(readings_of_looks)
 
@@ -153,10 +165,12 @@ class Recognizer:
         to_original = np.array([across, down, across, down], np.float32)
         return _Look(picture, boxes * to_original, scores, crops, probabilities)
 
-    def _zoomed(self, look: _Look) -> _Look:
-        """Return a look with probabilities that are means over all zooms of its crops."""
-        classify = self.models.classifier.classify
-        others = [classify(zoomed(look.crops, factor)) for factor in _ZOOMS]
+    def _averaged(self, look: _Look) -> _Look:
+        """Return a look with probabilities that are means over all views of its crops."""
+        views = [zoomed(look.crops, factor) for factor in _ZOOMS]
+        if max(look.picture.pixels.shape) <= SMALL:
+            views += [turned(look.crops, degrees) for degrees in _TURNS]
+        others = [self.models.classifier.classify(view) for view in views]
         return replace(look, probabilities=np.mean([look.probabilities, *others], axis=0))
 
     def _readings(self, look: _Look, explain: bool) -> list[Reading]:

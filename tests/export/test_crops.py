@@ -188,7 +188,7 @@ def test_a_box_on_part_of_a_digit_is_dropped(box: Sequence[float], stays: bool) 
 def test_a_score_has_less_weight_in_a_small_picture() -> None:
     """There, the placer sees no more than the classifier does."""
     _, scores, _ = cut(np.zeros((28, 28), np.uint8), [[4, 4, 24, 24, 3.0]], bright=True)
-    logit = STRICTNESS.evidence_if_small * 3.0 - STRICTNESS.doubt
+    logit = STRICTNESS.evidence_if_small * 3.0 - STRICTNESS.doubt_if_small
     np.testing.assert_allclose(scores, sigmoid(logit), atol=1e-5)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from server.errors import ClientError, CorruptImage, UnsupportedFormat
-from server.image import Limits, data_uri, decode, encode_png, is_tiny, scaled, zoomed
+from server.image import Limits, data_uri, decode, encode_png, is_tiny, scaled, turned, zoomed
 from tests.conftest import DATA
 from tests.drawings import encode, png_chunk, ramp, seven
 
@@ -349,6 +349,15 @@ def test_a_zoomed_crop_keeps_its_middle(factor: float, side: int) -> None:
     assert not black.any()
     assert abs((square > 127).sum() - side**2) <= 2 * side
     np.testing.assert_array_equal(square, square[::-1, ::-1])
+
+
+def test_a_turned_crop_keeps_its_middle() -> None:
+    """Turned clockwise by a quarter, what was at the top is at the right."""
+    crop = np.zeros((28, 28), np.uint8)
+    crop[2:8, 11:17] = 255
+    np.testing.assert_array_equal(turned(crop[np.newaxis], 90)[0], np.rot90(crop, -1))
+    slightly = turned(crop[np.newaxis], 8)[0]
+    assert (slightly[:, 14:] > 127).sum() > (slightly[:, :14] > 127).sum() > 0
 
 
 def test_no_crops_are_none_when_zoomed() -> None:
