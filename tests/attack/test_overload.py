@@ -2,10 +2,13 @@
 
 import asyncio
 
+import pytest
+
 from tests.attack.overload import flood, overload
 from tests.processes import serving
 
 
+@pytest.mark.slow
 def test_overload() -> None:
     """Under overload, excess requests get a 503, and the others and health checks are answered."""
     with serving({"DIGIT_MAX_WAITING": "4"}) as service:

@@ -2,10 +2,13 @@
 
 import asyncio
 
+import pytest
+
 from tests.attack.slow import attack
 from tests.processes import serving
 
 
+@pytest.mark.slow
 def test_slow_clients() -> None:
     """Slow connections of every kind are closed in time, and no good request fails."""
     hasty = {
