@@ -1,4 +1,4 @@
-"""Requests that end before they are answered: the client hangs up, or the server stops."""
+"""Requests that are cut short: the client disconnects, or the server stops."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -14,16 +14,16 @@ Result = TypeVar("Result")
 
 
 async def while_connected(request: Request[Any], work: Coroutine[Any, Any, Result]) -> Result:
-    """Return the result of some work, or cancel it when its client hangs up.
+    """Return the result of a coroutine, or cancel it when the client disconnects.
 
     Args:
-        request: whose client waits for it; its body has been read.
-        work: what to do.
+        request: the client's; its body has been read.
+        work: the coroutine.
 
     Raises:
-        ClientDisconnect: the client has hung up.
+        ClientDisconnect: the client has disconnected.
     """
-    # After the body, the only message left to receive is that the client is gone.
+    # After the body, the only message left to receive is `http.disconnect`.
     tasks = asyncio.ensure_future(work), asyncio.ensure_future(request.receive())
     working, _gone = tasks
     try:
@@ -37,13 +37,13 @@ async def while_connected(request: Request[Any], work: Coroutine[Any, Any, Resul
 
 
 class Stoppable:
-    """ASGI middleware that answers a request for which a stop of the server cannot wait."""
+    """ASGI middleware that answers requests that are still running when the server has to stop."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer that the service stops: then uvicorn cancels it."""
+        """Pass a request on; if uvicorn cancels it, answer that the service is stopping."""
         try:
             await self._app(scope, receive, send)
         except asyncio.CancelledError:

@@ -1,16 +1,17 @@
-"""A time by which something has to have happened, and what is done if it has not."""
+"""A deadline that is cheap to move."""
 
 from asyncio import AbstractEventLoop, TimerHandle
 from collections.abc import Callable
 
 
 class Deadline:
-    """At most one time at which something is done, unless it is moved or lifted before.
+    """Calls a function at a given time, unless the deadline is moved or lifted before.
 
-    Most deadlines are met within a millisecond: they move, and the timer that looks stays.
+    Most deadlines are met within a millisecond. So moving one only changes `at`; the event loop's
+    timer stays, and checks `at` when it fires.
 
     Attributes:
-        at: the time, as the event loop counts it.
+        at: the time on the event loop's clock, None if there is no deadline.
     """
 
     def __init__(self, loop: AbstractEventLoop) -> None:
@@ -19,30 +20,30 @@ class Deadline:
         self._timer: TimerHandle | None = None
 
     def set(self, seconds: float, miss: Callable[[], None]) -> None:
-        """Have `miss` called after this time, in place of whatever time there was."""
+        """Call `miss` after this time, and not at the time that was set before."""
         self.at = self._loop.time() + seconds
         if self._timer and self._timer.when() > self.at:
             self._timer.cancel()
             self._timer = None
         if not self._timer:
-            self._timer = self._loop.call_at(self.at, self._look, miss)
+            self._timer = self._loop.call_at(self.at, self._check, miss)
 
     def lift(self) -> None:
-        """Let there be none."""
+        """Remove the deadline, but keep the timer for the next one."""
         self.at = None
 
     def cancel(self) -> None:
-        """Let there be none, and no timer that would look."""
+        """Remove the deadline and its timer."""
         self.at = None
         if self._timer:
             self._timer.cancel()
 
-    def _look(self, miss: Callable[[], None]) -> None:
-        """Do what is to be done if it is time, or look again when it will be."""
+    def _check(self, miss: Callable[[], None]) -> None:
+        """Call `miss` if the deadline has passed; otherwise check again when it does."""
         self._timer = None
         if self.at is None:
             return
         if self.at > self._loop.time():
-            self._timer = self._loop.call_at(self.at, self._look, miss)
+            self._timer = self._loop.call_at(self.at, self._check, miss)
         else:
             miss()

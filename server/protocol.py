@@ -1,23 +1,23 @@
-"""HTTP/1.1 on one connection: uvicorn's protocol, bounded in bytes and in time.
+"""HTTP/1.1 on one connection: uvicorn's protocol, with limits on size and time.
 
-llhttp keeps to the syntax, but it reads headers of any size and waits for them forever. What is
-refused here never became a request: it is answered with a problem document, and the connection
-ends, as nobody can tell where on it a next request would begin.
+llhttp checks the syntax, but accepts headers of any size and waits for them forever. Whatever is
+refused here never became a request. It is answered with a problem document, and the connection is
+closed, because the start of a next request could not be found in it.
 
-Requests arrive, and are answered in their order; the two go on side by side:
+Requests arrive and are answered in order. Two state machines run side by side:
 
     arriving    nothing ── first byte ──> head ── empty line ──> body ── last byte ──> nothing
     answering   idle ── end of a head ──> the oldest, then those that wait ── all answered ──> idle
 
-While the client has something to do, it has to do it in time:
+A timeout applies whenever it is the client's turn:
 
-    idle, nothing arrives     header timeout for the first, keep-alive (uvicorn's) for the next
-    idle, a head arrives      header timeout; also where nothing but line ends arrive
-    the oldest's body         body timeout; also where it is answered before all is here
-    the oldest is all here    none, nor for what arrives behind it, as reading may rest
-    an answer is to be read   a body timeout for each 32 kB of it
+    idle, nothing arrives     header timeout for the first request, keep-alive for the next
+    idle, a head arrives      header timeout, even if only line ends arrive
+    the oldest's body         body timeout, even if it is answered before it is complete
+    the oldest is complete    none, nor for the requests behind it: reading may be paused
+    an answer is being read   body timeout for each 32 kB
 
-The connection ends in one of these ways; what arrives while it is ending is dropped:
+A connection closes in one of these ways. What arrives while it is ending is dropped:
 
     open ─┬─ last answer, or no next request ────────────────────────────────────────> closed
           ├─ last answer before its body's end ──> ending ── body timeout ───────────> closed
@@ -47,27 +47,26 @@ from server.telemetry import new_id
 
 log = logging.getLogger("server.requests")
 
-# How long who was refused may still send, and so gets to read why: a connection that is closed
-# while bytes arrive is reset, and the answer lost.
+# How long to stay open after a refusal: a connection that is closed while bytes arrive is
+# reset, and the client loses the answer.
 _LINGER_SECONDS = 2.0
-# The application answers a slow body itself; this ends what it does not wait for any more.
+# The application times out a slow body itself. So much later, one that nobody waits for is cut off.
 _SPARE_SECONDS = 0.5
-# When all is about to end, a request may be on its way on a connection that is waiting for one.
+# During shutdown, a request may already be on its way on an idle connection.
 _LAST_SECONDS = 1.0
-# Requests that came behind one that is being answered; each is an object of several kB.
+# Pipelined requests behind the one being answered; each is an object of several kB.
 _MOST_WAITING = 64
-# Each is several objects of Python's: of nothing but empty ones, a head would take twenty times the
-# memory that its bytes do.
+# Each header becomes several Python objects: a head of empty ones would take twenty times its size.
 _MOST_HEADERS = 100
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """A connection that ends when its client takes too long or sends too much.
+    """A connection that is closed when its client takes too long or sends too much.
 
     Args:
-        settings: the bounds.
-        is_draining: whether the server is about to stop, so that no answer invites a next request.
-        uvicorn: what uvicorn gives to each of its connections.
+        settings: the limits.
+        is_draining: whether the server is about to stop; then responses say `Connection: close`.
+        uvicorn: the arguments that uvicorn passes to its own protocol.
     """
 
     def __init__(self, settings: Settings, is_draining: Callable[[], bool], **uvicorn: Any) -> None:
@@ -75,34 +74,35 @@ class BoundedProtocol(HttpToolsProtocol):
         self._settings = settings
         self._is_draining = is_draining
         self._arriving: Literal["nothing", "head", "body"] = "nothing"
-        # Of the request line and the headers; and since anything was made of what arrives.
+        # Bytes of the request line and headers; bytes since the parser last produced anything.
         self._head_bytes = self._unused_bytes = 0
-        # The request that is answered, None while idle; behind it waits uvicorn's `pipeline`.
+        # The request being answered, None while idle; the next ones are in uvicorn's `pipeline`.
         self._oldest: RequestResponseCycle | None = None
         self._is_ending = False
-        # Why, until all that is before it is answered.
+        # The refusal to send once all earlier requests are answered.
         self._refusal: Problem | None = None
         self._deadline = Deadline(self.loop)
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
-        """Begin to wait for the first request."""
+        """Start waiting for the first request."""
         super().connection_made(transport)
         self.flow: Flow = Flow(transport, self.pipeline, self._settings.body_timeout_seconds)
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Expect nothing any more, and let nobody wait for it."""
+        """Cancel all timers and tell the application that the client is gone."""
         self._deadline.cancel()
         self.flow.unwatch_client()
         self.pipeline.clear()
-        # uvicorn tells the newest request, which may have waited for this one.
+        # uvicorn notifies only the newest request.
         self._disconnect_oldest()
         super().connection_lost(exc)
-        # By `_Answer` they know this connection, too: all would be kept until the collector comes.
+        # They refer back to this connection through `_Answer`: without this, it would be freed only
+        # by the garbage collector.
         self.cycle = self._oldest = None  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
-        """Parse what arrives, unless it is too much or too late."""
+        """Parse incoming bytes, or refuse them if there are too many."""
         if self._is_ending:
             return
         self._unset_keepalive_if_required()
@@ -112,39 +112,39 @@ class BoundedProtocol(HttpToolsProtocol):
         except HttpParserError as error:
             self._refuse(_problem_of(error))
             return
-        # A header, a trailer or a chunk's extension without end: the parser would keep all of it.
+        # An endless header, trailer or chunk extension, which the parser would buffer whole.
         if self._unused_bytes > self._settings.max_header_bytes:
             self._refuse(self._header_too_large())
-        # A head has begun, or may have: line ends before it keep no connection open, either.
+        # A head has begun, or only line ends came, which must not keep the connection open.
         elif self._unused_bytes and self._oldest is None and self._deadline.at is None:
             self._expect_head()
 
     def on_message_begin(self) -> None:
-        """Begin a head."""
+        """Start a new head."""
         super().on_message_begin()
         self._head_bytes = 0
         self._arriving = "head"
 
     def on_url(self, url: bytes) -> None:
-        """Take a part of the request line."""
+        """Add a part of the request line."""
         self._count_head(len(url))
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header, or a trailer."""
+        """Add a header or a trailer."""
         self._count_head(len(name) + len(value))
         super().on_header(name, value)
         if len(self.headers) > _MOST_HEADERS:
             raise HeaderTooLarge(f"The request has more than {_MOST_HEADERS} headers.")
 
     def on_headers_complete(self) -> None:
-        """Hand the request to the application; its body has to be there in time, too."""
+        """Pass the request to the application and start the timeout of its body."""
         if self.parser.should_upgrade():
             if self.parser.get_method() == b"CONNECT":
                 raise MalformedRequest("CONNECT is for proxies; this is none.")
-            return  # it comes once more, see `_without_upgrade`
+            return  # it is parsed again, see `_without_upgrade`
         super().on_headers_complete()
-        # All of a transport that uvicorn uses there.
+        # It has the three methods of a transport that uvicorn's cycle uses.
         answer: Any = _Answer(self)
         self.cycle.transport = answer
         self._arriving = "body"
@@ -160,29 +160,29 @@ class BoundedProtocol(HttpToolsProtocol):
             )
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of the body."""
+        """Add a part of the body."""
         super().on_body(body)
         self._unused_bytes = 0
 
     def on_message_complete(self) -> None:
-        """End a request's body: however long the answer takes, the client has done its part."""
+        """End a request's body; no timeout runs while the application prepares the answer."""
         if self.parser.should_upgrade():
             return
         super().on_message_complete()
         self._arriving = "nothing"
         self._unused_bytes = 0
         self._deadline.lift()
-        if self._oldest is None:  # it was answered before all of it was here
+        if self._oldest is None:  # it was answered before it was complete
             self._expect_next(self.timeout_keep_alive)
 
     def on_response_complete(self) -> None:
-        """Answer the next request that waits, or at last what is none."""
+        """Answer the next pipelined request, or send the refusal that was waiting."""
         self._oldest = self.pipeline[-1][0] if self.pipeline else None
         super().on_response_complete()
         if self._oldest is not None:
             if self._oldest is self.cycle and self._arriving == "body":
                 self._expect_body()
-        elif self._is_ending:  # for uvicorn, a next request is waited for
+        elif self._is_ending:  # uvicorn has started its keep-alive timer
             self._unset_keepalive_if_required()
             if self._refusal and not self.transport.is_closing():
                 self._send_refusal(self._refusal)
@@ -190,22 +190,22 @@ class BoundedProtocol(HttpToolsProtocol):
             self._expect_head()
 
     def drain(self) -> None:
-        """Let the answer to a request that is under way invite no next one."""
+        """Have the answer to the current request say `Connection: close`."""
         if self.cycle is not None:
             self.cycle.keep_alive = False
 
     def shutdown(self) -> None:
-        """Answer what is under way and end; who waits for a request waits a moment still."""
+        """Finish the current answer and close; while idle, wait a moment for a last request."""
         if self._oldest is not None:
             super().shutdown()
-        elif self.cycle is None or self._deadline.at:  # for a first request, or the rest of one
+        elif self.cycle is None or self._deadline.at:  # no request yet, or a part of one
             self._expect_within(_LAST_SECONDS)
         else:
             self._expect_next(_LAST_SECONDS)
 
     def finish(self) -> None:
-        """End after an answer, which a client that is still sending its request gets to read."""
-        # What came behind it came too late, and is not begun.
+        """Close after an answer, but let a client that is still sending its request read it."""
+        # Pipelined requests behind it came too late.
         self.pipeline.clear()
         if self._arriving == "body":
             self._linger()
@@ -213,11 +213,11 @@ class BoundedProtocol(HttpToolsProtocol):
             self._close()
 
     def timeout_keep_alive_handler(self) -> None:
-        """End a connection on which no next request came."""
+        """Close a connection on which no next request came."""
         self._close()
 
     def _parse(self, data: bytes) -> None:
-        """Parse what arrives, again where a request asks for another protocol."""
+        """Parse bytes; a request to upgrade the protocol is parsed again as a plain one."""
         while True:
             try:
                 self.parser.feed_data(data)
@@ -227,13 +227,13 @@ class BoundedProtocol(HttpToolsProtocol):
                 return
 
     def _without_upgrade(self, rest: bytes) -> bytes:
-        """Return a request that asks for another protocol as one that does not (RFC 9110, 7.8).
+        """Return a request to upgrade the protocol without its `Upgrade` header (RFC 9110, 7.8).
 
-        `curl --http2` and Java's client ask so of every server. The parser stops at such a head,
-        and would leave what follows, the body, to the other protocol.
+        `curl --http2` and Java's client offer every server an upgrade. The parser stops after such
+        a head, as the bytes that follow would belong to the other protocol.
 
         Args:
-            rest: what came after the head.
+            rest: the bytes after the head.
         """
         line = b"%s %s HTTP/%s\r\n" % (
             self.parser.get_method(),
@@ -242,7 +242,7 @@ class BoundedProtocol(HttpToolsProtocol):
         )
         headers = [b"%s: %s\r\n" % each for each in self.headers if each[0] != b"upgrade"]
         self.parser = HttpRequestParser(self)
-        # As uvicorn has it: of pipelined requests the first may end the connection.
+        # As in uvicorn: requests may follow one that says `Connection: close`.
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
         return b"".join([line, *headers, b"\r\n", rest])
 
@@ -258,38 +258,38 @@ class BoundedProtocol(HttpToolsProtocol):
         )
 
     def _expect_head(self) -> None:
-        """Let the rest of a head have to be there in time."""
+        """Start the timeout for the rest of a head."""
         self._expect_within(self._settings.header_timeout_seconds)
 
     def _expect_body(self) -> None:
-        """Let the rest of the oldest request's body have to be there in time."""
+        """Start the timeout for the rest of the oldest request's body."""
         self._expect_within(self._settings.body_timeout_seconds + _SPARE_SECONDS)
 
     def _expect_next(self, seconds: float) -> None:
-        """Let a next request have to begin in time."""
+        """Start the keep-alive timeout."""
         self._unset_keepalive_if_required()
         self.timeout_keep_alive_task = self.loop.call_later(
             seconds, self.timeout_keep_alive_handler
         )
 
     def _expect_within(self, seconds: float) -> None:
-        """Let what is expected have to be there in time; it is no next request any more."""
+        """Start a timeout, in place of the keep-alive one."""
         self._unset_keepalive_if_required()
         self._deadline.set(seconds, self._on_deadline)
 
     def _on_deadline(self) -> None:
-        """End a connection whose client was too slow, or takes no notice of its end."""
+        """Refuse a client that was too slow, or close the connection if it is already ending."""
         if self._is_ending:
             self._close()
             return
         limits = self._settings
-        # The application would have said so; on a busy machine this may be first.
+        # For a body, usually the application answers first, unless the machine is busy.
         is_body = self._arriving == "body"
         seconds = limits.body_timeout_seconds if is_body else limits.header_timeout_seconds
         self._refuse(TooSlow(f"The request took longer to arrive than {seconds:g} seconds."))
 
     def _refuse(self, problem: Problem) -> None:
-        """Answer what is no request once all before it is answered, and end the connection."""
+        """Refuse what is no request, after all earlier requests are answered, and close."""
         self._is_ending = True
         self._deadline.lift()
         is_body = self._arriving == "body"
@@ -299,12 +299,12 @@ class BoundedProtocol(HttpToolsProtocol):
             self._send_refusal(problem)
         else:
             self._refusal = problem
-            if is_body:  # the last request was not handed on, and never will be
+            if is_body:  # the last request never reached the application
                 self.pipeline.popleft()
                 self._arriving = "nothing"
 
     def _send_refusal(self, problem: Problem) -> None:
-        """Answer what is no request; nothing is due before it."""
+        """Answer what is no request; all earlier requests have been answered."""
         name = new_id()
         log.info("Refused what is no request: %d %s id=%s", problem.status, problem.code, name)
         body = json.dumps(problem.as_document()).encode()
@@ -321,39 +321,39 @@ class BoundedProtocol(HttpToolsProtocol):
         self._linger()
 
     def _disconnect_oldest(self) -> None:
-        """Tell whoever waits for its body, or answers it, that its client is gone."""
+        """Tell the application that the client of the oldest request is gone."""
         if self._oldest is not None:
             self._oldest.disconnected = True
             self._oldest.message_event.set()
 
     def _linger(self) -> None:
-        """Say that this is the end, and let the client read so, although it may still send."""
+        """Close the sending side, and let the client read the answer before closing the rest."""
         self._is_ending = True
         self.flow.resume_reading()
         with suppress(OSError):  # the client may have reset the connection
             self.transport.write_eof()
-        # The rest of a body has one already.
+        # An unfinished body has a deadline already.
         if self._deadline.at is None:
             self._expect_within(_LINGER_SECONDS)
 
     def _close(self) -> None:
-        """Close the connection once the client has read what was sent to it, or by force."""
+        """Close the connection once the client has read everything, or stops reading."""
         if not self.transport.is_closing():
             self.transport.close()
             self.flow.watch_client()
 
 
 def _problem_of(error: HttpParserError) -> Problem:
-    """Return what a callback of the protocol raised, or that it was the parser that stopped."""
+    """Return the problem that a callback raised, or the one for a syntax error."""
     raised = error.__context__
     if isinstance(raised, Problem):
-        # Its frames would keep the connection, once it has ended, until the collector comes.
+        # Its traceback would keep the connection in memory until the garbage collector runs.
         return raised.with_traceback(None)
     return MalformedRequest("The request does not keep to the syntax of HTTP/1.1.")
 
 
 class _Answer:
-    """What uvicorn writes an answer to, and closes after one that is the last."""
+    """The transport that uvicorn writes an answer to, with a gentler `close`."""
 
     def __init__(self, protocol: BoundedProtocol) -> None:
         self.write = protocol.transport.write
