@@ -1,8 +1,8 @@
-"""What decoding a picture may cost, in memory and in time; checked before any pixel is decoded.
+"""Limits on what decoding a picture may cost, checked before any pixel is decoded.
 
-`server/image.py` decodes; these two modules alone import Pillow. A limit here stands for each way
-known to make a small file expensive, so each says what the decoder would spend. `budget` is
-everywhere the memory, in bytes, that decoding one picture may take.
+There is a limit for every known way to make a small file expensive in memory or time, and each
+states what the decoder would spend. `budget` is always the memory, in bytes, that decoding one
+picture may take. Only this module and `server/image.py`, which decodes, import Pillow.
 """
 
 import io
@@ -20,8 +20,8 @@ from server.errors import TooManyPixels
 from server.header import Format, jpeg_scans
 from server.webp import first_frame, webp_size
 
-# Bytes per pixel by Pillow's mode: what Pillow stores, and the copies made to lay a picture on
-# paper (`server/image.py`). Without transparency fewer are made.
+# Bytes per pixel by Pillow's mode: Pillow's own, and the copies that `server/image.py` makes to
+# blend a picture with white. Without transparency there are fewer.
 _MODE_BYTES: Final = {
     "1": 8,
     "L": 8,
@@ -33,33 +33,33 @@ _MODE_BYTES: Final = {
     "CMYK": 5,
 }
 _OPAQUE_MODE_BYTES: Final = {"1": 2, "L": 2, "P": 2, "RGB": 5}
-# Of a JPEG in color: its brightness and, if that shows no ink, its colors and one of them.
+# For a JPEG in color: its brightness and, if that shows no ink, its colors and a copy of one.
 _COLOR_JPEG_BYTES: Final = 6
-# libjpeg keeps all coefficients, 16 bits each, until the last scan, unless each scan is complete.
+# If a scan lacks components, libjpeg keeps all coefficients, 16 bits each, until the last scan.
 _COEFFICIENT_BYTES: Final = 2
-# Two canvases of libwebp's animation decoder, the frame that it hands over, and Pillow's own copy.
+# Two canvases of libwebp's animation decoder, the frame that it returns, and Pillow's copy.
 _WEBP_BYTES: Final = 16
-# What libwebp's tables take for a group of prefix codes: 5,004 entries of four bytes, some of them
-# packed once more. They are freed before Pillow makes its copies, so less is counted beside them.
+# libwebp's tables for a group of prefix codes: 5,004 entries of four bytes, some stored twice. They
+# are freed before Pillow makes its copies, so fewer bytes per pixel are counted beside them.
 _WEBP_GROUP_BYTES: Final = 21_000
 _WEBP_BYTES_BESIDE_GROUPS: Final = 12
 
-# The longest that JPEG and GIF can have. A PNG's rows may be of any length, and two are kept.
+# The most that JPEG and GIF allow. A PNG's rows may have any length, and two are kept.
 _LONGEST_SIDE: Final = 2**16 - 1
 
-# How often Pillow may read from a file. It reads in Python, two to four times for each segment,
-# chunk or block, and once for each stray byte. JPEG has a lower limit, as what Pillow copies for a
-# segment may grow with their number; BMP a higher one, as run lengths are read one by one.
+# How often Pillow may read from a file. Its Python code reads two to four times per segment, chunk
+# or block, and once per stray byte. The limit is lower for JPEG, where the bytes that Pillow copies
+# per segment may grow with their number, and higher for BMP, where run lengths are read one by one.
 _MOST_READS: Final = 100_000
 _MOST_READS_OF: Final = {Format.JPEG: 4_000, Format.BMP: 2**22}
 
-# A scan takes a millisecond for each megapixel, so this is a quarter of a second; a photo of 20
+# A scan takes a millisecond per megapixel, so this is a quarter of a second; a photo of 20
 # megapixels in the usual ten scans has 200 million. Small pictures count as 256 x 256, as each scan
-# also takes a time of its own.
+# also has a fixed cost.
 _MAX_SCANNED_PIXELS: Final = 2**28
 _MIN_SCAN_PIXELS: Final = 2**16
 
-# Pillow decodes run lengths in Python, which takes a sixth of a microsecond for each pixel.
+# Pillow decodes run lengths in Python, at a sixth of a microsecond per pixel.
 _RUN_LENGTHS: Final = "bmp_rle"
 _MOST_IN_RUNS: Final = 2**20
 
@@ -68,15 +68,15 @@ PngImagePlugin.MAX_TEXT_MEMORY = 2**21
 
 
 class StillGif(GifImageFile):
-    """A GIF whose first frame is not cleared: for that, Pillow fills a second one on opening."""
+    """A GIF whose first frame is never disposed of: Pillow would allocate a second one for that."""
 
     disposal_method = property(lambda _: 0, lambda _, __: None)
 
 
 class CountedFile(io.BytesIO):
-    """A file that Pillow may read from only so often, which bounds the number of its parts.
+    """A file that limits how often Pillow reads from it, and so how many parts it has.
 
-    To count the parts beforehand would take a parser that makes exactly Pillow's own mistakes.
+    Counting the parts beforehand would take a parser with exactly Pillow's quirks.
     """
 
     def __init__(self, data: bytes, image_format: Format) -> None:
@@ -85,10 +85,10 @@ class CountedFile(io.BytesIO):
         self._most = self._left = _MOST_READS_OF.get(image_format, _MOST_READS)
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Return so many bytes at most, or all.
+        """Return at most `size` bytes, or all of them.
 
         Raises:
-            TooManyPixels: it was read from too often.
+            TooManyPixels: the limit of reads is exceeded.
         """
         self._left -= 1
         if self._left < 0:
@@ -99,9 +99,9 @@ class CountedFile(io.BytesIO):
 
 
 def _only_frame(image: JpegImageFile, marker: int) -> None:
-    """Take a JPEG's frame header as Pillow does, but only one, and only of the length it needs.
+    """Handle a JPEG's frame header as Pillow does, but accept only one, and only of valid length.
 
-    Pillow makes an object of every three bytes of each, and a file has room for millions.
+    Pillow makes an object of every three bytes in each, and a file has room for millions.
     """
     file = image.fp
     assert file is not None
@@ -112,14 +112,14 @@ def _only_frame(image: JpegImageFile, marker: int) -> None:
     SOF(image, marker)
 
 
-# Pillow has no setting for it; its table of what to do at each marker is where one can step in.
+# Pillow has no setting for this, but its table of marker handlers can be changed.
 for _marker, (_name, _meaning, _handler) in list(MARKER.items()):
     if _handler is SOF:
         MARKER[_marker] = (_name, _meaning, _only_frame)  # type: ignore[assignment]
 
 
 def affordable_webp(data: bytes, budget: int) -> bytes:
-    """Return a WebP's first frame as a file of its own; Pillow allocates as soon as it opens one.
+    """Return a WebP's first frame as a file, checked beforehand: Pillow allocates on opening.
 
     Raises:
         TooManyPixels: decoding it would take too much memory.
@@ -138,7 +138,7 @@ def affordable_webp(data: bytes, budget: int) -> bytes:
 
 
 def check_jpeg(image: JpegImageFile, data: bytes, budget: int) -> None:
-    """Check what libjpeg does in full whatever the scale: to go over the scans, and to keep them.
+    """Check a JPEG's scans, whose cost is the same at any scale.
 
     Args:
         image: opened, not yet at a reduced scale.
@@ -146,7 +146,7 @@ def check_jpeg(image: JpegImageFile, data: bytes, budget: int) -> None:
         budget: see above.
 
     Raises:
-        TooManyPixels: there are too many scans, or too much is kept between them.
+        TooManyPixels: there are too many scans, or too many coefficients to keep between them.
         ValueError: see `jpeg_scans`.
     """
     width, height = image.size
@@ -166,7 +166,7 @@ def check_jpeg(image: JpegImageFile, data: bytes, budget: int) -> None:
 
 
 def check_pixels(image: ImageFile, length: int, budget: int) -> None:
-    """Check what it takes to load an opened picture, and to make it gray.
+    """Check the cost of loading an opened picture and converting it to grayscale.
 
     Args:
         image: at the scale at which it is loaded.
@@ -174,11 +174,11 @@ def check_pixels(image: ImageFile, length: int, budget: int) -> None:
         budget: see above.
 
     Raises:
-        TooManyPixels: it is too much.
+        TooManyPixels: the cost is too high.
     """
     _check_memory(image.size, _bytes_per_pixel(image), budget)
     in_runs = any(tile.codec_name == _RUN_LENGTHS for tile in image.tile)
-    # Each two bytes may be a run, and some runs have no pixel.
+    # Any two bytes may be a run, and a run may have no pixels.
     if in_runs and max(image.size[0] * image.size[1], length // 2) > _MOST_IN_RUNS:
         raise TooManyPixels(
             f"The BMP picture is too large for one in run lengths; {_MOST_IN_RUNS} pixels are read."
@@ -186,7 +186,7 @@ def check_pixels(image: ImageFile, length: int, budget: int) -> None:
 
 
 def is_color_jpeg(image: ImageFile) -> bool:
-    """Return whether a picture is a JPEG in color, even if only its brightness is decoded."""
+    """Return whether a picture is a JPEG in color, even if only its brightness will be decoded."""
     return isinstance(image, JpegImageFile) and len(image.layer) == len("RGB")
 
 
@@ -203,7 +203,7 @@ def _check_memory(size: tuple[int, int], bytes_per_pixel: float, budget: int) ->
 
 
 def _coefficient_bytes(image: JpegImageFile, components: Sequence[int]) -> float:
-    """Return how many bytes per pixel libjpeg keeps of a JPEG whose scans have these components."""
+    """Return how many bytes of coefficients per pixel libjpeg keeps for a JPEG with these scans."""
     if "progressive" not in image.info and min(components, default=0) == len(image.layer):
         return 0
     across = [component[1] for component in image.layer]

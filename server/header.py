@@ -1,7 +1,7 @@
-"""What an encoded picture says of itself, read from its bytes without decoding any of them.
+"""Reads the headers of encoded pictures without decoding them.
 
-Pillow could tell all this but the number of a JPEG's scans, though only once it has opened the
-file. What a body is, and whether it is small, is asked before that, on the event loop.
+Pillow reports all of this except the number of a JPEG's scans, but only after opening the file. The
+event loop needs a body's format and size before that.
 """
 
 import re
@@ -10,7 +10,7 @@ from enum import StrEnum
 
 
 class Format(StrEnum):
-    """The formats that are read. Others, such as SVG, PDF and TIFF, are more risk than use."""
+    """The accepted formats. Others, such as SVG, PDF or TIFF, are more risk than use."""
 
     PNG = "PNG"
     JPEG = "JPEG"
@@ -24,13 +24,13 @@ _MAGIC = (
     (Format.JPEG, re.compile(rb"\xff\xd8\xff")),
     (Format.WEBP, re.compile(rb"RIFF.{4}WEBPVP8[ LX]", re.DOTALL)),
     (Format.GIF, re.compile(rb"GIF8[79]a")),
-    # "BM" alone begins many a text. After it come the file's size and two reserved words of zero.
+    # "BM" alone could begin a text. The file size and two reserved words, both zero, follow it.
     (Format.BMP, re.compile(rb"BM.{4}\0{4}", re.DOTALL)),
 )
 
 
 def sniff(data: bytes) -> Format | None:
-    """Return the format that the first bytes are those of, or None."""
+    """Return the format that the first bytes identify, or None."""
     return next((name for name, magic in _MAGIC if magic.match(data)), None)
 
 
@@ -45,20 +45,20 @@ def png_size(data: bytes) -> tuple[int, int]:
 # ITU-T T.81, table B.1.
 _JPEG_SCAN = 0xDA
 _JPEG_END = 0xD9
-# Passed over are markers without a segment (TEM, RST), and what is no marker though it begins with
-# 0xff: in a scan's data a 0 follows each 0xff, and any number of 0xff may stand before a marker.
+# Skips markers without a segment (TEM, RST), stuffed bytes (0xff 0 in a scan's data) and fill bytes
+# (any number of 0xff before a marker).
 _JPEG_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])", re.DOTALL)
 # Before the first scan there may be hundreds of segments: a color profile in pieces, a camera's
-# notes. From one scan to the next there are a few tables, and perhaps a comment.
+# notes. Between scans there are a few tables, and perhaps a comment.
 _MOST_BEFORE_SCANS = 2_000
 _MOST_BETWEEN_SCANS = 100
 
 
 def jpeg_scans(data: bytes) -> Iterator[int]:
-    """Yield how many components each scan of a JPEG has; there can be thousands of scans.
+    """Yield the number of components in each scan of a JPEG.
 
-    Neither Pillow nor libjpeg tells this before it decodes, and each scan makes libjpeg go over the
-    whole picture.
+    There can be thousands of scans, and libjpeg processes the whole picture for each. Neither
+    Pillow nor libjpeg reports their number before decoding.
 
     Source: ITU-T T.81, sections B.1.1 and B.2.3.
 
@@ -77,5 +77,5 @@ def jpeg_scans(data: bytes) -> Iterator[int]:
             raise ValueError
         if marker == _JPEG_END:
             return
-        # A segment's length counts itself; what lies inside it is no marker.
+        # The length includes its own two bytes. Nothing inside a segment is a marker.
         position += int.from_bytes(data[position : position + 2], "big")

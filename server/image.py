@@ -1,6 +1,6 @@
-"""Encoded bytes to grayscale pixels, limits first: open, check, load, gray, shrink, turn.
+"""Decodes pictures to grayscale pixels: open, check limits, load, to gray, reduce, turn upright.
 
-What may be spent on it is in `server/cost.py`; these two modules alone import Pillow.
+The limits are in `server/cost.py`. Only these two modules import Pillow.
 """
 
 import base64
@@ -31,8 +31,8 @@ from server.cost import (
 from server.errors import ClientError, CorruptImage, TooManyPixels, UnsupportedFormat
 from server.header import Format, png_size, sniff
 
-# Pillow's plugins are called directly: `Image.open` would try every format that it knows, and has a
-# limit of pixels of its own.
+# Pillow's plugins are called directly: `Image.open` would try every format that it knows, and has
+# its own limit on pixels.
 _OPENERS: dict[Format, Callable[[io.BytesIO], ImageFile]] = {
     Format.PNG: PngImageFile,
     Format.JPEG: JpegImageFile,
@@ -42,22 +42,22 @@ _OPENERS: dict[Format, Callable[[io.BytesIO], ImageFile]] = {
 }
 
 SMALL: Final = 32
-"""A picture of at most this many pixels each way is one crop: nothing is searched for in it."""
+"""A picture of at most this many pixels each way is a single crop and is not searched."""
 
-# A strip, which is more than four times as long as it is wide, may keep four times the working size
-# in length and a quarter of it in width: no more pixels than a square of that size has. Reduced to
-# the working size in length, its digits would be lost.
+# A strip, more than four times as long as wide, may keep four times the working size in length and
+# a quarter of it in width, which is as many pixels as a square has. If its length were reduced to
+# the working size, its digits would be lost.
 _STRIP = 4
 
-# A small PNG of so few bytes is read before another thread would have begun; the worst that can be
-# packed into them takes less than ten milliseconds.
+# A small PNG of so few bytes is read faster than a thread starts. The worst that fits into them
+# takes less than ten milliseconds.
 _TINY_BYTES = 4096
 
-# Pillow warns of flaws that it tolerates, such as odd EXIF; nobody would see it here.
+# Pillow warns of flaws that it tolerates, such as odd EXIF; nobody would see the warnings here.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 _EXIF_ORIENTATION = 0x0112
-# EXIF 2.32, 4.6.4.A: what undoes each orientation.
+# EXIF 2.32, 4.6.4.A: the transposition that undoes each orientation.
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -70,12 +70,13 @@ _UPRIGHT = {
 _QUARTER_TURNED = frozenset({5, 6, 7, 8})
 
 _WHITE = 255
-# A transparent drawing that is lighter than this all over, laid on white, was made for dark paper.
+# A transparent drawing that is lighter than this everywhere when blended with white was made for a
+# dark canvas.
 _FAINTEST_INK = 250
 
-# If no neighbors among 128 x 128 samples differ by this many of 256 levels, brightness does not
-# tell ink from paper: it has only another color, or there is none. Of a hundred pairs of strong
-# colors that anyone tells apart, sixteen are like this, CSS's red and green among them.
+# If no neighbors among 128 x 128 samples differ by this many of 256 levels, ink and paper differ
+# only in color, or there is no ink. Of a hundred pairs of strong, clearly distinct colors, sixteen
+# are like this, CSS's red and green among them.
 _FAINTEST_CONTRAST = 16
 _CONTRAST_SAMPLES = 128
 _COLORED_MODES = frozenset({"P", "RGB", "RGBA"})
@@ -95,7 +96,7 @@ class Picture:
 
     Attributes:
         pixels: (height, width, 1) uint8, black 0, white 255. No side is longer than the working
-            size, but that of a strip: at most four times as long, and a quarter of it wide.
+            size, except that a strip may be four times as long and a quarter as wide.
         size: (width, height) of the picture before it was reduced.
     """
 
@@ -104,7 +105,7 @@ class Picture:
 
     @property
     def is_reduced(self) -> bool:
-        """Whether the picture has more pixels than these."""
+        """Whether the original has more pixels than these."""
         return self.pixels.shape[:2] != self.size[::-1]
 
 
@@ -113,11 +114,11 @@ def decode(data: bytes, limits: Limits) -> Picture:
 
     Args:
         data: a whole PNG, JPEG, WebP, GIF or BMP file.
-        limits: what may be spent on it.
+        limits: see `Limits`.
 
     Raises:
-        UnsupportedFormat: it begins as none of these.
-        TooManyPixels: decoding it would pass the limits.
+        UnsupportedFormat: it is in none of these formats.
+        TooManyPixels: decoding it would exceed the limits.
         CorruptImage: it cannot be decoded.
     """
     image_format = sniff(data)
@@ -129,11 +130,11 @@ def decode(data: bytes, limits: Limits) -> Picture:
         return _decode(data, image_format, limits)
     except ClientError:
         raise
-    # A GIF's first frame may reach beyond the size in its header; Pillow checks that on opening.
+    # A GIF's first frame may exceed the size in its header; Pillow checks that on opening.
     except Image.DecompressionBombError as error:
         raise TooManyPixels(f"The {image_format} picture has too many pixels.") from error
-    # Hostile bytes may raise anything: SyntaxError, struct.error, zlib.error, MemoryError,
-    # IndexError and EOFError have all been seen to leave Pillow.
+    # Hostile bytes may raise anything: Pillow has been seen to raise SyntaxError, struct.error,
+    # zlib.error, MemoryError, IndexError and EOFError.
     except Exception as error:
         raise CorruptImage(f"The {image_format} picture is damaged or incomplete.") from error
 
@@ -141,7 +142,7 @@ def decode(data: bytes, limits: Limits) -> Picture:
 def _decode(data: bytes, image_format: Format, limits: Limits) -> Picture:
     image, size = _opened(data, image_format, limits)
     image.load()
-    # Wherever a format keeps its orientation, Pillow finds it through `info`.
+    # In every format, Pillow finds the orientation through `info`.
     orientation = image.getexif().get(_EXIF_ORIENTATION) if image.info else None
     gray = _shrunk(_on_paper(image), limits)
     if _is_colored(image) and _contrast(gray) < _FAINTEST_CONTRAST:
@@ -156,7 +157,7 @@ def _decode(data: bytes, image_format: Format, limits: Limits) -> Picture:
 
 
 def _opened(data: bytes, image_format: Format, limits: Limits) -> tuple[ImageFile, tuple[int, int]]:
-    """Return a picture that may be loaded, a JPEG at reduced scale, and the size of it in full."""
+    """Return a checked picture, ready to be loaded, a JPEG at reduced scale, and its full size."""
     budget = limits.decode_budget_bytes
     if image_format is Format.WEBP:
         data = affordable_webp(data, budget)
@@ -164,18 +165,18 @@ def _opened(data: bytes, image_format: Format, limits: Limits) -> tuple[ImageFil
     size = image.size
     if isinstance(image, JpegImageFile):
         check_jpeg(image, data, budget)
-        # Only brightness is decoded, at an eighth, a quarter or half of the size if that is enough.
+        # Decode only the brightness, at an eighth, a quarter or half of the size if that is enough.
         image.draft("L", _reduced(size, limits.working_size))
     check_pixels(image, len(data), budget)
     return image, size
 
 
 def _on_paper(image: Image.Image, band: str = "") -> Image.Image:
-    """Return a picture of any mode in grayscale (mode L), laid on white where it is transparent.
+    """Return a picture of any mode in grayscale (mode L), blended with white where transparent.
 
     Args:
-        image: a loaded one.
-        band: "R", "G" or "B", where that is asked for instead of the brightness.
+        image: loaded.
+        band: "R", "G" or "B" to get that instead of the brightness.
     """
     if image.mode == "I;16":
         return _eight_bits(image)
@@ -183,13 +184,13 @@ def _on_paper(image: Image.Image, band: str = "") -> Image.Image:
         return _gray(image, band)
     layered = image if image.mode in {"LA", "RGBA"} else image.convert("RGBA")
     gray, alpha = _gray(layered, band), layered.getchannel("A")
-    # Many programs leave the alpha of a BMP empty, and browsers do not heed it then.
+    # Many programs leave the alpha of a BMP empty, and browsers ignore it then.
     if isinstance(image, BmpImageFile) and alpha.getbbox() is None:
         return gray
     paper = Image.new("L", image.size, _WHITE)
     paper.paste(gray, mask=alpha)
     if not any(paper.histogram()[: _FAINTEST_INK + 1]):
-        # White strokes on nothing, as drawing programs with a dark canvas export them.
+        # White strokes on transparency, as drawing programs with a dark canvas export them.
         paper.paste(0, (0, 0, *image.size))
         paper.paste(gray, mask=alpha)
     return paper
@@ -227,7 +228,7 @@ def _contrast(gray: Image.Image) -> int:
 
 
 def _in_color(image: ImageFile, data: bytes, limits: Limits) -> ImageFile:
-    """Return a loaded picture with its colors; a JPEG, of which it has none, is decoded again."""
+    """Return a loaded picture in color; a JPEG, loaded without colors, is decoded again."""
     if not isinstance(image, JpegImageFile):
         return image
     image = JpegImageFile(CountedFile(data, Format.JPEG))
@@ -242,12 +243,12 @@ def _shrunk(gray: Image.Image, limits: Limits) -> Image.Image:
     if reduced == gray.size:
         return gray
     # reducing_gap: a large picture is first averaged down by a whole factor, to at least twice the
-    # final size, which is cheaper and can hardly be told apart.
+    # final size, which is cheaper and makes no visible difference.
     return gray.resize(reduced, Image.Resampling.BILINEAR, reducing_gap=2.0)
 
 
 def _reduced(size: tuple[int, int], working_size: int) -> tuple[int, int]:
-    """Return a size reduced to what `Picture.pixels` may have, in the same proportions."""
+    """Return a size, reduced proportionally to what `Picture.pixels` may have."""
     shorter, longer = sorted(size)
     as_strip = min(working_size * _STRIP / longer, working_size / _STRIP / shorter)
     return _times(size, min(1.0, max(working_size / longer, as_strip)))
@@ -259,16 +260,16 @@ def _times(size: tuple[int, int], factor: float) -> tuple[int, int]:
 
 
 def is_tiny(data: bytes) -> bool:
-    """Return whether a picture is so small that reading it holds nobody up."""
+    """Return whether a picture is small enough to be read on the event loop."""
     if len(data) > _TINY_BYTES or sniff(data) is not Format.PNG:
         return False
-    # If its first chunk is another, or it has two headers, Pillow may find another size.
+    # If IHDR is not the first chunk, or there are two, Pillow may find another size.
     is_plain = data[12:16] == b"IHDR" and data.count(b"IHDR") == 1
     return is_plain and max(png_size(data)) <= SMALL
 
 
 def scaled(picture: Picture, factor: float) -> Picture:
-    """Return a decoded picture resized by a factor; it is still of the same original."""
+    """Return a decoded picture resized by a factor; the size of its original stays."""
     gray = Image.fromarray(picture.pixels[:, :, 0])
     gray = gray.resize(_times(gray.size, factor), Image.Resampling.BILINEAR)
     return Picture(np.asarray(gray)[:, :, np.newaxis], picture.size)
@@ -276,17 +277,20 @@ def scaled(picture: Picture, factor: float) -> Picture:
 
 def zoomed(crops: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
     """Return crops (M, S, S), ink on 0, magnified about their middles by a factor."""
-    return _turned_and_zoomed(crops, 1 / factor, 0.0)
+    return _transformed(crops, 1 / factor, 0.0)
 
 
 def turned(crops: NDArray[np.uint8], degrees: float) -> NDArray[np.uint8]:
     """Return crops (M, S, S), ink on 0, turned clockwise about their middles."""
     angle = math.radians(degrees)
-    return _turned_and_zoomed(crops, math.cos(angle), math.sin(angle))
+    return _transformed(crops, math.cos(angle), math.sin(angle))
 
 
-def _turned_and_zoomed(crops: NDArray[np.uint8], cosine: float, sine: float) -> NDArray[np.uint8]:
-    """Return crops whose pixel x, y from the middle is the crops' x c + y s, y c - x s."""
+def _transformed(crops: NDArray[np.uint8], cosine: float, sine: float) -> NDArray[np.uint8]:
+    """Return crops (M, S, S), transformed by a cosine and a sine, which include the scale.
+
+    The pixel at x, y from the middle is taken from x cosine + y sine, y cosine - x sine.
+    """
     side = crops.shape[-1]
     middle = side / 2
     across, down = middle * (1 - cosine - sine), middle * (1 - cosine + sine)
