@@ -1,4 +1,4 @@
-"""The straight line from a picture's bytes to what is written on it."""
+"""Recognition, from a picture's bytes to the number in it."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -24,41 +24,42 @@ from server.image import (
 from server.model import Models, load_models
 from server.settings import REPOSITORY, Settings
 
-# A picture whose digits became smaller than this when it was reduced is searched at twice the size,
-# if the memory that it then takes, in bytes a pixel, is allowed for decoding too.
+# If a picture's digits became smaller than this when it was reduced, it is searched at twice the
+# size, provided that the memory for the search, in bytes per pixel, fits into the budget for
+# decoding.
 _SMALL_DIGIT = 16
 _SEARCH_BYTES = 60
-# An answer less sure than this is checked in a smaller and a larger copy of the picture.
+# An answer with a lower confidence is checked at a smaller and a larger scale of the picture.
 _SURE = 0.99
 _AGAIN = (0.8, 1.25)
-# Among this many digits, one is nearly always in doubt. Looking again at synthetic pages of 40 to
-# 400 digits took four times as long, and read no more of them.
+# Among this many digits, one is nearly always in doubt. To check synthetic pages of 40 to 400
+# digits took four times as long, and no more of them were read.
 _MANY_DIGITS = 40
-# Where no digit was found, larger copies are searched: digits of nine pixels are found at twice
-# their size.
+# If no digit was found, larger scales are searched: digits of nine pixels are found at twice the
+# size.
 _NEARER = (1.25, 1.5, 2.0)
-# Of digits smaller than this some are missed, however sure those beside them are: of numbers of
-# three, one in five was a digit short. So a copy of twice the size is looked at, too.
+# Some digits smaller than this are missed, however sure their neighbors are: one in five numbers of
+# three such digits lacked one. So twice the size is searched, too.
 _TINY_DIGIT = 11
 _MAGNIFIED = 2.0
-# In a check the classifier also sees each crop a little smaller and a little larger. To average
-# over views is from Krizhevsky et al. 2012, ImageNet Classification with Deep Convolutional Neural
-# Networks.
+# In a check, the classifier also sees each crop a little smaller and a little larger, and its
+# answers are averaged (Krizhevsky et al. 2012, ImageNet Classification with Deep Convolutional
+# Neural Networks).
 _ZOOMS = (0.93, 1.07)
-# A small picture has no other scales; instead its crop is turned by so many degrees.
+# A small picture is not searched at other scales; instead, its crop is turned by so many degrees.
 _TURNS = (-8.0, 8.0)
 
 
 @dataclass(frozen=True)
 class _Look:
-    """What both networks say of one copy of a picture.
+    """The results of both networks for a picture at one scale.
 
     Attributes:
-        picture: the copy.
+        picture: at that scale.
         boxes: (M, 4), x, y, width, height in pixels of the upright original.
-        scores: (M,), how likely each shows a digit, according to the locator.
-        crops: (M, 28, 28), what was cut out.
-        probabilities: (M, 11), the classifier's; the last is of "no digit".
+        scores: (M,), the locator's probability of a digit in each box.
+        crops: (M, 28, 28), ink bright on 0.
+        probabilities: (M, 11), the classifier's; the last column is "no digit".
     """
 
     picture: Picture
@@ -68,7 +69,7 @@ class _Look:
     probabilities: NDArray[np.float32]
 
     def only(self, kept: NDArray[np.bool_]) -> "_Look":
-        """Return the look with only those boxes that a mask (M,) keeps."""
+        """Return the look with the boxes that a mask (M,) selects."""
         return _Look(
             self.picture,
             self.boxes[kept],
@@ -80,7 +81,7 @@ class _Look:
 
 @dataclass(frozen=True)
 class Recognizer:
-    """Reads pictures with two networks under one set of limits."""
+    """Reads pictures with the two networks, within limits."""
 
     models: Models
     limits: Limits
@@ -88,12 +89,12 @@ class Recognizer:
     def recognize(
         self, data: bytes, explain: bool = False, lap: Callable[[str], None] = lambda stage: None
     ) -> Answer:
-        """Return the digits written on an encoded picture.
+        """Return the digits in an encoded picture.
 
         Args:
             data: a whole PNG, JPEG, WebP, GIF or BMP file.
-            explain: add to each digit the crop that the network saw.
-            lap: called with the name of each stage when it ends, first that of the wait for a turn.
+            explain: add to each digit the crop that the classifier saw.
+            lap: called with the name of each stage when it ends; the first is the wait for a turn.
 
         Raises:
             ClientError: the picture cannot be read.
@@ -114,13 +115,13 @@ class Recognizer:
         return agreed(readings_of_looks)
 
     def warm_up(self) -> None:
-        """Read a bar on a page, so that no first request pays for what is set up at first use."""
+        """Read a synthetic picture, so that the first request need not wait for one-time set-up."""
         page = np.full((64, 64), 255, np.uint8)
         page[16:48, 30:34] = 0
         self.recognize(encode_png(page))
 
     def _is_to_enlarge(self, picture: Picture, answer: Answer) -> bool:
-        """Return whether a reduced picture is to be searched at twice the size."""
+        """Return whether a reduced picture should be searched at twice the size."""
         pixels = (2 * self.limits.working_size) ** 2
         has_room = pixels * _SEARCH_BYTES <= self.limits.decode_budget_bytes
         return picture.is_reduced and has_room and _height(answer, picture) < _SMALL_DIGIT
@@ -128,9 +129,9 @@ class Recognizer:
     def _scales_to_check(
         self, picture: Picture, readings: Sequence[Reading]
     ) -> Sequence[float] | None:
-        """Return at which scales to look at a picture again, or None if its first answer stands.
+        """Return the scales at which to check an answer, None if it needs no check.
 
-        Where no scale is apt, there is still doubt, and its crops are read again.
+        In an empty list, no scale fits; then only other views of the crops are read.
         """
         answer = readings[0].answer
         scales: Sequence[float] = _AGAIN
@@ -143,19 +144,19 @@ class Recognizer:
         return [scale for scale in scales if self._is_apt(picture, scale)]
 
     def _is_apt(self, picture: Picture, scale: float) -> bool:
-        """Return whether a scaled copy is worth a look: both are searched, neither is too large."""
+        """Return whether a picture can be searched at a scale: neither too small nor too large."""
         longest: int = max(picture.pixels.shape)
         most = max(longest, self.models.locator.working_size)
         return min(longest, longest * scale) > SMALL and longest * scale <= most
 
     def _search(self, data: bytes, limits: Limits, lap: Callable[[str], None]) -> _Look:
-        """Return what the networks say of an encoded picture, as large as limits allow."""
+        """Decode a picture within limits, and return the results of both networks."""
         picture = decode(data, limits)
         lap("decode")
         return self._look(picture, lap)
 
     def _look(self, picture: Picture, lap: Callable[[str], None]) -> _Look:
-        """Return what the networks say of a decoded picture."""
+        """Return the results of both networks for a decoded picture."""
         boxes, scores, crops = self.models.locator.locate(picture.pixels)
         lap("locate")
         probabilities = self.models.classifier.classify(crops)
@@ -166,7 +167,7 @@ class Recognizer:
         return _Look(picture, boxes * to_original, scores, crops, probabilities)
 
     def _averaged(self, look: _Look) -> _Look:
-        """Return a look with probabilities that are means over all views of its crops."""
+        """Return a look with its probabilities averaged over several views of the crops."""
         views = [zoomed(look.crops, factor) for factor in _ZOOMS]
         if max(look.picture.pixels.shape) <= SMALL:
             views += [turned(look.crops, degrees) for degrees in _TURNS]
@@ -174,9 +175,9 @@ class Recognizer:
         return replace(look, probabilities=np.mean([look.probabilities, *others], axis=0))
 
     def _readings(self, look: _Look, explain: bool) -> list[Reading]:
-        """Return how a look can be read: without doubles and, where there are any, with them.
+        """Return the ways to read a look: without doubles and, if there are any, with them.
 
-        Two boxes that overlap and show the same digit may be twice the same, or two slanted 1s.
+        Two overlapping boxes with the same digit may be one digit found twice, or two slanted 1s.
         """
         reading = self._read(look, explain)
         is_double = doubles(look.boxes, reading.probabilities.argmax(axis=1))
@@ -185,7 +186,7 @@ class Recognizer:
         return [self._read(look.only(~is_double), explain), reading]
 
     def _read(self, look: _Look, explain: bool) -> Reading:
-        """Return the digits that a look shows, all of its boxes counted."""
+        """Return the reading of all boxes of a look."""
         probabilities = weighed(look.probabilities, look.scores)
         answer = Answer.from_probabilities(
             probabilities,
@@ -198,37 +199,37 @@ class Recognizer:
 
 
 def _is_sure(readings: Sequence[Reading]) -> bool:
-    """Return whether a number is as sure as need be, and the same in every reading."""
+    """Return whether an answer needs no check: it is confident, and all readings agree."""
     answer = readings[0].answer
     is_clear = all(reading.answer.number == answer.number for reading in readings)
     return answer.confidence >= _SURE and is_clear
 
 
 def _height(answer: Answer, picture: Picture) -> float:
-    """Return the median height of digits in pixels of a picture as it was searched."""
+    """Return the digits' median height, in pixels of the picture that was searched."""
     heights = [digit.box[3] for digit in answer.digits]
     return median(heights) * picture.pixels.shape[0] / picture.size[1] if heights else math.inf
 
 
 def load_recognizer(settings: Settings) -> Recognizer:
-    """Return a recognizer with the models and the limits of the settings.
+    """Return a recognizer with the models and limits of the settings.
 
     Raises:
-        UnusableModel: with one line that says what is wrong with which file.
+        UnusableModel: with one line that says which file is unusable, and why.
     """
     models = load_models(REPOSITORY / settings.locator, REPOSITORY / settings.classifier)
     return Recognizer(models, Limits(settings.decode_budget_bytes, models.locator.working_size))
 
 
 def weighed(probabilities: NDArray[np.float32], scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return what both networks together say of each crop, by Bayes' rule.
+    """Combine both networks' estimates for each crop by Bayes' rule.
 
-    The classifier sees the crop, the locator also what is around it: they count as independent
-    witnesses of whether there is a digit at all.
+    The classifier sees the crop, the locator also its surroundings; so their estimates of whether
+    there is a digit are treated as independent.
 
     Args:
-        probabilities: (M, 11), the classifier's; the last is of "no digit".
-        scores: (M,), how likely each crop shows a digit, according to the locator.
+        probabilities: (M, 11), the classifier's; the last column is "no digit".
+        scores: (M,), the locator's probability of a digit in each crop.
 
     Returns:
         (M, 11): rows sum to 1.

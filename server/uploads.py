@@ -1,7 +1,7 @@
-"""A request's body to the encoded pictures in it, in every form in which they are taken.
+"""Parses a request's body into encoded pictures, in every form that is accepted.
 
-Bodies are parsed on the event loop, where nothing else is served meanwhile, so what would take long
-or much memory is counted before it becomes Python objects.
+Bodies are parsed on the event loop, which serves nothing else meanwhile. So whatever could take
+long or much memory is counted before it becomes Python objects.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ from server.settings import Settings
 _DATA: Final = b"data:"
 _WHITESPACE: Final = b" \t\r\n\f\v"
 
-# Characters of base64 that some clients escape in a data: URI, each as they do.
+# Characters of base64 that some clients escape in a data: URI.
 _ESCAPES: Final = {
     b"%2B": b"+",
     b"%2b": b"+",
@@ -49,28 +49,28 @@ _ESCAPES: Final = {
     b"%0a": b"\n",
 }
 
-# The longest data: URI in which there may be other escapes: these are undone one by one.
+# The longest data: URI in which other escapes are allowed: they are decoded one by one.
 _MOST_ESCAPED_BYTES: Final = 2**14
 
-# In JSON, an escaped character beyond U+00FF, or half of one (of a surrogate pair).
+# In JSON, an escaped character beyond U+00FF, or half of a surrogate pair.
 _FOREIGN: Final = re.compile(rb"\\u(?!00)[0-9a-fA-F]{4}")
-# Each that is replaced is a Python object for a moment.
+# Each match is briefly a Python object.
 _MOST_FOREIGN: Final = 2**16
 
-# Characters of a file's path with its folders, on Linux.
+# Bytes of a path on Linux (PATH_MAX).
 _LONGEST_PATH: Final = 4096
 
-# Fields and members that a body may have beside its pictures.
+# Form fields or JSON members that a body may have besides its pictures.
 _OTHER_FIELDS: Final = 64
 
 
 @dataclass(frozen=True)
 class Upload:
-    """The pictures that a request brings.
+    """The pictures in a request.
 
     Attributes:
-        pictures: each one's encoded bytes, or what was wrong with it.
-        is_batch: the answers are wanted as a list, even that of a single picture.
+        pictures: each one's encoded bytes, or what is wrong with it.
+        is_batch: whether the client expects a list of answers, even for a single picture.
     """
 
     pictures: list[bytes | ClientError]
@@ -85,17 +85,17 @@ async def read_upload(
     Args:
         request: its body has not been read.
         settings: the limits.
-        hold: called with the number of bytes in each piece of the body; may refuse it.
+        hold: called with the size of each chunk of the body, in bytes; may refuse it.
 
     Raises:
-        Busy: `hold` refused a piece.
-        ClientError: no picture can be had from the body.
+        Busy: `hold` refused a chunk.
+        ClientError: the body is not one of the accepted forms.
     """
     coding = request.headers.get("content-encoding", "identity")
     if coding.lower() != "identity":
         raise UnsupportedCoding("Bodies are taken without a content-encoding only.")
     content_type = request.headers.get("content-type", "")
-    # Nobody else keeps the body.
+    # No variable keeps the body, so that `parse_body` can free it.
     return parse_body(await read_body(request, settings, hold), content_type, settings.max_pictures)
 
 
@@ -107,17 +107,17 @@ async def read_body(
     Args:
         request: its body has not been read.
         settings: the limits.
-        hold: called with the number of bytes in each piece of the body; may refuse it.
+        hold: called with the size of each chunk of the body, in bytes; may refuse it.
 
     Raises:
-        Busy: `hold` refused a piece.
-        BodyTooLarge: it has more bytes than are taken, or its header says so.
+        Busy: `hold` refused a chunk.
+        BodyTooLarge: it exceeds the limit, or its Content-Length does.
         TooSlow: it did not arrive in time.
     """
     too_large = BodyTooLarge(
         f"The body is too large; at most {settings.max_body_bytes} bytes are taken."
     )
-    # The HTTP parser has checked that a Content-Length is a number.
+    # The HTTP parser has checked that Content-Length is a number.
     if int(request.headers.get("content-length", 0)) > settings.max_body_bytes:
         raise too_large
     body = bytearray()
@@ -136,15 +136,15 @@ async def read_body(
 
 
 def parse_body(body: bytes, content_type: str, most: int) -> Upload:
-    """Return the pictures in a whole body.
+    """Return the pictures in a complete body.
 
-    A body that begins as a picture does is one, whatever its content type: `curl --data-binary
-    @7.png` calls a PNG a form. Otherwise the content type counts.
+    A body that begins like a picture is one, whatever its content type: `curl --data-binary @7.png`
+    declares a PNG to be a form. Otherwise the content type decides.
 
     Args:
         body: as it was sent.
-        content_type: what the request says of it.
-        most: how many pictures are taken.
+        content_type: the header of that name, or an empty string.
+        most: the most pictures that are accepted.
 
     Raises:
         ClientError: there is no picture in it, or there are too many.
@@ -157,7 +157,7 @@ def parse_body(body: bytes, content_type: str, most: int) -> Upload:
     if kind == b"multipart/form-data":
         return _parse_form(body, parameters.get(b"boundary", b""), most)
     if kind == b"application/json" or body.lstrip().startswith(b"{"):
-        # Each copy of a large text is let go of for the next one, here and below.
+        # Here and below, each copy of a large text is freed before the next is made.
         text = _json_text(body, most)
         del body
         document = _json_document(text)
@@ -172,7 +172,7 @@ def parse_body(body: bytes, content_type: str, most: int) -> Upload:
 def _parse_form(body: bytes, boundary: bytes, most: int) -> Upload:
     fields: dict[bytes, list[bytes | ClientError]] = {b"image": [], b"images": []}
     for count, (name, data) in enumerate(parse_form(body, boundary)):
-        # Empty fields take time, too, and a body has room for hundreds of thousands.
+        # Empty fields take time, too, and hundreds of thousands fit into a body.
         if count >= most + _OTHER_FIELDS:
             raise too_many_pictures(most)
         if name in fields:
@@ -183,7 +183,7 @@ def _parse_form(body: bytes, boundary: bytes, most: int) -> Upload:
 
 
 def _one_or_many(image: list[bytes | ClientError], images: list[bytes | ClientError]) -> Upload:
-    """Return the upload of a form with one field `image`, or with any number named `images`."""
+    """Return the upload of a form with one field `image`, or any number of fields `images`."""
     if images and not image:
         return Upload(images, is_batch=True)
     if len(image) == 1 and not images:
@@ -198,18 +198,18 @@ def _one_or_many(image: list[bytes | ClientError], images: list[bytes | ClientEr
 
 
 def _is_text(data: bytes) -> bool:
-    """Return whether a field may be the name of a file, in the place of what is in it."""
+    """Return whether a field may be the name of a file instead of its contents."""
     return len(data) <= _LONGEST_PATH and data.isascii() and data.decode("ascii").isprintable()
 
 
 def _json_text(body: bytes, most: int) -> str:
-    # Commas tell how many values there are at most: base64 has none, a data: URI has one. Small
-    # values take far more memory as objects than in the body.
+    # Small values take far more memory as objects than in the body. Commas bound their number:
+    # base64 has none, a data: URI has one.
     if body.count(b",") > 2 * most + _OTHER_FIELDS:
         raise too_many_pictures(most)
-    # A str with one character beyond U+00FF takes two or four bytes for every character. Base64 is
-    # ASCII, so none is needed here: escaped ones become a question mark, which is not in base64,
-    # and the rest, read as Latin-1, becomes several characters that are not.
+    # One character beyond U+00FF makes a str take two or four bytes per character. Base64 is ASCII,
+    # so none are needed: escaped ones become a question mark, which base64 does not have, and
+    # others, read as Latin-1, become several characters that it does not have either.
     body, count = _FOREIGN.subn(rb"\\u003f", body.removeprefix(BOM_UTF8), _MOST_FOREIGN)
     if count == _MOST_FOREIGN:
         raise MalformedJson(f"The JSON has {_MOST_FOREIGN} escaped characters that are not Latin.")
@@ -225,7 +225,7 @@ def _json_document(text: str) -> Any:
 
 
 def _pictures_in(document: Any, most: int) -> Upload:
-    """Return the pictures of a JSON document, which are taken out of it."""
+    """Return the pictures of a JSON document, removing them from it."""
     match document:
         case {"image": str(), **rest} if "images" not in rest:
             return Upload([from_text(document.pop("image"))], is_batch=False)
@@ -246,24 +246,24 @@ def _pictures_in(document: Any, most: int) -> Upload:
 
 
 def too_many_pictures(most: int) -> TooManyPictures:
-    """Return the error for a request with more pictures than are taken."""
+    """Return the error for a request with too many pictures."""
     return TooManyPictures(f"There are too many pictures; at most {most} are taken in one request.")
 
 
 def from_text(text: object) -> bytes:
-    """Return the bytes that a JSON string holds as base64 or as a data: URI.
+    """Return the bytes that a JSON string encodes as base64 or as a data: URI.
 
-    `urllib` can open such a URI, but drops what is not base64 in it instead of refusing it.
+    `urllib` can open such a URI, but skips characters that are not base64 instead of refusing them.
 
     Source: RFC 2397, section 3.
 
     Raises:
-        MalformedJson: it is no string.
+        MalformedJson: it is not a string.
         MalformedBase64: it is neither base64 nor a data: URI.
     """
     if not isinstance(text, str):
         raise MalformedJson("Each of `images` has to be a string.")
-    # Both are ASCII. Anything else becomes a question mark, which is not in base64.
+    # Both are ASCII. Anything else becomes a question mark, which base64 does not have.
     encoded = text.encode("ascii", "replace")
     del text
     if encoded[: len(_DATA)].lower() == _DATA and b"," in encoded:
@@ -279,7 +279,7 @@ def from_text(text: object) -> bytes:
         encoded = unquote_to_bytes(encoded)
         if not head.lower().endswith(b";base64"):
             return encoded
-    # Line breaks are usual in base64 and mean nothing; whatever else is not in it is refused.
+    # Base64 is often broken into lines. Any other foreign character is refused.
     encoded = encoded.translate(None, _WHITESPACE)
     try:
         return base64.b64decode(encoded, validate=True)

@@ -1,35 +1,35 @@
-"""How many groups of prefix codes a lossless WebP (VP8L) has, counted without decoding its pixels.
+"""Counts the groups of prefix codes in a lossless WebP (VP8L) without decoding its pixels.
 
-A picture may be divided into square tiles, each of which is written in one of many groups of prefix
-(Huffman) codes. A group takes as little as 20 bits in the file, but 21 kB of tables in libwebp: a
-file of 295 kB can ask for hundreds of megabytes. The header does not tell how many there are, and
-libwebp takes up to 65,536. No library counts them without decoding the picture, so they are counted
-here. On the way small images have to be decoded, of one pixel for each tile: what the transforms
-need, and the "entropy image", which says for each tile which group is its own.
+A picture may be divided into square tiles, each encoded with one of many groups of prefix (Huffman)
+codes. A group takes as little as 20 bits in the file, but 21 kB of tables in libwebp, so a file of
+295 kB can demand hundreds of megabytes. The header does not give their number, libwebp accepts up
+to 65,536, and no library counts them without decoding the picture. To count them here, small images
+with one pixel per tile have to be decoded: those of the transforms, and the "entropy image", which
+assigns a group to each tile.
 
-Source: RFC 9649, section 3. The functions name its parts.
+Source: RFC 9649, section 3. The functions give the subsections.
 """
 
 from typing import Final
 
 from server.errors import TooManyPixels
 
-# In all of a file's small images together. Each takes a microsecond or two here. This is enough for
-# a picture of 16 megapixels with three such images, in tiles of 16 x 16 pixels; encoders make them
-# at least so large.
+# In all small images of a file together. Each tile takes a microsecond or two here. This is enough
+# for a picture of 16 megapixels with three such images and tiles of 16 x 16 pixels, the smallest
+# that encoders use.
 _MOST_TILES: Final = 3 * 2**16
 
-# The alphabets (3.7.1): a byte, or how many pixels are copied; and from how far back.
+# Sizes of the alphabets (3.7.1): bytes and lengths of copies share one, distances have their own.
 _LITERALS: Final = 256
 _LENGTHS: Final = 24
 _DISTANCES: Final = 40
-# Counts are written as a symbol and further bits (3.6.2.2); these have none.
+# Lengths and distances are a symbol and extra bits (3.6.2.2); the first symbols have none.
 _PLAIN_COUNTS: Final = 4
-# The lengths of a code's words are themselves written in a prefix code, whose own lengths come in
-# this order (3.7.2.1.2).
+# The code lengths are themselves prefix-coded; the lengths of that code come in this order
+# (3.7.2.1.2).
 _LENGTH_ORDER: Final = (17, 18, 0, 1, 2, 3, 4, 5, 16, *range(6, 16))
-# Its symbols below 16 are lengths; 16 repeats the last length that was not 0, 17 and 18 repeat 0:
-# so many times at least, and as many more as the next so many bits say.
+# Its symbols below 16 are lengths; 16 repeats the last nonzero length, 17 and 18 repeat 0: at least
+# so many times, plus the value of so many extra bits.
 _AGAIN: Final = 16
 _REPEATS: Final = {_AGAIN: (3, 2), 17: (3, 3), 18: (11, 7)}
 # The transforms (3.5).
@@ -37,10 +37,10 @@ _PREDICTOR, _COLOR, _GREEN, _INDEXING = range(4)
 
 
 class _Bits:
-    """The bits of a stream, lowest first, with zeros beyond its end.
+    """Reads the bits of a stream, lowest first, with zeros beyond its end.
 
     Attributes:
-        tiles_left: how many more pixels the small images in it may have.
+        tiles_left: how many more pixels its small images may have.
     """
 
     def __init__(self, data: bytes | memoryview) -> None:
@@ -65,16 +65,16 @@ class _Bits:
 
 
 class _Code:
-    """A canonical prefix code, made from the length of each symbol's code word (3.7.2.1).
+    """A canonical prefix code, built from the length of each symbol's code word (3.7.2.1).
 
     Attributes:
-        mask: of as many bits as the longest word has.
-        table: for every value of so many bits, the length and the symbol of the word that it
-            begins with.
+        mask: selects as many bits as the longest word has.
+        table: for each value of these bits, the length and the symbol of the word that it begins
+            with.
     """
 
     def __init__(self, lengths: list[int]) -> None:
-        """Make the code; raise ValueError if lengths are not those of a complete one."""
+        """Build the code; raise ValueError if the lengths do not form a complete one."""
         used = sorted((length, symbol) for symbol, length in enumerate(lengths) if length)
         longest = used[-1][0] if used else 0
         if len(used) == 1:  # A single symbol takes no bits.
@@ -86,24 +86,24 @@ class _Code:
         self.table = [(0, 0)] * (1 << longest)
         code = 0
         for length, symbol in used:
-            # Words are numbered from their highest bit on, but read from the lowest.
+            # Words are numbered by their highest bit first, but read lowest bit first.
             start = int(f"{code >> longest - length:0{length}b}"[::-1], 2)
             self.table[start :: 1 << length] = [(length, symbol)] * (1 << longest - length)
             code += 1 << longest - length
 
 
 def count_groups(stream: bytes | memoryview, width: int, height: int) -> int:
-    """Return how many groups of prefix codes a picture has (3.5, 3.7.2.2).
+    """Return the number of groups of prefix codes in a picture (3.5, 3.7.2.2).
 
     Args:
-        stream: what follows the header, which has the size.
+        stream: the bits after the header.
         width: of the picture, in pixels.
         height: in pixels.
 
     Raises:
         ValueError: the stream is damaged.
         IndexError: the stream is damaged.
-        TooManyPixels: its small images have more pixels than any encoder gives them.
+        TooManyPixels: its small images have more pixels than any encoder would write.
     """
     bits = _Bits(stream)
     seen = set()
@@ -117,9 +117,9 @@ def count_groups(stream: bytes | memoryview, width: int, height: int) -> int:
         elif kind == _INDEXING:
             colors = bits.read(8) + 1
             _image(bits, colors)
-            # Where there are few colors, two, four or eight pixels are packed into one.
+            # With few colors, two, four or eight pixels are packed into one.
             width = _parts(width, sum(colors <= most for most in (16, 4, 2)))
-    if bits.read(1):  # a cache of colors, and its size
+    if bits.read(1):  # a color cache; skip its size
         bits.read(4)
     return 1 + (_tiles(bits, width, height) if bits.read(1) else 0)
 
@@ -130,7 +130,7 @@ def _parts(length: int, exponent: int) -> int:
 
 
 def _tiles(bits: _Bits, width: int, height: int) -> int:
-    """Decode an image of one pixel for each tile; return its greatest value, as `_image` does."""
+    """Decode an image with one pixel per tile; return its greatest value, as `_image` does."""
     exponent = 2 + bits.read(3)
     tiles = _parts(width, exponent) * _parts(height, exponent)
     bits.tiles_left -= tiles
@@ -140,10 +140,9 @@ def _tiles(bits: _Bits, width: int, height: int) -> int:
 
 
 def _image(bits: _Bits, pixels: int) -> int:
-    """Decode an image of so many pixels; return the greatest value in its red and green (3.7.2.3).
+    """Decode an image; return the greatest value in its red and green bytes (3.7.2.3).
 
-    Only pixels that are written out are looked at: copies, and those out of the cache of colors,
-    repeat one of them.
+    Only literal pixels are considered: copies and cached colors repeat one of them.
     """
     cache = 1 << bits.read(4) if bits.read(1) else 0
     green, red, blue, alpha, distance = (
@@ -166,7 +165,7 @@ def _image(bits: _Bits, pixels: int) -> int:
 
 
 def _read_count(bits: _Bits, prefix: int) -> int:
-    """Return, less one, the count that a symbol and the bits after it stand for (3.6.2.2)."""
+    """Return the length or distance, less one, of a symbol and its extra bits (3.6.2.2)."""
     if prefix < _PLAIN_COUNTS:
         return prefix
     extra = prefix - 2 >> 1
@@ -174,9 +173,9 @@ def _read_count(bits: _Bits, prefix: int) -> int:
 
 
 def _read_code(bits: _Bits, size: int) -> _Code:
-    """Read the prefix code of an alphabet of so many symbols (3.7.2.1)."""
+    """Read the prefix code of an alphabet of `size` symbols (3.7.2.1)."""
     lengths = [0] * size
-    if bits.read(1):  # a simple code: of one symbol or two
+    if bits.read(1):  # a simple code, with one symbol or two
         has_two = bits.read(1)
         lengths[bits.read(8 if bits.read(1) else 1)] = 1
         if has_two:

@@ -1,11 +1,11 @@
-"""A WebP's parts: its size, its first frame, and what that takes to decode.
+"""Parses WebP files: their size, their first frame, and the cost of decoding it.
 
-Pillow tells a WebP's size only once libwebp has allocated the canvas, so a file of 28 bytes could
-claim 1.4 GB first. Nor is there a way to have it decode one frame and look at no other part: what
-is counted in one place (`server/vp8l.py`) might then be decoded from another. So the file's chunks
-are read here, and Pillow gets a file of only the first frame.
+Pillow reports a WebP's size only after libwebp has allocated the canvas, so a file of 28 bytes
+could claim 1.4 GB. Nor can it be told to decode one frame and ignore the rest: the frame whose cost
+was checked (`server/vp8l.py`) might not be the one that is decoded. So the chunks are parsed here,
+and Pillow gets a file with only the first frame.
 
-Source: RFC 9649, section 2. The functions name its parts.
+Source: RFC 9649, section 2. The functions give the subsections.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,14 +14,14 @@ from typing import Final, NamedTuple
 
 from server.vp8l import count_groups
 
-# Sections 2.4, 2.3, 2.7.1.1 and 3.4. The size of a chunk stands in the last four bytes of its
-# header, and does not count that header.
+# Sections 2.4, 2.3, 2.7.1.1 and 3.4. A chunk's size is in the last four bytes of its header, which
+# it does not include.
 _HEADER: Final = len(b"RIFF....WEBP")
 _CHUNK_HEADER: Final = len(b"VP8L....")
 _FRAME_HEADER: Final = 16
 _LOSSLESS_HEADER: Final = 5
 
-# Chunks beyond these are not looked at. Each frame of an animation is one.
+# Later chunks are ignored. Each frame of an animation is one.
 _MOST_CHUNKS: Final = 10_000
 
 
@@ -29,9 +29,9 @@ class Frame(NamedTuple):
     """The first frame of a WebP.
 
     Attributes:
-        file: a WebP with that frame only.
-        groups: how many groups of prefix codes it has (see `server/vp8l.py`); 0 where no part of it
-            is lossless.
+        file: a WebP with only that frame.
+        groups: the number of groups of prefix codes (see `server/vp8l.py`), 0 if no part of it is
+            lossless.
     """
 
     file: bytes
@@ -39,9 +39,9 @@ class Frame(NamedTuple):
 
 
 def webp_size(data: bytes) -> tuple[int, int]:
-    """Return the (width, height) of a WebP's canvas; (0, 0) where the header is cut short.
+    """Return the (width, height) of a WebP's canvas, (0, 0) if the header is truncated.
 
-    The chunk that comes first tells it: VP8L (2.6), VP8X (2.7) or "VP8 " (2.5).
+    They are in the first chunk: VP8L (2.6), VP8X (2.7) or "VP8 " (2.5).
     """
     chunk, header = data[12:16], data[20:30]
     if chunk == b"VP8L":
@@ -65,7 +65,7 @@ def _lossy_size(header: bytes) -> tuple[int, int]:
 
 
 class _Chunk(NamedTuple):
-    """A part of the file (2.3): its name, what it holds, and all of it, header included."""
+    """A chunk of the file (2.3): its name, its payload, and the whole with its header."""
 
     name: bytes
     body: memoryview
@@ -73,11 +73,11 @@ class _Chunk(NamedTuple):
 
 
 def first_frame(data: bytes) -> Frame:
-    """Return the first frame of a WebP, cut out of it.
+    """Return the first frame of a WebP.
 
     Raises:
         ValueError: there is none, or its lossless part is damaged.
-        LookupError: a part that it needs is missing or cut short.
+        LookupError: a part that it needs is missing or truncated.
         TooManyPixels: see `count_groups`.
     """
     chunks = list(islice(_chunks(memoryview(data)[_HEADER:]), _MOST_CHUNKS))
@@ -96,13 +96,13 @@ def first_frame(data: bytes) -> Frame:
     else:
         picture = _picture(chunks)
         shown = [chunk.whole for chunk in picture]
-    # Pillow looks in both for the picture's orientation.
+    # Pillow reads the orientation from either.
     notes = [named[name].whole for name in (b"EXIF", b"XMP ") if name in named]
     return Frame(_file(data, [named[b"VP8X"].whole, *shown, *notes]), _groups(picture))
 
 
 def _chunks(data: memoryview) -> Iterator[_Chunk]:
-    """Yield the chunks that stand one after another; each begins at an even place (2.3)."""
+    """Yield consecutive chunks, each of which begins at an even offset (2.3)."""
     while len(data) >= _CHUNK_HEADER:
         end = _CHUNK_HEADER + int.from_bytes(data[4:_CHUNK_HEADER], "little")
         yield _Chunk(bytes(data[:4]), data[_CHUNK_HEADER:end], data[:end])
@@ -110,10 +110,10 @@ def _chunks(data: memoryview) -> Iterator[_Chunk]:
 
 
 def _picture(chunks: Iterable[_Chunk]) -> list[_Chunk]:
-    """Return the chunks of a frame that are decoded: its transparency, if any, and its colors.
+    """Return the chunks of a frame that are decoded: alpha, if there is any, and the bitstream.
 
     Raises:
-        ValueError: it has no colors.
+        ValueError: it has no bitstream.
     """
     picture: list[_Chunk] = []
     for chunk in chunks:
@@ -125,19 +125,19 @@ def _picture(chunks: Iterable[_Chunk]) -> list[_Chunk]:
 
 
 def _groups(picture: list[_Chunk]) -> int:
-    """Return how many groups of prefix codes there are in the chunks that are decoded."""
+    """Return the number of groups of prefix codes in the chunks that are decoded."""
     first, last = picture[0], picture[-1]
     header = bytes(last.body[:10])
     if last.name == b"VP8L":
         return count_groups(last.body[_LOSSLESS_HEADER:], *_lossless_size(header))
-    # Transparency is compressed as a lossless picture, or not at all (2.7.1.2).
+    # Alpha is compressed as a lossless picture, or not at all (2.7.1.2).
     if first.name == b"ALPH" and first.body[0] & 3 == 1:
         return count_groups(first.body[1:], *_lossy_size(header))
     return 0
 
 
 def _file(data: bytes, parts: Iterable[memoryview | bytes]) -> bytes:
-    """Return a WebP of some chunks of another one; that one itself if these are all of it."""
+    """Return a WebP with some chunks of another one, or that one itself if these are all it has."""
     padded = list(_even(parts))
     size = sum(map(len, padded))
     if _HEADER + size == len(data):
@@ -146,7 +146,7 @@ def _file(data: bytes, parts: Iterable[memoryview | bytes]) -> bytes:
 
 
 def _even(parts: Iterable[memoryview | bytes]) -> Iterator[memoryview | bytes]:
-    """Yield parts, each followed by a zero byte where its length is odd (2.3)."""
+    """Yield parts, each padded to an even length (2.3)."""
     for part in parts:
         yield part
         yield bytes(len(part) % 2)
