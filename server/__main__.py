@@ -1,4 +1,4 @@
-"""The command line: `python -m server` serves; `--help` names what else it does."""
+"""The command line: `python -m server` serves; `--help` lists the other commands."""
 
 import argparse
 import asyncio
@@ -13,9 +13,9 @@ from functools import partial
 from types import FrameType
 from typing import Any
 
-# numpy's OpenBLAS starts a thread for each processor when it is loaded: with 64 of them, more than
-# a container or a unit of deploy/ may have. Nothing here multiplies matrices. It is set here, and
-# not where numpy is imported, so that programs that import other modules keep their threads.
+# On import, numpy's OpenBLAS starts a thread per processor: with 64 processors, more threads than a
+# container or a unit of deploy/ may have. Nothing here multiplies matrices. This is set here, not
+# where numpy is imported, so that programs that import other modules keep their threads.
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import uvicorn
@@ -38,9 +38,10 @@ from server.telemetry import JsonFormatter
 
 log = logging.getLogger("server")
 
-# A stop takes less than 8 seconds, drain included: platforms kill after 10.
+# A worker stops within this time, drain included, so that the server stops within 8: platforms kill
+# it after 10.
 _STOP_SECONDS = 7
-# How long a TCP handshake may take that has begun when the listener turns new ones away.
+# How long to wait for TCP handshakes that had begun when the listener stopped admitting new ones.
 _HANDSHAKE_SECONDS = 0.1
 # The exit status that shells give a program that Ctrl+C ended.
 _INTERRUPTED = 130
@@ -84,12 +85,12 @@ def _parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def serve(recognizer: Recognizer, settings: Settings, workers: int) -> int:
-    """Serve in this many processes until a signal; return the exit status."""
+    """Serve with this many workers until a signal; return the exit status."""
     _start_logging(settings.log_format)
     readiness = Readiness()
     app = create_app(recognizer, settings, readiness, workers)
     config = _uvicorn_config(app, settings, readiness)
-    config.load()  # imports before the fork what the workers then share
+    config.load()  # imports modules before the fork, so that workers share them
     try:
         listener = listen(settings.host, settings.port)
     except OSError as error:
@@ -110,46 +111,47 @@ def serve(recognizer: Recognizer, settings: Settings, workers: int) -> int:
 
     forget_libraries()
     if workers > 1:
-        recognizer.warm_up()  # so that workers share what a first use sets up, too
+        recognizer.warm_up()  # so that workers also share what the first use sets up
         return Master(workers, work, settings.drain_seconds, let_go).run(say_where)
     return work(say_where)
 
 
 def _start_logging(log_format: str) -> None:
-    """Have the log written to standard output, as text or as JSON."""
+    """Write the log to standard output, as text or as JSON."""
     handler = logging.StreamHandler(sys.stdout)
     text = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
     handler.setFormatter(JsonFormatter() if log_format == "json" else text)
     logging.basicConfig(handlers=[handler], level=logging.INFO)
-    # No line says where in the code it was written: to look that up is a fifth of its time. These
-    # switches are in Python's logging how-to, under "Optimization".
+    # Do not look up the caller, thread and process of each line, a fifth of its time: see
+    # "Optimization" in Python's logging how-to.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None
-    # Below this level are the steps of start and stop, and clients that do not speak HTTP.
+    # At lower levels, uvicorn logs the steps of starting and stopping, and clients' malformed
+    # requests.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
 
 
 def _uvicorn_config(app: Any, settings: Settings, readiness: Readiness) -> uvicorn.Config:
-    """Return how uvicorn is to serve an ASGI application."""
-    # uvicorn calls this with its own arguments; its type asks for a class.
+    """Return uvicorn's configuration for an ASGI application."""
+    # uvicorn calls this with its own arguments, although its type demands a class.
     protocol: Any = partial(BoundedProtocol, settings, lambda: readiness.is_draining)
     return uvicorn.Config(
         app,
         http=protocol,
         ws="none",
-        loop="none",  # Python's own
+        loop="none",  # asyncio's own
         log_config=None,
         access_log=False,
         server_header=False,
         backlog=1,  # see listener.py
-        # A fraction works, too; uvicorn's type asks for whole seconds.
+        # A fraction works, although uvicorn's type demands whole seconds.
         timeout_keep_alive=settings.keep_alive_seconds,  # type: ignore[arg-type]
         timeout_graceful_shutdown=int(_STOP_SECONDS - settings.drain_seconds),
     )
 
 
 class StoppingServer(uvicorn.Server):
-    """uvicorn that says when it is ready, and stops without losing a request."""
+    """A uvicorn server that reports when it is ready, and stops without losing a request."""
 
     def __init__(
         self,
@@ -166,18 +168,19 @@ class StoppingServer(uvicorn.Server):
         self._on_ready = on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to accept, and say so."""
+        """Start accepting connections, and report it."""
         await super().startup([self._listener])
         self._on_ready()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to stop, at a signal."""
-        # uvicorn's own handler raises the signal again at the end, as if the stop were a failure.
+        """Begin a graceful stop when a signal arrives."""
+        # Replaces uvicorn's handler, which raises the signal again at the end: that looks like a
+        # crash.
         self._readiness.is_draining = True
-        # A second Ctrl+C does not wait for requests that are being answered.
+        # A second Ctrl+C does not wait for running requests.
         self.force_exit = self.should_exit and sig == signal.SIGINT
-        # Python would wait for a thread that is still decoding; faulthandler's clock does not. Nor
-        # does the system's alarm, but the first process of a container never gets one.
+        # At exit, Python waits for a thread that is still decoding; faulthandler's timer does not.
+        # Nor would SIGALRM, but the first process of a container never receives it.
         if self.force_exit or not self.should_exit:
             last_seconds = 1 if self.force_exit else _STOP_SECONDS + 1
             faulthandler.dump_traceback_later(last_seconds, exit=True)
@@ -186,11 +189,11 @@ class StoppingServer(uvicorn.Server):
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop, after a moment in which /readyz is answered 503 and requests are still taken."""
+        """Stop, after a drain in which /readyz answers 503 and requests are still accepted."""
         connection: Any
         for connection in self.server_state.connections:
             connection.drain()
-        # A load balancer needs a moment to see /readyz, and to send new requests elsewhere.
+        # A load balancer needs a moment to notice /readyz, and to send new requests elsewhere.
         await asyncio.sleep(self._drain_seconds)
         self._listener.turn_away()
         await asyncio.sleep(_HANDSHAKE_SECONDS)
@@ -198,7 +201,7 @@ class StoppingServer(uvicorn.Server):
         await super().shutdown(sockets)
 
     async def _close(self) -> None:
-        """Accept what has queued up and close, which resets whatever queues after that."""
+        """Accept the queued connections and close the socket, which resets any later ones."""
         queued = list(self._listener.accept_waiting())
         for server in self.servers:
             server.close()

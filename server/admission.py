@@ -1,4 +1,4 @@
-"""How much is let in at a time: so many requests, and so many bytes of bodies."""
+"""Admission control: limits on the requests and the bytes of bodies that are held at a time."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,31 +8,30 @@ from server.errors import Busy
 from server.metrics import Metrics
 
 TINY_IN_A_PLACE: Final = 8
-"""How many tiny pictures share the place of one other request: they take no longer to read."""
+"""This many requests with a tiny picture count as one other request: they take as long to read."""
 
 
 class Admission:
-    """Counts what a process holds, so that its memory has a bound.
+    """Limits what a process holds, and so its memory.
 
-    It does not count connections: most are idle, and slow clients would take the place of good
-    ones.
+    It does not limit connections: most are idle, and slow clients would displace good ones.
     """
 
     def __init__(self, max_waiting: int, max_bytes: int, metrics: Metrics) -> None:
-        """Let in `max_waiting` requests, and as many bytes of bodies, at a time."""
+        """Admit `max_waiting` requests and `max_bytes` of bodies at a time."""
         self._room = max_waiting * TINY_IN_A_PLACE
         self._bytes = max_bytes
         self._metrics = metrics
 
     @contextmanager
     def place(self, is_tiny: bool = False) -> Iterator[None]:
-        """Hold one of the places in the queue, as long as a request needs it.
+        """Hold a place in the queue for the duration of a request.
 
         Args:
-            is_tiny: it brings one tiny picture, and takes only a part of a place.
+            is_tiny: it has one tiny picture, and takes only a part of a place.
 
         Raises:
-            Busy: all are taken.
+            Busy: all places are taken.
         """
         room = 1 if is_tiny else TINY_IN_A_PLACE
         if self._room < room:
@@ -47,10 +46,10 @@ class Admission:
 
     @contextmanager
     def body(self) -> Iterator[Callable[[int], None]]:
-        """Yield a function that holds so many more bytes until the context ends, or raises Busy.
+        """Yield a function that reserves more bytes until the context ends, or raises Busy.
 
-        It is called with the bytes that arrive, not with those that are announced: a client that
-        announced many and sent none would keep others out.
+        It is called as bytes arrive, not when they are announced: otherwise, a client that
+        announced many and sent none would lock others out.
         """
         held = 0
 

@@ -1,4 +1,4 @@
-"""Probabilities and boxes to an `Answer`: which digits, in which order, how surely."""
+"""Builds an `Answer` from probabilities and boxes: the digits, their order and their confidence."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,31 +10,30 @@ from numpy.typing import NDArray
 
 _NO_DIGIT = 10
 
-# Two boxes overlap if they share this part of the smaller one, or if the squares around them share
-# this part of their union.
+# Two boxes overlap if their intersection is more than this share of the smaller one, or if the
+# squares around them have a greater intersection over union.
 _INSIDE = 0.55
 _ALIKE = 0.5
 
-# Rows slant by no more than this; if steeper ones were allowed, a 1 above a 2 could be one row.
+# Rows slant by no more than this; with steeper ones, a 1 above a 2 could form one row.
 _MAX_SLANT_DEGREES = 15
-# Of one row, middles that follow each other from the top are no further apart than this, in heights
-# of a digit.
+# Sorted by height, consecutive middles in one row are at most this far apart, in digit heights.
 _ROW_GAP = 0.6
-# What a further row costs, beside the distances of all middles from their rows, in heights of a
-# digit: the cheapest layout is taken, and two digits of one row lie closer than this.
+# The cost of each row, in digit heights. To it are added the distances of all middles from their
+# rows; the layout with the lowest cost is chosen.
 _ROW_COST = 1.0
 
 
 @dataclass(frozen=True)
 class Digit:
-    """One digit that was read.
+    """One digit of an answer.
 
     Attributes:
         digit: 0 to 9.
-        confidence: the chance that it is this one.
-        probabilities: of the ten digits; what they lack to 1 is the chance that it is none.
+        confidence: the probability that it is this one.
+        probabilities: of the ten digits; the rest up to 1 is the probability of "no digit".
         box: x, y, width, height in pixels of the upright picture.
-        crop: what the network saw, as a data: URI, where that was asked for.
+        crop: what the classifier saw, as a data: URI, if requested.
     """
 
     digit: int
@@ -60,9 +59,9 @@ class Answer:
 
     Attributes:
         rows: the digits in reading order, row by row.
-        confidence: the chance that the whole number is right.
+        confidence: the probability that the whole number is right.
         size: (width, height) of the upright picture in pixels.
-        model: what names the network that read it.
+        model: identifies the classifier.
     """
 
     rows: tuple[tuple[Digit, ...], ...]
@@ -79,16 +78,16 @@ class Answer:
         model: Mapping[str, str],
         crops: Sequence[str] | None = None,
     ) -> "Answer":
-        """Return the answer to what the network says of each crop.
+        """Return the answer with the most likely digit of each crop.
 
         Args:
             probabilities: (M, 11), rows sum to 1; a crop that is most likely no digit is dropped.
             boxes: (M, 4), x, y, width, height in pixels of the upright picture.
             size: (width, height) of that picture.
-            model: what names the network.
-            crops: M data: URIs to go with the digits.
+            model: identifies the classifier.
+            crops: M data: URIs, to be added to the digits.
         """
-        # Lists: for a few rows, to index arrays takes longer than to convert them.
+        # For a few rows, indexing arrays takes longer than converting them to lists.
         chances, places = probabilities.tolist(), boxes.tolist()
         surest = [max(row) for row in chances]
         labels = [row.index(most) for row, most in zip(chances, surest, strict=True)]
@@ -104,7 +103,7 @@ class Answer:
             for k in kept
         ]
         rows = tuple(tuple(digits[k] for k in row) for row in reading_order(boxes[kept]))
-        # The number is right if every crop was judged rightly, the dropped ones too.
+        # The number is right if every crop was classified correctly, including the dropped ones.
         confidence = math.prod(surest, start=1.0)
         return cls(rows, confidence, size, model)
 
@@ -115,7 +114,7 @@ class Answer:
 
     @property
     def number(self) -> str:
-        """The digits in reading order, rows parted by a newline; empty where there is none."""
+        """The digits in reading order, rows separated by newlines; empty if there is no digit."""
         return "\n".join("".join(str(digit.digit) for digit in row) for row in self.rows)
 
     @property
@@ -137,18 +136,18 @@ class Answer:
 
 
 def _rounded(chance: float) -> float:
-    """Return a probability to six places, beyond which a float32 softmax says nothing."""
+    """Round a probability to six places, the precision of a float32 softmax."""
     return round(chance, 6)
 
 
 def doubles(boxes: NDArray[np.float32], labels: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """Return which boxes (M,) show the same digit as a likelier box that they overlap.
+    """Return which boxes (M,) overlap a likelier box with the same digit.
 
-    Two boxes on one thin 1 share little; the squares around them share much.
+    Two boxes on one thin 1 overlap little, but the squares around them overlap a lot.
 
     Args:
         boxes: (M, 4), x, y, width, height, the likeliest first.
-        labels: (M,), what each shows.
+        labels: (M,), the class of each.
     """
     if len(boxes) <= 1:
         return np.zeros(len(boxes), np.bool_)
@@ -166,7 +165,7 @@ def doubles(boxes: NDArray[np.float32], labels: NDArray[np.intp]) -> NDArray[np.
 
 
 def _common(middles: NDArray[np.floating], sizes: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Return the areas (M, M) that boxes have in common.
+    """Return the areas (M, M) of the intersections of boxes.
 
     Args:
         middles: (M, 2), x and y.
@@ -181,8 +180,8 @@ def _common(middles: NDArray[np.floating], sizes: NDArray[np.floating]) -> NDArr
 def reading_order(boxes: NDArray[np.float32]) -> list[list[int]]:
     """Return the indices of boxes row by row from the top, each row from left to right.
 
-    Handwriting climbs or falls, so every slant of up to 15 degrees is tried, and rows are divided
-    where there are gaps between the boxes' middles; the slant is taken whose rows fit best.
+    Handwriting slopes up or down, so every slant of up to 15 degrees is tried. Rows are separated
+    at gaps between the boxes' middles, and the slant is chosen whose rows fit best.
 
     Args:
         boxes: (M, 4), x, y, width, height, at least a pixel each way.
@@ -191,7 +190,7 @@ def reading_order(boxes: NDArray[np.float32]) -> list[list[int]]:
         return [[k] for k in range(len(boxes))]
     x, y = boxes[:, 0] + boxes[:, 2] / 2, boxes[:, 1] + boxes[:, 3] / 2
     height = float(np.median(boxes[:, 3]))
-    # Level first, then ever steeper: of slants that fit equally, the smallest is taken.
+    # From level to steep: of slants that fit equally well, the smallest is chosen.
     slants = sorted(range(-_MAX_SLANT_DEGREES, _MAX_SLANT_DEGREES + 1), key=abs)
     layouts = [_rows_under(slant, x, y, height) for slant in slants]
     _, rows = min(layouts, key=lambda layout: layout[0])
@@ -201,11 +200,11 @@ def reading_order(boxes: NDArray[np.float32]) -> list[list[int]]:
 def _rows_under(
     slant: int, x: NDArray[np.floating], y: NDArray[np.floating], height: float
 ) -> tuple[float, list[NDArray[np.intp]]]:
-    """Return how badly the middles of boxes fit into rows of a slant, and these rows."""
+    """Return the cost of dividing boxes into rows with a slant, and these rows."""
     level = y - x * math.tan(math.radians(slant))
     order = np.argsort(level, kind="stable")
     gaps = np.flatnonzero(np.diff(level[order]) > _ROW_GAP * height)
     rows = np.split(order, gaps + 1)
     distance = sum(float(np.abs(level[row] - level[row].mean()).sum()) for row in rows)
-    # Rounded, so that float noise does not prefer a slant.
+    # Rounded, so that rounding errors do not decide between slants.
     return round(distance / height + _ROW_COST * len(rows), 3), rows

@@ -1,4 +1,4 @@
-"""The application: routes, what they share, and what stands before and around them."""
+"""The ASGI application: its routes, the state that they share, and the middleware around them."""
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -33,23 +33,23 @@ from server.uploads import Upload, read_upload
 from server.v2 import v2_routes
 from server.worker import Worker
 
-# Statuses of no problem: 304 for a page that a browser has, 307 for a path with a slash more.
+# Statuses that are no problem: 304 for a cached page, 307 for a path with a trailing slash.
 _GOOD_STATUSES = (200, 304, 307)
 
 
 def create_app(
     recognizer: Recognizer, settings: Settings, readiness: Readiness, processes: int = 1
 ) -> ASGIApp:
-    """Return the application around a recognizer.
+    """Return the application for a recognizer.
 
     Args:
-        recognizer: loaded already, so that a bad model stops the start, and workers share it.
+        recognizer: already loaded, so that a bad model stops the start, and workers share it.
         settings: the limits of a request.
-        readiness: shared with what stops the server.
-        processes: how many share the metrics.
+        readiness: shared with the server, which changes it when it stops.
+        processes: how many processes share the metrics.
 
     Raises:
-        InvalidSettings: faults cannot be reported to SENTRY_DSN.
+        InvalidSettings: SENTRY_DSN cannot be used.
     """
     report = fault_reporter(settings.sentry_dsn)
     routes = [
@@ -77,9 +77,10 @@ def create_app(
         },
         lifespan=lambda _: _lifespan(recognizer, settings, readiness, metrics),
     )
-    # To an address with a scheme and a host, which a proxy has changed; see answer_http_exception.
+    # It would redirect to an absolute URL, which is wrong behind a proxy; see
+    # answer_http_exception.
     app.router.redirect_slashes = False
-    # Around all of it, so that it also sees the answers to faults.
+    # Outermost, so that it also sees the responses to faults.
     return Telemetry(app, metrics)
 
 
@@ -87,11 +88,11 @@ def create_app(
 async def _lifespan(
     recognizer: Recognizer, settings: Settings, readiness: Readiness, metrics: Metrics
 ) -> AsyncIterator[State]:
-    """Yield what the endpoints share, from the warm-up to the end."""
+    """Warm up, yield the state that the endpoints share, and close at the end."""
     metrics.claim()
     worker = Worker()
     await worker.run(recognizer.warm_up)
-    give_back()  # the memory that loading the networks took
+    give_back()  # memory that was needed only to load the networks
     readiness.is_warm = True
     yield State(
         recognizer=recognizer,
@@ -100,7 +101,7 @@ async def _lifespan(
         settings=settings,
         readiness=readiness,
         metrics=metrics,
-        record=Record(),  # replaced by Telemetry with one for each request
+        record=Record(),  # Telemetry replaces it for each request
     )
     worker.close()
 
@@ -138,7 +139,7 @@ def _metrics(recognizer: Recognizer, routes: Iterable[Route], processes: int) ->
 
 
 async def recognize(request: Request[State]) -> Response:
-    """Answer the picture or the pictures that a request brings."""
+    """Answer a request with one picture or several."""
     state = request.state
     explain = request.query_params.get("explain") == "1"
     async with _admitted(request) as upload:
@@ -146,14 +147,14 @@ async def recognize(request: Request[State]) -> Response:
             answers = await while_connected(request, _read_all(upload, explain, state))
             return JSONResponse({"answers": answers})
         reading = _read(upload.pictures[0], explain, state)
-        if not _is_one_tiny(upload):  # a tiny one takes less time than the watching
+        if not _is_one_tiny(upload):  # a tiny one takes less time than watching the connection
             reading = while_connected(request, reading)
         return JSONResponse(await reading)
 
 
 @asynccontextmanager
 async def _admitted(request: Request[State]) -> AsyncIterator[Upload]:
-    """Read a request's upload; hold its bytes and a place in the queue until it is answered."""
+    """Read a request's upload; reserve its bytes and a place in the queue until it is answered."""
     admission = request.state["admission"]
     lap = request.state["record"].stopwatch()
     with admission.body() as hold:
@@ -164,19 +165,19 @@ async def _admitted(request: Request[State]) -> AsyncIterator[Upload]:
 
 
 def _is_one_tiny(upload: Upload) -> bool:
-    """Return whether an upload is one picture that the event loop reads itself."""
+    """Return whether an upload is a single picture, small enough for the event loop."""
     picture = upload.pictures[0]
     return not upload.is_batch and isinstance(picture, bytes) and is_tiny(picture)
 
 
 async def _answers_for_page(request: Request[State]) -> list[dict[str, Any]]:
-    """Return the answers for the page without scripts, with the crops that the network saw."""
+    """Return the answers for the page without JavaScript, with the classifier's crops."""
     async with _admitted(request) as upload:
         return await while_connected(request, _read_all(upload, True, request.state))
 
 
 async def _read_all(upload: Upload, explain: bool, state: State) -> list[dict[str, Any]]:
-    # One job for each picture, so that other requests get their turn between those of a batch.
+    # One job per picture, so that other requests get their turns in between.
     answers = []
     for picture in upload.pictures:
         answers.append(await _read_if_possible(picture, explain, state))
@@ -186,7 +187,7 @@ async def _read_all(upload: Upload, explain: bool, state: State) -> list[dict[st
 async def _read_if_possible(
     picture: bytes | ClientError, explain: bool, state: State
 ) -> dict[str, Any]:
-    """Return the answer to a picture, or the problem document that stands in its place."""
+    """Return the answer to a picture, or a problem document in its place."""
     try:
         return await _read(picture, explain, state)
     except ClientError as problem:
@@ -195,7 +196,7 @@ async def _read_if_possible(
 
 
 async def _read(picture: bytes | ClientError, explain: bool, state: State) -> dict[str, Any]:
-    """Return the answer to a picture, or raise what is wrong with it."""
+    """Return the answer to a picture, or raise its problem."""
     if isinstance(picture, ClientError):
         raise picture
     record, recognizer = state["record"], state["recognizer"]
@@ -213,17 +214,17 @@ async def _read(picture: bytes | ClientError, explain: bool, state: State) -> di
 
 
 async def healthz(_: Request[State]) -> Response:
-    """Say that the event loop turns."""
+    """Answer that the event loop is running."""
     return JSONResponse({"status": "alive"})
 
 
 async def readyz(request: Request[State]) -> Response:
-    """Say whether requests should be sent here."""
+    """Answer whether requests should be sent to this process."""
     if not request.state["readiness"].is_ready:
         raise NotReady("The service is starting or stopping.")
     return JSONResponse({"status": "ready"})
 
 
 async def metrics_of_all(request: Request[State]) -> Response:
-    """Answer Prometheus, for all processes of the service."""
+    """Answer with the metrics of all processes, for Prometheus."""
     return Response(request.state["metrics"].exposition(), media_type=EXPOSITION_TYPE)

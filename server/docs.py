@@ -1,7 +1,7 @@
-"""The OpenAPI description as HTML for people, with nothing from other hosts.
+"""Renders the OpenAPI description as HTML that loads nothing from other hosts.
 
-Swagger UI and Redoc are a megabyte of JavaScript or more each, to be loaded from another host or
-kept here. The operations of this service need no more than this.
+Swagger UI and Redoc are at least a megabyte of JavaScript each, to be loaded from another host or
+shipped with the server. The operations of this service need no more than this.
 """
 
 import json
@@ -77,7 +77,7 @@ def _operation(path: str, method: str, operation: Members, shared: list[Members]
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     heads = "".join(f'<th scope="col">{name}</th>' for name in head)
     lines = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    # It may be wider than a phone; tabindex lets it be scrolled by keys, too.
+    # It may be wider than a phone; tabindex allows scrolling it with the keyboard.
     return (
         f'<div class="scrolled" tabindex="0"><table><thead><tr>{heads}</tr></thead>'
         f"<tbody>{lines}</tbody></table></div>"
@@ -98,7 +98,7 @@ def _code(value: Any) -> str:
 
 
 def _schema(schema: Members) -> str:
-    """Return a link to a schema that has a name; of another, in a few words, what it takes."""
+    """Return a link to a named schema, or a short description of another one."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return f'<a href="#{escape(name)}">{escape(name)}</a>'
@@ -120,5 +120,5 @@ def _anchor(path: str, method: str) -> str:
 
 
 def _marked(text: str) -> str:
-    """Return text as HTML, with what is between backticks as code."""
+    """Return text as HTML, with text in backticks as code."""
     return re.sub(r"`([^`]*)`", r"<code>\1</code>", escape(text))

@@ -1,4 +1,4 @@
-"""What to expect of this machine with these settings, in words: `python -m server doctor`."""
+"""Checks the machine and the settings before a start: `python -m server doctor`."""
 
 import errno
 import math
@@ -22,12 +22,12 @@ from server.recognize import load_recognizer
 from server.settings import InvalidSettings, Settings, load_settings
 
 _LOOPBACK = ("127.", "localhost", "::1")
-# Platforms with a proxy on the same machine, for which the loopback address is right.
+# Platforms that may have a proxy on the same machine, which can connect to the loopback address.
 _OWN_MACHINE = (None, "systemd")
 
 
 class Grade(Enum):
-    """How much a finding weighs."""
+    """The severity of a finding."""
 
     FACT = ""
     UNWISE = "unwise: "
@@ -36,7 +36,7 @@ class Grade(Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that the doctor has to say."""
+    """One line of the doctor's report."""
 
     grade: Grade
     text: str
@@ -47,14 +47,14 @@ class Finding:
 
 
 def diagnose(machine: Machine, environ: Mapping[str, str]) -> int:
-    """Print what there is to say; return the exit status, 1 where the server cannot work."""
+    """Print the findings; return the exit status, 1 if the server cannot work."""
     findings = list(examine(machine, environ))
     sys.stdout.writelines(f"{finding}\n" for finding in findings)
     return int(any(finding.grade is Grade.FATAL for finding in findings))
 
 
 def examine(machine: Machine, environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Yield what there is to say of a server with some environment on some machine.
+    """Yield the findings about a server with this environment on this machine.
 
     Args:
         machine: as read from the kernel.
@@ -136,11 +136,11 @@ def _try_address(settings: Settings, platform: str | None) -> Iterator[Finding]:
             settings.host, settings.port, type=socket.SOCK_STREAM
         )[0]
         with socket.socket(family, kind) as listener:
-            # As the server does: connections that are closing do not count.
+            # As the server does, so that connections in TIME_WAIT do not matter.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(where)
     except OSError as error:
-        # It may be the server itself that listens there.
+        # The server itself may already be listening there.
         is_taken = error.errno == errno.EADDRINUSE
         grade = Grade.UNWISE if is_taken else Grade.FATAL
         yield Finding(grade, f"{address} cannot be listened on: {error.strerror}")

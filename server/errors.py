@@ -1,4 +1,4 @@
-"""What can go wrong with a request: one class for each kind of problem that is answered.
+"""The problems that a request may have: one class for each kind of error response.
 
 Problem
 ├── ClientError            the request has to change before it can succeed
@@ -31,7 +31,7 @@ from typing import ClassVar
 class Problem(Exception):
     """A failure that is answered as an RFC 9457 problem document.
 
-    Its one argument is the `detail`: what was wrong and what is accepted, in words for the client.
+    Its only argument is the `detail`, which tells the client what was wrong and what is accepted.
     """
 
     status: ClassVar[int]
@@ -44,10 +44,10 @@ class Problem(Exception):
         self.detail = detail
 
     def as_document(self) -> dict[str, str | int]:
-        """Return the members of the problem document, `code` being ours beside RFC 9457's.
+        """Return the members of the problem document: those of RFC 9457 and `code`.
 
-        The type about:blank means that the title is the status's phrase in RFC 9110; `http` has
-        these phrases only from Python 3.13 on.
+        The type about:blank means that the title is the status's phrase in RFC 9110; Python's
+        `http` has these phrases only from 3.13 on.
         """
         return {
             "type": "about:blank",
@@ -234,7 +234,7 @@ class NotReady(ServerProblem):
 
 
 def all_problems() -> list[type[Problem]]:
-    """Return the classes of all problems with a request, the client's first."""
+    """Return the classes of all problems, client errors first."""
     classes = [*ClientError.__subclasses__(), *ServerProblem.__subclasses__()]
-    # Without those of other modules, which HTTP never answers: a file that cannot be read, say.
+    # Other modules define problems that never occur over HTTP, such as an unreadable file.
     return [one for one in classes if one.__module__ == __name__]

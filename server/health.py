@@ -1,7 +1,7 @@
-"""Whether a server on this machine is ready: `python -m server health`, for a container's check.
+"""Checks whether a server on this machine is ready: `python -m server health`, for containers.
 
-`python -m server.health` is the same check without loading what serving needs: with 17 MB, and in a
-third of the time. That matters if it runs every few seconds beside a server in 128 MB.
+`python -m server.health` does the same without importing what serving needs, in 17 MB and a third
+of the time. That matters if it runs every few seconds beside a server in 128 MB.
 """
 
 import http.client
@@ -13,12 +13,12 @@ from http import HTTPStatus
 from server.settings import InvalidSettings, load_settings
 
 _TIMEOUT_SECONDS = 3
-# The addresses that mean "all" when listened on cannot be connected to.
+# The wildcard addresses, on which one can listen, but to which one cannot connect.
 _ALL_ADDRESSES = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 def check_health(environ: Mapping[str, str]) -> int:
-    """Ask the server that an environment describes; return the exit status, 0 where it is ready."""
+    """Ask the server with this environment; return the exit status, 0 if it is ready."""
     try:
         settings = load_settings(environ)
     except InvalidSettings as error:

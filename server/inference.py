@@ -1,4 +1,4 @@
-"""Tensors to tensors: what the models of the Open Inference Protocol are, and what they answer."""
+"""The models of the Open Inference Protocol, from input tensors to output tensors."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -14,22 +14,22 @@ from server.state import State
 from server.tensors import BYTES, InferRequest, Tensor, classified
 from server.uploads import from_text, too_many_pictures
 
-# Crops that are classified in one job: other requests get their turn in between.
+# Crops per job of the worker, so that other requests get their turns in between.
 _JOB: Final = 64
 _SHAPES: Final = "(N, 28, 28), (N, 1, 28, 28) or (N, 784)"
 
 Shape = tuple[int, ...]
-# Name, datatype, and shape, -1 where any size may stand.
+# Name, datatype and shape, in which -1 stands for any size.
 Declared = tuple[str, str, Shape]
 
 
 @dataclass(frozen=True)
 class Model:
-    """What is served under a name.
+    """The declaration of a model.
 
     Attributes:
-        inputs: what it takes; `digit` takes more than it declares, see `_crops`.
-        outputs: what it gives.
+        inputs: what it takes; `digit` accepts more than this, see `_crops`.
+        outputs: what it returns.
     """
 
     inputs: tuple[Declared, ...]
@@ -37,7 +37,7 @@ class Model:
 
 
 MODELS: Final = {
-    # As Triton's samples want it: a channel, and one output.
+    # With a channel and one output, as Triton's examples expect.
     "digit": Model(
         (("images", "UINT8", (-1, 1, CROP_SIDE, CROP_SIDE)),),
         (("probabilities", "FP32", (-1, len(LABELS))),),
@@ -63,7 +63,7 @@ MODELS: Final = {
 
 
 def raw_tensor(body: bytes) -> Tensor:
-    """Return the one tensor that a body without any JSON is: an encoded picture, or crops."""
+    """Return the tensor of a body without any JSON: an encoded picture, or crops."""
     if sniff(body) or not body or len(body) % CROP_SIDE**2:
         return Tensor("images", [body], (1,))
     crops = np.frombuffer(body, np.uint8).reshape(-1, CROP_SIDE, CROP_SIDE)
@@ -71,7 +71,7 @@ def raw_tensor(body: bytes) -> Tensor:
 
 
 async def infer(name: str, asked: InferRequest, state: State) -> tuple[list[Tensor], int]:
-    """Return all outputs of a model, and for how many pictures."""
+    """Return all outputs of a model, and the number of pictures."""
     if len(asked.inputs) != 1:
         raise MalformedTensors(f"{name} has one input; {len(asked.inputs)} were sent")
     (tensor,) = asked.inputs
@@ -90,7 +90,7 @@ async def infer(name: str, asked: InferRequest, state: State) -> tuple[list[Tens
 
 
 async def _locate(tensor: Tensor, state: State) -> list[Tensor]:
-    """Return where digits may be in a picture (H, W, 1), and the crops to classify."""
+    """Return the boxes, scores and crops of a picture (H, W, 1)."""
     locator = state["recognizer"].models.locator
     pixels = _pixels(tensor, locator.working_size)
     boxes, scores, crops = await state["worker"].run(locator.locate, pixels)
@@ -102,7 +102,7 @@ async def _locate(tensor: Tensor, state: State) -> list[Tensor]:
 
 
 async def _classify(crops: NDArray[np.uint8], state: State) -> list[Tensor]:
-    """Return what each crop (N, 28, 28) may show."""
+    """Return the class probabilities of crops (N, 28, 28)."""
     run, classify = state["worker"].run, state["recognizer"].models.classifier.classify
     jobs = [crops[k : k + _JOB] for k in range(0, max(len(crops), 1), _JOB)]
     probabilities = np.concatenate([await run(classify, job) for job in jobs])
@@ -110,16 +110,16 @@ async def _classify(crops: NDArray[np.uint8], state: State) -> list[Tensor]:
 
 
 async def _read_pictures(elements: list[bytes], state: State) -> list[Tensor]:
-    """Return what is written in encoded pictures, which are taken out of the list.
+    """Return what is read in encoded pictures, removing them from the list.
 
-    One that cannot be read is the client's error.
+    If one cannot be read, its problem is raised.
     """
     most = state["settings"].max_pictures
     if len(elements) > most:
         raise too_many_pictures(most)
-    # In JSON there are no bytes, so there a picture is text.
+    # JSON has no bytes, so there a picture is base64 or a data: URI.
     pictures = []
-    while elements:  # so that none is held both as text and decoded
+    while elements:  # so that no picture is held twice, as text and as bytes
         one = elements.pop(0)
         pictures.append(one if sniff(one) else from_text(one.decode("latin-1")))
     recognize = state["recognizer"].recognize
@@ -147,7 +147,7 @@ def _tensors_of(answers: list[Answer]) -> list[Tensor]:
 
 
 def _chances(answer: Answer) -> list[float]:
-    """Return the one digit's probabilities; of none, 1 for "no digit"; of several, only zeros."""
+    """Return the probabilities of a single digit; 1 for "no digit" if none; zeros if several."""
     if answer.digit is None:
         return [0.0] * 10 + [float(not answer.digits)]
     chances = answer.digits[0].probabilities
@@ -155,7 +155,7 @@ def _chances(answer: Answer) -> list[float]:
 
 
 def _crops(tensor: Tensor) -> NDArray[np.uint8]:
-    """Return the crops (N, 28, 28) that a tensor holds, uint8."""
+    """Return a tensor as crops (N, 28, 28), uint8."""
     count, *rest = tensor.shape or (0,)
     if tuple(rest) not in {(CROP_SIDE, CROP_SIDE), (1, CROP_SIDE, CROP_SIDE), (CROP_SIDE**2,)}:
         raise MalformedTensors(f"the shape of images has to be {_SHAPES}, not {tensor.shape}")
@@ -163,7 +163,7 @@ def _crops(tensor: Tensor) -> NDArray[np.uint8]:
 
 
 def _pixels(tensor: Tensor, most: int) -> NDArray[np.uint8]:
-    """Return the picture (H, W, 1) that a tensor holds, uint8."""
+    """Return a tensor as a picture (H, W, 1), uint8."""
     *size, channels = tensor.shape or (0,)
     if isinstance(tensor.values, list) or len(tensor.shape) != len("HWC") or channels != 1:
         raise MalformedTensors(f"pixels have to be numbers (H, W, 1), not {tensor.shape}")
@@ -173,13 +173,13 @@ def _pixels(tensor: Tensor, most: int) -> NDArray[np.uint8]:
 
 
 def _as_bytes(tensor: Tensor) -> NDArray[np.uint8]:
-    """Return a tensor's values from 0 to 255; floating-point ones may also be from 0 to 1."""
+    """Return a tensor's values as bytes; floating-point values may also be from 0 to 1."""
     values = np.asarray(tensor.values)
     if values.dtype == np.uint8 or not values.size:
         return values.astype(np.uint8, copy=False)
     low, high = float(values.min()), float(values.max())
-    # NaN fails this comparison too.
-    if not 0 <= low <= high <= 255:  # noqa: PLR2004 - what a byte holds
+    # NaN fails this comparison, too.
+    if not 0 <= low <= high <= 255:  # noqa: PLR2004 - a byte's values
         raise MalformedTensors(f"values of {tensor.name} have to be from 0 to 255")
     if values.dtype.kind == "f" and high <= 1:
         values = values * 255.0
@@ -188,10 +188,10 @@ def _as_bytes(tensor: Tensor) -> NDArray[np.uint8]:
 
 
 def chosen(name: str, asked: InferRequest, outputs: list[Tensor]) -> list[Tensor]:
-    """Return the outputs that are wanted, as values or as classes."""
+    """Return the outputs that the client wants, as values or as classes."""
     found = {tensor.name: tensor for tensor in outputs}
     if not asked.outputs:
-        # `digit` gives more of a picture than it declares, to who asks for it by name.
+        # For an encoded picture, `digit` has more outputs than it declares, if asked for by name.
         return [found[declared] for declared, *_ in MODELS[name].outputs]
     picked = []
     for wanted in asked.outputs:

@@ -1,4 +1,4 @@
-"""The socket on which all processes wait for connections, and how it is closed and none is lost."""
+"""The listening socket that all workers share, and how it is closed without losing a connection."""
 
 import os
 import socket
@@ -7,12 +7,12 @@ from array import array
 from collections.abc import Iterator
 from contextlib import suppress
 
-# Connections that may wait to be accepted: the kernel's own limit.
+# Connections that may wait to be accepted: the kernel's default limit.
 _BACKLOG = 4096
-# Linux's; Python has no name for it.
+# A Linux constant that Python does not define.
 _SO_ATTACH_FILTER = 26
-# A program for the kernel's packet filter: drop packets with the flag SYN, which is in byte 13 of a
-# TCP header; pass on all others.
+# A program for the kernel's packet filter (BPF): drop packets with the SYN flag, which is in byte
+# 13 of the TCP header; accept all others.
 _DROP_SYN = (
     (0x30, 0, 0, 13),  # load the byte
     (0x45, 0, 1, 2),  # is the bit 2 set? then the next instruction, else the one after
@@ -22,30 +22,30 @@ _DROP_SYN = (
 
 
 class Listener(socket.socket):
-    """A socket on which many may wait, but from which a process takes one connection at a time.
+    """A socket with a long backlog, from which a process accepts one connection at a time.
 
-    asyncio has one number for both. A process that took all that wait would leave none to the
-    others, and it would have to answer all later requests on these connections, too.
+    asyncio uses one number for both. A process that accepted all waiting connections would leave
+    none to the others, and would have to serve all later requests on them, too.
     """
 
     def __init__(self, family: int) -> None:
-        # asyncio sets TCP_NODELAY only if the protocol is named; without it, every answer after the
+        # asyncio sets TCP_NODELAY only if the protocol is given; without it, every answer after the
         # first on a connection would take 40 ms.
         super().__init__(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self._owner = os.getpid()
 
     def listen(self, backlog: int = _BACKLOG) -> None:
-        """Let many wait, however few asyncio asks for."""
+        """Listen with a long backlog, whatever asyncio asks for."""
         super().listen(_BACKLOG)
 
     def turn_away(self) -> None:
-        """Let no new connection begin; those that have begun still arrive.
+        """Admit no new connections; handshakes that have begun still complete.
 
-        When the socket is closed, connections that nobody has accepted are reset, and between the
-        last look for such and the close there is always a moment. A client that comes after this
-        tries again after a second, and is then refused, or served by what listens here next.
+        Closing a socket resets connections that were not accepted, and some could arrive between
+        the last accept and the close. After this call, a client's SYN is dropped; it tries again
+        after a second, and is then refused, or served by the next server on this port.
 
-        In a forked process this does nothing: others go on using the socket.
+        In a forked process this does nothing, as others still use the socket.
         """
         if os.getpid() != self._owner:
             return
@@ -53,12 +53,12 @@ class Listener(socket.socket):
         memory = array("B", program)
         address, _ = memory.buffer_info()
         described = struct.pack("HP", len(_DROP_SYN), address)
-        # Other systems have no such filter, so there the moment remains.
+        # Other systems have no such filter; there, the race remains.
         with suppress(OSError):
             self.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, described)
 
     def accept_waiting(self) -> Iterator[socket.socket]:
-        """Yield the connections that wait; the socket must not block."""
+        """Yield the waiting connections; the socket has to be non-blocking."""
         with suppress(BlockingIOError):
             while True:
                 link, _ = self.accept()
@@ -67,7 +67,7 @@ class Listener(socket.socket):
 
 
 def listen(host: str, port: int) -> Listener:
-    """Return the socket on which all processes wait; clients queue on it from here on.
+    """Return a listening socket; clients can connect from now on, and wait to be accepted.
 
     Raises:
         OSError: the address cannot be listened on.

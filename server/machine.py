@@ -1,6 +1,6 @@
-"""The memory and processors that this process may use, on which platform, and how many workers fit.
+"""Detects the memory, processors and platform of this process, and how many workers fit.
 
-A container sees all of its host's memory and processors, but is killed or slowed down at the limits
+A container sees all of its host's memory and processors, but is killed or throttled at the limits
 of its control group (cgroup); the kernel has two versions of that interface.
 """
 
@@ -14,20 +14,19 @@ from server.settings import Settings
 
 MIB = 2**20
 
-# Bounds, with room above what /proc/PID/smaps_rollup shows: for the master, with both networks
-# loaded and warm, 68 MiB (Rss); for a worker that reads small pictures, beside what it shares with
-# the master, 11 MiB (Private_Dirty). Large bodies and large pictures come on top, each with a bound
-# of its own.
+# Upper bounds on what /proc/PID/smaps_rollup shows: for the master, with both networks loaded and
+# warm, 68 MiB (Rss); for a worker that reads small pictures, beyond what it shares with the master,
+# 11 MiB (Private_Dirty). Large bodies and pictures come on top, and have their own limits.
 MASTER_BYTES = 84 * MIB
 WORKER_BYTES = 20 * MIB
 
-# The most workers that start unless WEB_CONCURRENCY asks for more.
+# The most workers that are started by default; WEB_CONCURRENCY may ask for more.
 _MOST_UNASKED = 8
 
-# cgroup v1 writes "no limit" as the largest possible number; no machine has a pebibyte.
+# cgroup v1 represents "no limit" by the largest possible number; no machine has a pebibyte.
 _UNLIMITED_BYTES = 2**50
 
-# Variables that only one platform sets.
+# Environment variables by which platforms are recognized.
 _PLATFORMS = {
     "DYNO": "Heroku",
     "RENDER": "Render",
@@ -40,12 +39,12 @@ _PLATFORMS = {
 
 @dataclass(frozen=True)
 class Machine:
-    """What this process may use.
+    """The resources that this process may use.
 
     Attributes:
         memory_bytes: it is killed for using more.
-        is_memory_limited: whether that is less than the whole machine's.
-        cpus: seconds of processor time per second, fractions included.
+        is_memory_limited: whether that is less than the machine has.
+        cpus: processors, including fractions.
     """
 
     memory_bytes: int
@@ -62,10 +61,10 @@ class Plan:
 
 
 def read_machine(root: Path = Path("/")) -> Machine:
-    """Return what this process may use: what its cgroup is granted, or else the whole machine.
+    """Return the resources of this process: its cgroup's limits, or else the whole machine.
 
     Args:
-        root: the folder in which proc and sys are.
+        root: the folder that contains proc and sys.
     """
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limits = [limit for limit in _memory_limits(root) if limit < min(whole, _UNLIMITED_BYTES)]
@@ -79,15 +78,15 @@ def platform_of(environ: Mapping[str, str]) -> str | None:
 
 
 def plan_workers(machine: Machine, settings: Settings, environ: Mapping[str, str]) -> Plan:
-    """Return how many workers to start: as many as the user asks for, or as the machine carries.
+    """Return how many workers to start: as many as the user asks for, or as fit on the machine.
 
     A platform such as Heroku may set WEB_CONCURRENCY itself, for servers that share no memory. It
-    then also sets WEB_CONCURRENCY_SET_BY, and the number is not followed.
+    then also sets WEB_CONCURRENCY_SET_BY, and the number is ignored.
 
     Args:
         machine: as read from the kernel.
-        settings: the number that is asked for, and what bodies and decoding may take.
-        environ: says who asks for that number.
+        settings: the number that is asked for, and the memory for bodies and decoding.
+        environ: tells whether the user or the platform set that number.
     """
     if settings.workers and "WEB_CONCURRENCY_SET_BY" not in environ:
         return Plan(settings.workers, "set by WEB_CONCURRENCY")
@@ -107,7 +106,8 @@ def _memory_limits(root: Path) -> Iterator[int]:
 
 def _cpu_quotas(root: Path) -> Iterator[float]:
     for folder in _cgroup_folders(root, "cpu"):
-        # "100000 50000": microseconds of processor time, and per how many; "max 50000": no quota.
+        # "100000 50000": microseconds of processor time per period of so many; "max 50000": no
+        # quota.
         version_2 = _numbers(folder / "cpu.max")
         version_1 = [
             *_numbers(folder / "cpu.cfs_quota_us"),
@@ -119,9 +119,9 @@ def _cpu_quotas(root: Path) -> Iterator[float]:
 
 
 def _cgroup_folders(root: Path, controller: str) -> Iterator[Path]:
-    """Yield the folders of this process's cgroup and of those around it, whose limits hold, too.
+    """Yield the folders of this process's cgroup and its ancestors, whose limits also apply.
 
-    In a container the path may be the host's, of which only the end, or nothing, is visible.
+    In a container, the path may be the host's, of which only the end, or nothing, is visible.
     """
     for line in _text(root / "proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
@@ -133,7 +133,7 @@ def _cgroup_folders(root: Path, controller: str) -> Iterator[Path]:
 
 
 def _allowed_processors(root: Path) -> Iterator[float]:
-    """Yield how many processors this process may run on; a list reads "0-3,8"."""
+    """Yield the number of processors that this process may run on, from a list like "0-3,8"."""
     for line in _text(root / "proc/self/status").splitlines():
         name, _, value = line.partition(":")
         if name == "Cpus_allowed_list":
@@ -142,7 +142,7 @@ def _allowed_processors(root: Path) -> Iterator[float]:
 
 
 def _numbers(path: Path) -> list[int]:
-    """Return the whole numbers in a file; none if it is missing, or says "max"."""
+    """Return the integers in a file; none if it is missing or contains "max"."""
     return [int(word) for word in _text(path).split() if word.lstrip("-").isdecimal()]
 
 

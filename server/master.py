@@ -1,7 +1,8 @@
-"""The master process: it forks the workers that answer on one socket, and replaces those that end.
+"""The master process: it forks workers that serve one socket, and replaces those that exit.
 
-It has loaded the networks, so the workers share that memory. It answers no requests. Its signals
-stay blocked until it waits for the next one, so that none interrupts it and none is lost.
+It loads the networks before forking, so that the workers share their memory, and serves no
+requests. Signals stay blocked except while it waits for one, so that none interrupts it and none is
+lost.
 """
 
 import ctypes
@@ -19,7 +20,7 @@ from typing import NoReturn
 log = logging.getLogger("server")
 
 Work = Callable[[Callable[[], None]], int]
-"""What a worker does until SIGTERM: it calls its argument when it is ready, and returns its exit
+"""What a worker runs until SIGTERM: it calls its argument when it is ready, and returns its exit
 status."""
 
 _SIGNALS = frozenset({signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
@@ -28,23 +29,23 @@ _SIGNALS = frozenset({signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGH
 _WHEN_PARENT_ENDS = 1
 _process_control = getattr(ctypes.CDLL(None), "prctl", lambda _option, _value: -1)
 
-# A worker needs a quarter of a second; one that takes this long will never be ready.
+# A worker starts in a quarter of a second; one that takes this long will never be ready.
 _READY_SECONDS = 10.0
-# A worker stops within 7 seconds; platforms kill after 10.
+# Workers stop within 7 seconds (see `server/__main__.py`); platforms kill after 10.
 _STOP_SECONDS = 8.0
-# How long to wait after a start that failed, as the next one may fail, too.
+# How long to wait before a retry when a worker could not be started.
 _PAUSE_SECONDS = 1.0
 
 
 @dataclass
 class Master:
-    """Keeps `count` processes at work.
+    """Keeps `count` workers running.
 
     Attributes:
-        count: how many.
-        work: what each does.
-        drain_seconds: how long they still accept connections when the stop has begun.
-        let_go: called after that, to turn new connections away and close the socket.
+        count: the number of workers.
+        work: what each runs.
+        drain_seconds: how long they still accept connections after a stop has begun.
+        let_go: called after that, to stop admitting connections and close the socket.
     """
 
     count: int
@@ -53,18 +54,18 @@ class Master:
     let_go: Callable[[], None] = lambda: None
     _working: set[int] = field(default_factory=set)
     _leaving: set[int] = field(default_factory=set)
-    """Processes that were told to end and have not yet."""
+    """Workers that were told to stop and have not exited yet."""
 
     def run(self, on_ready: Callable[[], None]) -> int:
-        """Work until SIGTERM or SIGINT; SIGHUP renews the processes one by one.
+        """Run until SIGTERM or SIGINT; SIGHUP replaces the workers one by one.
 
         Args:
-            on_ready: called once the first process is ready.
+            on_ready: called once the first worker is ready.
 
         Returns:
             The exit status.
         """
-        # What exists now stays: to collect it would write to pages that the workers share.
+        # Exempt existing objects from garbage collection, which would write to shared pages.
         gc.collect()
         gc.freeze()
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
@@ -80,14 +81,14 @@ class Master:
         return 0
 
     def _await_signal(self) -> int:
-        """Return the next signal, or SIGCHLD when it is time to try a start again."""
+        """Return the next signal, or SIGCHLD when it is time to retry a failed start."""
         if len(self._working) == self.count:
             return signal.sigwait(_SIGNALS)
         arrived = signal.sigtimedwait(_SIGNALS, _PAUSE_SECONDS)
         return arrived.si_signo if arrived else signal.SIGCHLD
 
     def _start(self) -> bool:
-        """Start a process; return whether it became ready."""
+        """Start a worker; return whether it became ready."""
         reading, writing = os.pipe()
         master = os.getpid()
         with os.fdopen(reading, "rb") as pipe:
@@ -98,7 +99,7 @@ class Master:
                 return False
             finally:
                 os.close(writing)
-            # The pipe becomes readable when the worker writes to it, or ends, which closes it.
+            # The pipe becomes readable when the worker writes to it, or exits, which closes it.
             is_ready = bool(select.select([pipe], [], [], _READY_SECONDS)[0] and pipe.read(1))
         if is_ready:
             self._working.add(pid)
@@ -108,10 +109,10 @@ class Master:
         return is_ready
 
     def _become_worker(self, writing: int, master: int) -> NoReturn:
-        """Work and end, without ever returning to the master's code."""
-        # If the master is killed, the workers end, too: nobody would replace or renew them.
+        """Run the worker and exit, without ever returning to the master's code."""
+        # If the master is killed, the workers stop, too: nobody would replace them.
         _process_control(_WHEN_PARENT_ENDS, signal.SIGTERM)
-        if os.getppid() != master:  # it has ended already
+        if os.getppid() != master:  # the master has exited already
             os._exit(1)
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_DFL)
@@ -130,7 +131,7 @@ class Master:
             os._exit(status)
 
     def _fill(self) -> None:
-        """Start a process in the place of each that has ended."""
+        """Replace the workers that have exited."""
         for pid in self._reap() & self._working:
             log.warning("Process %d ended; another one takes its place", pid)
             self._working.remove(pid)
@@ -140,7 +141,7 @@ class Master:
                 return  # `run` tries again
 
     def _renew(self) -> None:
-        """Start a new process for each old one, and end that when the new one is ready."""
+        """Replace each worker by a new one; stop the old one when the new one is ready."""
         for pid in list(self._working):
             if self._start():
                 os.kill(pid, signal.SIGTERM)
@@ -148,9 +149,9 @@ class Master:
                 self._leaving.add(pid)
 
     def _reap(self) -> set[int]:
-        """Return the processes that have ended since the last call."""
+        """Return the workers that have exited since the last call."""
         ended = set()
-        # There is no child left, or none that has ended.
+        # Raised if there is no child left.
         with suppress(ChildProcessError):
             while pid := os.waitpid(-1, os.WNOHANG)[0]:
                 ended.add(pid)
@@ -158,7 +159,7 @@ class Master:
         return ended
 
     def _stop(self, drain_seconds: float) -> None:
-        """End all processes: by SIGTERM, then by SIGKILL."""
+        """Stop all workers: by SIGTERM, then by SIGKILL."""
         for pid in self._working - self._reap():
             os.kill(pid, signal.SIGTERM)
             self._leaving.add(pid)
@@ -170,7 +171,7 @@ class Master:
             os.kill(pid, signal.SIGKILL)
 
     def _await_ends(self, seconds: float) -> bool:
-        """Wait so long for the processes to end; return False if SIGINT cut that short."""
+        """Wait this long for the workers to exit; return False if SIGINT cut it short."""
         deadline = time.monotonic() + seconds
         while self._leaving and (left := deadline - time.monotonic()) > 0:
             arrived = signal.sigtimedwait(_SIGNALS, left)

@@ -1,10 +1,10 @@
-"""Giving memory back to the system that was used once and is not needed any more.
+"""Returns unused memory to the system.
 
-After a photo the C library keeps tens of megabytes: glibc gives each thread a heap of its own, and
-keeps what is freed there for later use. Once it has freed a large block, it takes others from there
-too, and holes stay between what is in use. It has variables for that (MALLOC_ARENA_MAX and others),
-but they are read before Python starts. A process also keeps all that it has read of its libraries,
-most of which only their start needs.
+After a photo, the C library keeps tens of megabytes: glibc has a heap per thread and keeps freed
+memory there. Once a large block was freed, it also allocates large blocks on the heap, which gets
+fragmented. Its environment variables (MALLOC_ARENA_MAX and others) are read before Python starts,
+so they cannot be set here. A process also keeps the pages of its libraries that it has read, most
+of which are needed only during the start.
 
 Source: mallopt(3), malloc_trim(3), madvise(2), proc_pid_smaps(5).
 """
@@ -19,47 +19,47 @@ _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
 _M_ARENA_MAX: Final = -8
 
-# A block of so many bytes, such as a body or the pixels of a large picture, has a mapping of its
-# own, which ends with it.
+# A block of at least this size, such as a body or a large picture's pixels, gets its own mapping,
+# which is unmapped when it is freed.
 _LARGE_BYTES: Final = 2**22
-# What is free at the heap's end and is kept: with less, most photos have all their memory fetched
-# anew, which takes up to half as long again as to read them.
+# How much free memory at the top of the heap is kept. With less, most photos would have all of
+# their memory faulted in again, which makes reading them up to half slower.
 _KEPT_BYTES: Final = 2**24
 
 _MAPPINGS: Final = Path("/proc/self/smaps")
 
-# A mapping of a file that is read only, and in which no page was ever written to.
+# A read-only mapping of a file, no page of which was ever written to.
 _UNTOUCHED: Final = re.compile(
     r"^([0-9a-f]+)-([0-9a-f]+) r-.p \S+ \S+ \S+ +/.*\n(?:\w+:.*\n)*?Anonymous: +0 kB$", re.MULTILINE
 )
 
 _LIBRARY = ctypes.CDLL(None)
-# Other C libraries have neither, and less to give back; `int` is called in place of malloc_trim.
+# Other C libraries have neither function, and less to return; `int` stands in for malloc_trim.
 _set_option = getattr(_LIBRARY, "mallopt", lambda _option, _value: 1)
 _trim = getattr(_LIBRARY, "malloc_trim", int)
 
 
 def keep_little() -> None:
-    """Have threads that start later use the heap that there is, and large blocks lie outside it."""
+    """Make all threads that start later share one heap, with large blocks outside it."""
     _set_option(_M_ARENA_MAX, 1)
     _set_option(_M_MMAP_THRESHOLD, _LARGE_BYTES)
     _set_option(_M_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
 def give_back() -> None:
-    """Give freed memory back to the system; after a photo this takes a millisecond or two."""
+    """Return freed memory to the system; after a photo, this takes a millisecond or two."""
     _trim(0)
 
 
 def forget_libraries() -> None:
-    """Drop what was read of programs and libraries from this process, 20 MB after a start.
+    """Drop the pages of programs and libraries from this process, 20 MB after a start.
 
-    What is used again comes back by itself, from the system's copy of the file. Pages into which
-    the loader wrote addresses would come back without them, so mappings with such are left alone.
+    Pages that are used again are faulted in from the page cache. Relocated pages would come back
+    without their relocations, so mappings with modified pages are left alone.
     """
     try:
         mappings = _MAPPINGS.read_text()
-    except OSError:  # other systems have no such file, and some processes may not read it
+    except OSError:  # other systems lack this file, and some processes may not read it
         return
     for begin, end in _UNTOUCHED.findall(mappings):
         start, stop = int(begin, 16), int(end, 16)

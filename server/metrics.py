@@ -1,8 +1,8 @@
-"""What Prometheus asks for, counted in memory that all processes of a service share.
+"""Metrics for Prometheus, in memory that all processes of the service share.
 
-For several processes prometheus-client uses files, but this service writes none. So each process
-counts in a row of its own, to which no other writes, and the one that is asked adds up the rows.
-prometheus-client formats the answer.
+For several processes, prometheus-client uses files, but this service writes none. So each process
+has its own row of counters, to which no other writes, and whichever process is scraped adds up the
+rows. prometheus-client formats the response.
 """
 
 import errno
@@ -42,11 +42,11 @@ Labels = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Series:
-    """One metric, with all values that its labels may have, known from the start.
+    """One metric, with all values of its labels, which are known from the start.
 
     Attributes:
-        name: without the ending `_total` that Prometheus wants for a counter.
-        help: what it counts, in words.
+        name: without the suffix `_total` that counters get.
+        help: what it measures, in words.
         kind: COUNTER, GAUGE, or the upper bounds of a histogram's buckets.
         labels: the labels' names.
         values: each combination of their values.
@@ -60,32 +60,32 @@ class Series:
 
     @property
     def width(self) -> int:
-        """Numbers per combination: 1, or a histogram's buckets, one for all above, and the sum."""
+        """Numbers per combination of values: 1, or a histogram's buckets, +Inf and the sum."""
         return 1 if isinstance(self.kind, str) else len(self.kind) + 2
 
 
 class Metrics(Collector):
-    """The numbers behind a list of series."""
+    """The values of a list of series."""
 
     def __init__(self, series: Iterable[Series], info: dict[str, str], processes: int) -> None:
-        """Set everything to 0.
+        """Set all values to 0.
 
         Args:
-            series: what is counted.
-            info: what names the model.
-            processes: how many count at the same time, at most.
+            series: the metrics.
+            info: identifies the model.
+            processes: the number of workers.
         """
         self._series = {one.name: one for one in series}
         self._info = info
         self._place: dict[tuple[str, Labels], int] = {}
-        # The first number of a row is the process that counts there.
+        # The first number of a row is the ID of the process that owns it.
         columns = 1
         for one in self._series.values():
             for values in one.values:
                 self._place[one.name, values] = columns
                 columns += one.width
         self._columns = columns
-        # During a renewal, new processes count while old ones are still ending.
+        # During a renewal, new workers run while old ones are still stopping.
         self._rows = 4 * processes + 4
         self._numbers = memoryview(mmap.mmap(-1, 8 * columns * self._rows)).cast("d")
         self._begin = 0
@@ -93,7 +93,7 @@ class Metrics(Collector):
         self._registry.register(self)
 
     def claim(self) -> None:
-        """Count in a row that no living process has; what a dead one counted there stays."""
+        """Take a row that no living process owns; the counts of a dead one there are kept."""
         free = (row for row in self._row_starts() if not _is_alive(int(self._numbers[row])))
         self._begin = next(free, self._row_starts()[-1])
         self._numbers[self._begin] = os.getpid()
@@ -103,7 +103,7 @@ class Metrics(Collector):
                     self.set(one.name, 0.0, values)
 
     def has(self, name: str, values: Labels) -> bool:
-        """Say whether a series has these values for its labels."""
+        """Return whether a series has these values for its labels."""
         return (name, values) in self._place
 
     def add(self, name: str, amount: float = 1.0, values: Labels = ()) -> None:
@@ -115,14 +115,14 @@ class Metrics(Collector):
         self._numbers[self._begin + self._place[name, values]] = number
 
     def observe(self, name: str, number: float, values: Labels = ()) -> None:
-        """Add a number to a histogram."""
+        """Add an observation to a histogram."""
         bounds = self._series[name].kind
         place = self._begin + self._place[name, values]
         self._numbers[place + bisect_left(bounds, number)] += 1
         self._numbers[place + len(bounds) + 1] += number
 
     def total(self, name: str, values: Labels = ()) -> list[float]:
-        """Return the numbers of a series, added up over all processes."""
+        """Return the numbers of a series, summed over all processes."""
         first, width = self._place[name, values], self._series[name].width
         numbers = self._numbers
         return [
@@ -131,15 +131,15 @@ class Metrics(Collector):
         ]
 
     def exposition(self) -> bytes:
-        """Return all of it in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self._registry)
 
     def describe(self) -> Iterator[Metric]:
-        """Describe nothing when registered: without this, the registry would call `collect`."""
+        """Describe nothing: without this, the registry would call `collect` on registration."""
         return iter(())
 
     def collect(self) -> Iterator[Metric]:
-        """Yield every series, then what the kernel says of the processes."""
+        """Yield every series, then the kernel's figures of the processes."""
         yield InfoMetricFamily("digit_model", "The network that answers.", self._info)
         for one in self._series.values():
             yield self._family(one)
@@ -151,7 +151,7 @@ class Metrics(Collector):
             family = kind(one.name, one.help, labels=one.labels)
             for values in one.values:
                 (number,) = self.total(one.name, values)
-                # Most combinations never happen, and are left out.
+                # Leave out the many combinations that never occurred.
                 if number or len(one.values) == 1:
                     family.add_metric(values, number)
             return family
@@ -165,7 +165,7 @@ class Metrics(Collector):
         return histogram
 
     def _processes(self) -> Iterator[Metric]:
-        """Yield memory, time and open files of the living processes, by their row."""
+        """Yield memory, processor time and open files of each living process, by its row."""
         memory = GaugeMetricFamily(
             "digit_process_resident_memory_bytes", "Resident memory.", labels=["process"]
         )
@@ -180,8 +180,8 @@ class Metrics(Collector):
             with suppress(OSError):
                 ticks = (place / "stat").read_text().rpartition(")")[2].split()[11:13]
                 pages = (place / "statm").read_text().split()[1]
-                # Read before anything is added: a dead process's number may be another user's now,
-                # whose descriptors may not be read.
+                # Read everything before adding anything: a dead process's ID may now be another
+                # user's process, whose descriptors cannot be read.
                 opened = len(list((place / "fd").iterdir()))
                 memory.add_metric([str(row)], int(pages) * _PAGE_BYTES)
                 seconds.add_metric([str(row)], sum(map(int, ticks)) / _TICKS_PER_SECOND)
@@ -193,10 +193,10 @@ class Metrics(Collector):
 
 
 def _is_alive(pid: int) -> bool:
-    """Return whether a process may still count; 0 is none."""
+    """Return whether a process may still be alive; 0 is none."""
     try:
         os.kill(pid, 0)
     except OSError as error:
-        # EPERM: there is such a process, but another user's: a dead one's number was used again.
+        # EPERM: the process exists, but is another user's: a dead one's ID was reused.
         return error.errno == errno.EPERM
     return pid != 0

@@ -1,4 +1,4 @@
-"""An ONNX file to a session, arrays to arrays; the only module that knows onnxruntime."""
+"""Loads and runs the ONNX files; the only module that uses onnxruntime."""
 
 import hashlib
 import json
@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-# onnxruntime sends telemetry to its makers, on Linux too, unless this is set before it is loaded;
-# no other module loads it.
+# onnxruntime sends telemetry to its makers, also on Linux, unless this is set before it is
+# imported.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import onnxruntime
@@ -19,7 +19,7 @@ CROP_SIDE = 28
 LABELS = (*"0123456789", "no digit")
 
 Pixels = NDArray[np.uint8]
-# The name, type and shape of each tensor that a session takes or gives; None is any size.
+# The name, type and shape of each input or output of a session; None stands for any size.
 Tensors = list[tuple[str, str, list[int | None]]]
 
 _LOCATOR_INPUTS: Tensors = [("pixels", "tensor(uint8)", [None, None, 1])]
@@ -31,34 +31,34 @@ _LOCATOR_OUTPUTS: Tensors = [
 _CLASSIFIER_INPUTS: Tensors = [("images", "tensor(uint8)", [None, CROP_SIDE, CROP_SIDE])]
 _CLASSIFIER_OUTPUTS: Tensors = [("probabilities", "tensor(float)", [None, len(LABELS)])]
 
-# Crops classified in one run: the activations of hundreds would take tens of megabytes.
+# Crops per run: the activations of hundreds would take tens of megabytes.
 _BATCH = 64
 
 
 class UnusableModel(Exception):
-    """A file cannot be read, is no model, or has other inputs or outputs than the server needs."""
+    """A file cannot be read, is not a model, or lacks the inputs or outputs that are needed."""
 
 
 @dataclass(frozen=True)
 class Locator:
-    """The network that finds digits in a picture and cuts them out.
+    """The network that finds digits in a picture and crops them.
 
     Attributes:
-        working_size: the longest side of the pictures that it was made for, in pixels.
+        working_size: the longest side of the pictures that it was trained for, in pixels.
     """
 
     working_size: int
     _session: onnxruntime.InferenceSession
 
     def locate(self, pixels: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float32], Pixels]:
-        """Return where digits may be, and the crops to classify.
+        """Return boxes that may hold a digit, their scores, and the crops to classify.
 
         Args:
             pixels: (height, width, 1), black 0, white 255, dark on light or light on dark.
 
         Returns:
-            boxes (M, 4): x, y, width, height in pixels, the likeliest first; scores (M,): from 0
-            to 1; crops (M, 28, 28): ink bright on 0.
+            boxes (M, 4): x, y, width, height in pixels, the likeliest first; scores (M,): the
+            probability of a digit; crops (M, 28, 28): ink bright on 0.
         """
         boxes, scores, crops = self._session.run(["boxes", "scores", "crops"], {"pixels": pixels})
         return boxes, scores, crops
@@ -66,12 +66,12 @@ class Locator:
 
 @dataclass(frozen=True)
 class Classifier:
-    """The network that says which digit a crop shows.
+    """The network that classifies crops.
 
     Attributes:
-        name: the file's name without its ending.
+        name: the file's name without its extension.
         sha256: of the file, in hexadecimal.
-        accuracy: on MNIST's test set, as its metadata says; empty if it does not.
+        accuracy: on MNIST's test set, from its metadata; empty if that has none.
     """
 
     name: str
@@ -81,11 +81,11 @@ class Classifier:
 
     @property
     def identity(self) -> dict[str, str]:
-        """What names the model in an answer: its name and the start of its checksum."""
+        """What identifies the model in an answer: its name and the start of its checksum."""
         return {"name": self.name, "sha256": self.sha256[:12]}
 
     def classify(self, crops: Pixels) -> NDArray[np.float32]:
-        """Return what each crop may show.
+        """Return the class probabilities of each crop.
 
         Args:
             crops: (M, 28, 28), ink bright on 0.
@@ -100,7 +100,7 @@ class Classifier:
 
 @dataclass(frozen=True)
 class Models:
-    """The two networks, one after the other from pixels to probabilities."""
+    """The two networks, which together lead from pixels to probabilities."""
 
     locator: Locator
     classifier: Classifier
@@ -110,7 +110,7 @@ def load_models(locator: Path, classifier: Path) -> Models:
     """Return the networks in two ONNX files.
 
     Raises:
-        UnusableModel: with one line that says what is wrong with which file.
+        UnusableModel: with one line that names the file and the reason.
     """
     return Models(load_locator(locator), load_classifier(classifier))
 
@@ -119,7 +119,7 @@ def load_locator(path: Path) -> Locator:
     """Return the locator in an ONNX file.
 
     Raises:
-        UnusableModel: with one line that says what is wrong with which file.
+        UnusableModel: with one line that names the file and the reason.
     """
     session = _open(path, _read(path))
     _check(path, session, _LOCATOR_INPUTS, _LOCATOR_OUTPUTS)
@@ -133,7 +133,7 @@ def load_classifier(path: Path) -> Classifier:
     """Return the classifier in an ONNX file.
 
     Raises:
-        UnusableModel: with one line that says what is wrong with which file.
+        UnusableModel: with one line that names the file and the reason.
     """
     data = _read(path)
     session = _open(path, data)
@@ -142,7 +142,7 @@ def load_classifier(path: Path) -> Classifier:
 
 
 def _accuracy(session: onnxruntime.InferenceSession) -> str:
-    """Return the accuracy in a file's metadata, of which other people's models may have none."""
+    """Return the accuracy in a file's metadata, which other people's models may lack."""
     try:
         figures = json.loads(session.get_modelmeta().custom_metadata_map.get("figures", ""))
     except ValueError:
@@ -162,7 +162,7 @@ def _open(path: Path, data: bytes) -> onnxruntime.InferenceSession:
         return onnxruntime.InferenceSession(
             data, _session_options(), providers=["CPUExecutionProvider"]
         )
-    # onnxruntime's exceptions share no base class, and their text runs over many lines.
+    # onnxruntime's exceptions have no common base class, and their messages span many lines.
     except Exception as error:
         raise UnusableModel(f"{path}: is not a model that onnxruntime can load") from error
 
@@ -174,7 +174,7 @@ def _check(
         ("inputs", session.get_inputs(), inputs),
         ("outputs", session.get_outputs(), outputs),
     ):
-        # A size that is not fixed has a name here, or is None.
+        # A dynamic size has a name here, or is None.
         sizes = [[s if isinstance(s, int) else None for s in node.shape] for node in nodes]
         found = [(node.name, node.type, size) for node, size in zip(nodes, sizes, strict=True)]
         if found != expected:
@@ -183,7 +183,7 @@ def _check(
 
 
 def _described(tensors: Tensors) -> str:
-    """Return tensors in words, with a question mark for a size that may be any."""
+    """Return a description of tensors, with a question mark for a dynamic size."""
     return ", ".join(
         f"{name} {kind} [{', '.join('?' if size is None else str(size) for size in sizes)}]"
         for name, kind, sizes in tensors
@@ -191,7 +191,7 @@ def _described(tensors: Tensors) -> str:
 
 
 def _session_options() -> onnxruntime.SessionOptions:
-    """Return options for a small host: one thread, no spinning, no memory kept for later."""
+    """Return options for a small host: one thread, no spinning, no memory arena."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1

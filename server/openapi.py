@@ -1,8 +1,8 @@
-"""The service described for programs, in OpenAPI 3.1: `openapi.json`, filled in.
+"""The OpenAPI 3.1 description of the service: `openapi.json`, completed.
 
-That file is such a description, but for what is the same everywhere or depends on settings. Of an
-operation it has the answer, and under `x-problems` the codes of what else may be wrong with a
-request; the responses to these are made here, from `errors.py`.
+The file leaves out what is the same everywhere or depends on settings. Its operations have only the
+successful responses, and under `x-problems` the codes of their problems, whose responses are
+generated here from `errors.py`.
 """
 
 import json
@@ -17,7 +17,7 @@ Members = dict[str, Any]
 
 _FILE: Final = Path(__file__).with_suffix(".json")
 
-# What any request may meet.
+# Problems that any request may have.
 _ANYWHERE: Final = ("malformed_request", "too_slow", "header_too_large", "internal_error")
 _MODEL: Final = "/v2/models/{name}"
 _VERSION: Final = {"name": "version", "in": "path", "required": True, "schema": {"const": "1"}}
@@ -40,7 +40,7 @@ def describe(settings: Settings) -> Members:
         for response in responses.values():
             response["headers"] = _REQUEST_ID | response.get("headers", {})
         operation["responses"] = dict(sorted(responses.items()))
-    # The same once more for who names the version of a model, which has one.
+    # The same operations at the paths that include the version of a model; each has one version.
     for path in [path for path in paths if path.startswith(_MODEL)]:
         item = paths[path]
         versioned = path.replace(_MODEL, f"{_MODEL}/versions/{{version}}")
@@ -56,7 +56,7 @@ def _operations(paths: Members) -> Iterator[tuple[str, Members]]:
 
 
 def _problem_responses(codes: list[str], is_v2: bool) -> Members:
-    """Return the responses for problems: one for each status, with an example for each code."""
+    """Return the responses for problems: one per status, with an example per code."""
     problems = {problem.code: problem for problem in all_problems()}
     by_status: dict[int, list[type[Problem]]] = {}
     for code in codes:
@@ -86,7 +86,7 @@ def _errors(problems: list[type[Problem]]) -> Members:
     examples = {each.code: {"value": {"error": _first_line(each)}} for each in problems}
     schema = {"$ref": "#/components/schemas/Error"}
     content: Members = {"application/json": {"schema": schema, "examples": examples}}
-    # What is refused before it was a request has no path, so it has the general form.
+    # A refusal that comes before the path is known has the general form.
     if any(each.code in _ANYWHERE for each in problems):
         content["application/problem+json"] = {"schema": {"$ref": "#/components/schemas/Problem"}}
     return content

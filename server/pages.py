@@ -1,7 +1,7 @@
-"""The page for people: its files, made ready once, and answers as HTML where no script runs.
+"""Serves the web page: its files, prepared once, and answers as HTML for browsers without scripts.
 
-Starlette's StaticFiles would read a file at each request, and make its ETag from the file's time,
-which is another on each machine; and something else would have to compress it at each request.
+Starlette's StaticFiles reads a file on each request, and derives its ETag from the modification
+time, which differs between machines; compression would need another middleware, on each request.
 """
 
 import gzip
@@ -35,25 +35,25 @@ _MEDIA_TYPES = {
 }
 _IS_COMPRESSED = {".jpg", ".png"}
 
-# A file's address contains a digest of all of them, so what is behind an address never changes.
+# The URL of a file contains a digest of all files, so what is behind a URL never changes.
 _FOREVER = "public, max-age=31536000, immutable"
-# Browsers keep these too, but ask each time whether they changed: if not, 304 without a body.
+# Browsers cache these, too, but ask each time whether they have changed; if not, the answer is 304.
 _ASK_AGAIN = "no-cache"
 
-# Probabilities beyond these are shown as "< 0.1%" and "> 99.9%": no answer is as sure as 0 or 100%.
+# Probabilities beyond these are shown as "< 0.1%" and "> 99.9%": no answer is certain.
 _LEAST, _MOST = 0.001, 0.999
 
-# Answers, or problem documents in their place, to the pictures in a request.
+# Returns the answers to the pictures in a request, or problem documents in their place.
 ReadRequest = Callable[[Request[Any]], Awaitable[list[dict[str, Any]]]]
 
 
 @dataclass(frozen=True)
 class Asset:
-    """A file of the page as it is sent.
+    """A file of the page, ready to be sent.
 
     Attributes:
         content: its bytes.
-        compressed: the same with gzip, where that is shorter.
+        compressed: its bytes with gzip; None for pictures that are compressed already.
         media_type: for the Content-Type.
         etag: for If-None-Match.
     """
@@ -65,15 +65,15 @@ class Asset:
 
     @classmethod
     def of(cls, content: bytes, suffix: str) -> "Asset":
-        """Return a file of a type, by its suffix, made ready to be sent."""
-        # mtime: gzip would write the time, and each worker would have other bytes.
+        """Return an asset with this content, its type given by the file's suffix."""
+        # mtime: with the current time, each worker would have different bytes.
         compressed = None if suffix in _IS_COMPRESSED else gzip.compress(content, mtime=0)
         return cls(content, compressed, _MEDIA_TYPES[suffix], f'"{_digest(content)}"')
 
     def response(self, request: Headers, cache_control: str) -> Response:
-        """Return what a request with these headers gets: the file, or that it has not changed."""
+        """Return the response to a request with these headers: the file, or 304."""
         headers = {
-            # Weak, as the compressed form has the same one: see RFC 9110, 8.8.3.3.
+            # Weak, as the compressed form has the same ETag: see RFC 9110, 8.8.3.3.
             "ETag": f"W/{self.etag}",
             "Cache-Control": cache_control,
             "Vary": "Accept-Encoding",
@@ -91,11 +91,11 @@ def _digest(content: bytes) -> str:
 
 
 def page_routes(read_request: ReadRequest, description: Mapping[str, Any]) -> list[Route]:
-    """Return the routes of the page, and of the documents on the API.
+    """Return the routes of the page and the API's documentation.
 
     Args:
-        read_request: reads the pictures in a request; raises Problem if it can read none.
-        description: of the API, an OpenAPI document.
+        read_request: reads the pictures in a request; raises Problem if there are none.
+        description: the OpenAPI document of the API.
     """
     contents = {
         path.relative_to(PAGE).as_posix(): path.read_bytes()
@@ -103,7 +103,7 @@ def page_routes(read_request: ReadRequest, description: Mapping[str, Any]) -> li
         if path.suffix in _MEDIA_TYPES
     }
     version = _digest(b"".join(contents.values()))
-    # A relative address, as the service may be at any path of a larger site.
+    # A relative URL, as the service may be at any path of a larger site.
     values = {"assets": f"page/{version}"}
     home = _fill(contents.pop("index.html"), values)
     docs = _fill(
@@ -133,7 +133,7 @@ def page_routes(read_request: ReadRequest, description: Mapping[str, Any]) -> li
         asset = assets.get(request.path_params["name"])
         if asset is None:
             raise NotFound("There is no such file of the page.")
-        # While a new version is rolled out, a page and its files may come from different servers.
+        # During a rolling update, a page and its files may come from different versions.
         is_current = request.path_params["version"] == version
         return asset.response(request.headers, _FOREVER if is_current else _ASK_AGAIN)
 
@@ -146,7 +146,7 @@ def page_routes(read_request: ReadRequest, description: Mapping[str, Any]) -> li
 
 
 def _shows(asset: Asset) -> Callable[[Request[Any]], Awaitable[Response]]:
-    """Return an endpoint that answers one asset."""
+    """Return an endpoint for one asset."""
 
     async def show(request: Request[Any]) -> Response:
         return asset.response(request.headers, _ASK_AGAIN)
@@ -159,7 +159,7 @@ def _fill(template: bytes, values: Mapping[str, str]) -> str:
 
 
 def _render(answers: list[dict[str, Any]]) -> dict[str, str]:
-    """Return the title and the answers of the answer page, as HTML."""
+    """Return the title and the answers of the answer page as HTML."""
     numbers = ", ".join(_told(answer) for answer in answers)
     cards = [
         _render_card(f"Picture {k}" if len(answers) > 1 else "Your picture", answer)
@@ -169,12 +169,12 @@ def _render(answers: list[dict[str, Any]]) -> dict[str, str]:
 
 
 def _told(answer: Mapping[str, Any]) -> str:
-    """Return an answer or a problem in a word or two, for the title."""
+    """Return a short form of an answer or a problem, for the title."""
     return "nothing" if "detail" in answer else answer["number"] or "no digit"
 
 
 def _render_card(name: str, answer: Mapping[str, Any]) -> str:
-    """Return one picture's answer, or the problem in its place."""
+    """Return one picture's answer or problem as HTML."""
     if "detail" in answer:
         body = (
             '<p class="trouble-title">This could not be read</p>'
@@ -195,7 +195,7 @@ def _render_card(name: str, answer: Mapping[str, Any]) -> str:
 
 
 def _render_plan(answer: Mapping[str, Any]) -> str:
-    """Return a plan of the picture: each digit in its box."""
+    """Return a drawing of the picture with each digit in its box."""
     size = answer["image"]
     places = []
     for digit in answer["digits"]:
@@ -212,7 +212,7 @@ def _render_plan(answer: Mapping[str, Any]) -> str:
 
 
 def _render_digits(digits: list[dict[str, Any]]) -> str:
-    """Return a table of digits: how sure each is, and what it is if not that."""
+    """Return a table of digits, with the confidence and the second choice of each."""
     rows = []
     for digit in digits:
         chances = digit["probabilities"]
@@ -230,7 +230,7 @@ def _render_digits(digits: list[dict[str, Any]]) -> str:
 
 
 def _percent(chance: float) -> str:
-    """Return a probability as a percentage, as the page's script writes it too."""
+    """Return a probability as a percentage, formatted as in the page's script."""
     if chance > _MOST:
         return "&gt; 99.9%"
     if chance < _LEAST:

@@ -1,7 +1,7 @@
-"""Problems as responses: RFC 9457's documents or, below /v2, what that protocol wants.
+"""Turns problems into responses: RFC 9457 documents or, below /v2, that protocol's errors.
 
 The handlers are coroutines, as Starlette runs plain functions in a pool of forty threads: many
-refusals at once would start them all, each with a stack of its own.
+simultaneous refusals would start them all, each with its own stack.
 """
 
 from collections.abc import Mapping
@@ -17,13 +17,13 @@ from starlette.routing import Match
 from server.errors import InternalError, MethodNotAllowed, NotFound, Problem
 
 NO_RESPONSE: Final = 499
-"""Stands in the log for the status of a client that left before its answer, as in nginx."""
+"""The logged status if a client disconnected before its answer, as in nginx."""
 
 
 def problem_response(
     request: Request, problem: Problem, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Return the response to a request that met a problem, and note it in the request's record."""
+    """Return the response to a request with a problem, and add it to the request's record."""
     request.state["record"].refusals.append(problem.code)
     headers = problem.headers if headers is None else headers
     path = request.scope["path"]
@@ -34,13 +34,13 @@ def problem_response(
 
 
 async def answer_problem(request: Request, error: Exception) -> Response:
-    """Answer what an endpoint raised."""
+    """Answer a problem that an endpoint raised."""
     assert isinstance(error, Problem)
     return problem_response(request, error)
 
 
 async def answer_http_exception(request: Request, error: Exception) -> Response:
-    """Answer what the router raises: an unknown path, or a method that a path does not have."""
+    """Answer what the router raises: for an unknown path, or a method that a path lacks."""
     assert isinstance(error, HTTPException)
     headers = error.headers or {}
     if error.status_code == MethodNotAllowed.status:
@@ -52,14 +52,14 @@ async def answer_http_exception(request: Request, error: Exception) -> Response:
 
 
 def _is_there(request: Request, path: str) -> bool:
-    """Return whether a path has a route, with any method."""
+    """Return whether there is a route for a path, whatever the method."""
     scope = {**request.scope, "path": path}
     return any(route.matches(scope)[0] is not Match.NONE for route in request.app.routes)
 
 
 def _without_slash(request: Request) -> Response:
-    """Lead a client, method and body, to the same path without the slash at its end."""
-    # Relative, so that it holds for any scheme, host and path that a proxy serves this under.
+    """Redirect a client, keeping method and body, to the path without its trailing slash."""
+    # Relative, so that it is right behind a proxy with another scheme, host and path.
     name, query = request.scope["path"].split("/")[-2], request.scope["query_string"].decode()
     location = f"../{quote(name)}" + f"?{query}" * bool(query)
     text = "This is answered at the same address without the slash at its end.\n"

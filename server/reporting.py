@@ -1,4 +1,4 @@
-"""Unexpected exceptions to Sentry, if SENTRY_DSN asks for it, without anything of a request."""
+"""Reports unexpected exceptions to Sentry if SENTRY_DSN is set, with no data of the request."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -12,10 +12,10 @@ def fault_reporter(dsn: str) -> Report:
     """Return a function that reports an unexpected exception.
 
     Args:
-        dsn: where Sentry listens; if empty, nothing is reported and its library is not loaded.
+        dsn: Sentry's address; if it is empty, nothing is reported, and Sentry's library not loaded.
 
     Raises:
-        InvalidSettings: the library is not installed, or this is not a DSN.
+        InvalidSettings: the library is not installed, or the DSN is invalid.
     """
     if not dsn:
         return lambda error: None
@@ -28,7 +28,7 @@ def fault_reporter(dsn: str) -> Report:
     try:
         sentry.init(
             dsn,
-            # Integrations and the variables of a traceback would hold pictures.
+            # Integrations and the local variables of a traceback would contain pictures.
             default_integrations=False,
             auto_enabling_integrations=False,
             include_local_variables=False,

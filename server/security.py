@@ -1,4 +1,4 @@
-"""Middleware: headers that tell browsers what they may do with an answer, and API keys."""
+"""Middleware for security headers and API keys."""
 
 from collections.abc import Sequence
 from hmac import compare_digest
@@ -11,7 +11,7 @@ from server.errors import Unauthorized
 from server.problems import problem_response
 
 _HEADERS = {
-    # Everything comes from here; the 28 x 28 crops in answers are data: URIs.
+    # Everything comes from this server; the 28 x 28 crops in answers are data: URIs.
     "Content-Security-Policy": "; ".join(
         (
             "default-src 'none'",
@@ -32,13 +32,13 @@ _RAW_HEADERS = [(name.lower().encode(), value.encode()) for name, value in _HEAD
 
 
 class SecurityHeaders:
-    """ASGI middleware that adds these headers to every answer that does not set them itself."""
+    """ASGI middleware that adds security headers to every response that lacks them."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and its answer back with the headers."""
+        """Pass a request on, and add the headers to its response."""
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -51,7 +51,7 @@ class SecurityHeaders:
 
 
 class ApiKeys:
-    """ASGI middleware that asks for a key, except for health, the page and the documents."""
+    """ASGI middleware that requires a key, except for health checks, the page and its documents."""
 
     def __init__(self, app: ASGIApp, keys: Sequence[str]) -> None:
         self._app = app
@@ -71,13 +71,13 @@ class ApiKeys:
         headers = Headers(scope=scope)
         scheme, _, token = headers.get("authorization", "").partition(" ")
         given = headers.get("x-api-key") or (token if scheme.lower() == "bearer" else "")
-        # All are compared, each in constant time, so that the time tells nothing of any.
+        # Compare all keys, each in constant time, so that the time reveals nothing about them.
         matches = [compare_digest(given.encode("latin-1"), key) for key in self._keys]
         return any(matches)
 
 
 def _is_open(scope: Scope) -> bool:
-    """Return whether a request needs no key: it reads no picture and tells nothing of others."""
+    """Return whether a request needs no key: it has no picture and reveals nothing about others."""
     path: str = scope["path"]
     is_health = path in {"/healthz", "/readyz"} or path.startswith("/v2/health/")
     is_page = path in {"/", "/docs", "/openapi.json"} or path.startswith("/page/")

@@ -1,4 +1,4 @@
-"""The environment as one frozen `Settings`: every variable, its default, and what it is for."""
+"""Reads the settings from environment variables, each with its default and a description."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -7,22 +7,22 @@ from pathlib import Path
 from typing import NamedTuple
 
 PREFIX = "DIGIT_"
-# Variables with our prefix that other programs of this repository read.
+# Variables with this prefix that other programs in this repository use.
 FOREIGN = frozenset({"DIGIT_DATA"})
 
 REPOSITORY = Path(__file__).parent.parent
 
-# Blanks and control characters: http.client, with which `health` asks, refuses them in a host.
+# Blanks and control characters, which http.client, used by `health`, refuses in a host.
 _BLANK = re.compile(r"[\x00-\x20\x7f]")
 
 
 class InvalidSettings(Exception):
-    """Variables of the environment cannot be used; the message has one line for each."""
+    """Environment variables cannot be used; the message has one line for each."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What can be set, in the units that the code uses."""
+    """All settings, in the units that the code uses."""
 
     port: int
     host: str
@@ -46,12 +46,12 @@ class Settings:
 
     @property
     def bodies_bytes(self) -> int:
-        """The most bytes of bodies held: one of the largest size always finds room."""
+        """The most bytes of bodies that are held at a time; the largest body always fits."""
         return max(self.max_bytes_in_flight, self.max_body_bytes)
 
 
 class Kind(NamedTuple):
-    """What a variable may hold: in words, and as a parser that raises ValueError for the rest."""
+    """What a variable accepts: in words, and as a parser that raises ValueError."""
 
     accepted: str
     parse: Callable[[str], object]
@@ -59,7 +59,7 @@ class Kind(NamedTuple):
 
 @dataclass(frozen=True)
 class Setting:
-    """One variable: its name in the environment, its default, and what `--help` says of it."""
+    """An environment variable: its name, its default, what it accepts, and its help text."""
 
     variable: str
     default: str
@@ -112,7 +112,7 @@ def _list_of(accepted: str) -> Kind:
 
 
 def _host(text: str) -> str:
-    # A name that IDNA cannot encode would fail only when it is looked up, with a UnicodeError.
+    # A name that IDNA cannot encode would otherwise fail on lookup, with a UnicodeError.
     if not text.encode("idna") or _BLANK.search(text):
         raise ValueError
     return text
@@ -231,14 +231,14 @@ SETTINGS: Mapping[str, Setting] = {
         "where unexpected exceptions are reported, with no data of the request",
     ),
 }
-"""What sets each field of `Settings`."""
+"""The variable behind each field of `Settings`."""
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:
-    """Return the settings that an environment asks for.
+    """Return the settings in an environment.
 
     Raises:
-        InvalidSettings: a variable has an unusable value, or a name with our prefix is unknown.
+        InvalidSettings: a variable has an unusable value, or an unknown name with our prefix.
     """
     values: dict[str, object] = {}
     complaints = []

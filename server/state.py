@@ -1,4 +1,4 @@
-"""What the endpoints share, as `request.state` gives it to them."""
+"""The state that the endpoints share, as `request.state`."""
 
 from dataclasses import dataclass
 from typing import TypedDict
@@ -13,7 +13,7 @@ from server.worker import Worker
 
 @dataclass
 class Readiness:
-    """Whether the service should be sent requests: warm, and not about to stop."""
+    """Whether requests should be sent to the service: it is warm, and not about to stop."""
 
     is_warm: bool = False
     is_draining: bool = False
@@ -25,7 +25,7 @@ class Readiness:
 
 
 class State(TypedDict):
-    """What the lifespan gives to the endpoints; the record is each request's own."""
+    """What the lifespan passes to the endpoints; each request has its own record."""
 
     recognizer: Recognizer
     worker: Worker

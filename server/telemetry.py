@@ -1,4 +1,4 @@
-"""What is noted of each request, in a line of the log and in the metrics; nothing of a picture."""
+"""Logs and counts each request, with nothing from any picture."""
 
 import json
 import logging
@@ -18,13 +18,13 @@ from server.problems import NO_RESPONSE
 log = logging.getLogger("server.requests")
 
 STAGES: Final = ("read", "wait", "decode", "locate", "classify", "encode")
-"""The stages of a request whose time is taken, in their order."""
+"""The stages of a request that are timed, in order."""
 
 NO_ROUTE: Final = "none"
-"""Stands for the route of any path that has none, so that no client can make up labels."""
+"""The route label of paths that have no route, so that clients cannot create labels."""
 
 OTHER: Final = "other"
-"""Stands for any status that was not foreseen."""
+"""The status label of unforeseen statuses."""
 
 _SANE_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _TRACE: Final = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -33,16 +33,16 @@ _TRACE: Final = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2
 
 @dataclass
 class Record:
-    """What is noted of a request while it is answered.
+    """What is recorded about a request while it is answered.
 
     Attributes:
-        id: its own, or a new one.
-        status: of the answer.
-        sent: bytes of the answer's body.
-        stages: seconds of each stage, over all pictures of the request.
-        confidences: those of the pictures that were read.
+        id: the client's, or a new one.
+        status: of the response.
+        sent: bytes of the response body.
+        stages: seconds spent in each stage, over all pictures of the request.
+        confidences: of the pictures that were read.
         digits: how many were read.
-        refusals: codes of the problems that were answered, in a batch one for each picture.
+        refusals: codes of the problems in the response; in a batch, one per picture.
     """
 
     id: str = ""
@@ -54,7 +54,7 @@ class Record:
     refusals: list[str] = field(default_factory=list)
 
     def stopwatch(self) -> Callable[[str], None]:
-        """Return a function that adds the time since its last call, or since now, to a stage."""
+        """Return a function that adds the time since its previous call to a stage."""
         last = time.perf_counter()
 
         def lap(stage: str) -> None:
@@ -69,14 +69,14 @@ class Record:
 def series_of(
     routes: Iterable[str], statuses: Iterable[int], codes: Iterable[str], models: Iterable[str]
 ) -> list[Series]:
-    """Return what is counted, of a service with these routes, statuses, problems and models."""
+    """Return the metrics of a service with these routes, statuses, problems and models."""
     paths = [*routes, NO_ROUTE]
     answers = [(path, str(status)) for path in paths for status in (*statuses, NO_RESPONSE)]
     answers += [(path, OTHER) for path in paths]
     return [
         Series("digit_requests", "Requests answered.", COUNTER, ("route", "status"), answers),
-        # Without labels, so that it is there from the start: Prometheus sees no growth in a counter
-        # that begins at 1.
+        # Without labels, so that it exists from the start: Prometheus sees no increase in a counter
+        # that appears with 1.
         Series("digit_faults", "Requests answered 500.", COUNTER),
         Series(
             "digit_request_seconds",
@@ -118,19 +118,19 @@ def series_of(
 
 
 def new_id() -> str:
-    """Return the id of a request that brings none."""
+    """Return an id for a request that has none."""
     return os.urandom(8).hex()
 
 
 class Telemetry:
-    """ASGI middleware that notes what becomes of each request."""
+    """ASGI middleware that logs and counts each request."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on with a `Record`, and its answer back with the request's id."""
+        """Pass a request on with a `Record`, and add the request's id to its response."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -202,21 +202,21 @@ def _write(scope: Scope, headers: dict[bytes, bytes], record: Record, seconds: f
 
 
 class Line(dict[str, Any]):
-    """The members of a line in the log; as text, with the path quoted, which may hold anything."""
+    """The members of a log line; as text, its path is quoted, as it may contain anything."""
 
     def __str__(self) -> str:
-        """Return the line as text: method, path and status, then names and values."""
+        """Return the line as text: method, path and status, then name=value pairs."""
         told = dict(self)
         first = f"{told.pop('method')} {json.dumps(told.pop('path'))} {told.pop('status')}"
         return " ".join([first, *(f"{name}={value}" for name, value in told.items())])
 
 
 class JsonFormatter(logging.Formatter):
-    """Each line of the log as a JSON object."""
+    """Formats each log line as a JSON object."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return a record as one line of JSON."""
-        # If the only argument is a mapping, logging keeps it itself as the arguments.
+        # If the only argument is a mapping, logging stores it as `args`.
         members = record.args if isinstance(record.args, Line) else {"message": record.getMessage()}
         document = {
             "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),

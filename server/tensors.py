@@ -1,8 +1,8 @@
-"""Tensors on the wire of the Open Inference Protocol (V2, REST): JSON, binary, or both.
+"""The wire format of the Open Inference Protocol (V2, REST): tensors as JSON, binary, or both.
 
-Code for this protocol comes with whole servers (Triton, KServe, MLServer) and the clients of these,
-and not by itself. `json` and numpy do most of it; what is written here checks what clients send,
-and bounds what a hostile body may take.
+Implementations come only with whole servers (Triton, KServe, MLServer) and their clients. `json`
+and numpy do most of the work; this module validates what clients send, and limits what a hostile
+body may cost.
 
 Source: Open Inference Protocol, HTTP/REST, "Inference" and "Tensor Data"; its binary tensor data
 extension.
@@ -34,24 +34,24 @@ _TYPES: Final = {
 DATATYPES: Final = (*_TYPES, BYTES)
 _NAMES: Final = {dtype: name for name, dtype in _TYPES.items()}
 
-# Dimensions of a shape, and the bound of each: so their product is fast to compute.
+# The most dimensions, and the limit of each, so that their product is fast to compute.
 _MOST_DIMENSIONS: Final = 8
 _LONGEST: Final = 2**31
 
-# Values and lists in JSON. As Python objects, values take ten times the memory that they take in
-# the body, and empty lists thirty times.
+# Values and lists in JSON. As Python objects, values take ten times as much memory as in the body,
+# and empty lists thirty times.
 _MOST_JSON_VALUES: Final = 2**18
 
-# How a character beyond U+00FF begins in UTF-8, or is escaped. A str with one of these takes two or
-# four bytes for each character that it has, so only bodies up to this size may have any.
+# A character beyond U+00FF, in UTF-8 or escaped. One of them makes a str take two or four bytes per
+# character, so only bodies up to this size may have any.
 _WIDE: Final = re.compile(rb"[\xc4-\xf4]|\\u(?!00)[0-9a-fA-F]{4}")
 _MOST_WIDE_BYTES: Final = 2**20
 
-# Characters of a name or an id. Answers repeat them, some as escapes of six characters.
+# Characters of a name or an id. Responses repeat them, possibly as escapes of six characters.
 _LONGEST_NAME: Final = 2**10
 
-# Elements of BYTES in binary data: more than any batch may have. An empty one takes four bytes of a
-# body, and far more as an object.
+# Elements of a BYTES tensor in binary data: more than any batch may have. An empty one takes four
+# bytes in the body, and far more as an object.
 _MOST_ELEMENTS: Final = 2**12
 
 _LENGTH: Final = struct.Struct("<I")
@@ -59,11 +59,11 @@ _LENGTH: Final = struct.Struct("<I")
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor with its name.
+    """A named tensor.
 
     Attributes:
         values: an array or, for BYTES, a list of the elements in row-major order.
-        shape: of the array or, for BYTES, what the elements would have as one.
+        shape: of the array or, for BYTES, of an array with these elements.
     """
 
     name: str
@@ -72,13 +72,13 @@ class Tensor:
 
     @property
     def datatype(self) -> str:
-        """The protocol's name for the type of the values."""
+        """The protocol's name for the type of its values."""
         if isinstance(self.values, list):
             return BYTES
         return _NAMES[self.values.dtype.newbyteorder("<")]
 
     def as_binary(self) -> bytes:
-        """Return the values as binary data: little-endian; each of BYTES after its length."""
+        """Return the values as binary data: little-endian, BYTES elements after their lengths."""
         if isinstance(self.values, list):
             return b"".join(_LENGTH.pack(len(one)) + one for one in self.values)
         return np.ascontiguousarray(self.values, _TYPES[self.datatype]).tobytes()
@@ -93,11 +93,11 @@ class Tensor:
 
 @dataclass(frozen=True)
 class WantedOutput:
-    """An output that a request names.
+    """An output that a request asks for.
 
     Attributes:
-        is_binary: whether its data is wanted as binary; None where that is said of all outputs.
-        classes: how many of the likeliest classes are wanted instead of all values; 0 for all.
+        is_binary: whether its data should be binary; None to follow the request's default.
+        classes: how many of the likeliest classes are wanted instead of all values; 0 for values.
     """
 
     name: str
@@ -107,13 +107,13 @@ class WantedOutput:
 
 @dataclass(frozen=True)
 class InferRequest:
-    """What an inference request asks for.
+    """An inference request.
 
     Attributes:
-        inputs: as they were sent; whether a model takes them is not checked here.
-        id: the client's name for the request, which its answer repeats.
+        inputs: as they were sent; whether a model accepts them is not checked here.
+        id: the client's name for the request, which the response repeats.
         outputs: those that are wanted; empty for all.
-        is_binary: whether an output is wanted as binary data that does not say so itself.
+        is_binary: whether outputs are wanted as binary data by default.
     """
 
     inputs: list[Tensor]
@@ -122,7 +122,7 @@ class InferRequest:
     is_binary: bool = False
 
     def wants_binary(self, name: str) -> bool:
-        """Return whether an output is wanted as binary data."""
+        """Return whether the data of an output should be binary."""
         for output in self.outputs:
             if output.name == name and output.is_binary is not None:
                 return output.is_binary
@@ -130,14 +130,14 @@ class InferRequest:
 
 
 def parse_request(body: bytes, json_length: int | None) -> InferRequest:
-    """Return what the body of an inference request asks for.
+    """Parse the body of an inference request.
 
     Args:
         body: without content-encoding.
         json_length: how many bytes of it are JSON, None for all; the rest is binary data.
 
     Raises:
-        MalformedTensors: it breaks the protocol's rules.
+        MalformedTensors: it violates the protocol.
     """
     end = len(body) if json_length is None else json_length
     if end > len(body):
@@ -199,7 +199,7 @@ def _parameters(entry: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _parse_input(entry: Any, binary: memoryview) -> tuple[Tensor, int]:
-    """Return an input, and how many bytes of the binary data were its own."""
+    """Return an input, and the number of bytes of binary data that belong to it."""
     _check(entry, dict, "each input", "an object")
     name, datatype, shape = (entry.get(key) for key in ("name", "datatype", "shape"))
     _check_name(name, "an input's name")
@@ -306,7 +306,7 @@ def _parse_output(entry: Any) -> WantedOutput:
 def format_response(
     model: str, request: InferRequest, outputs: Sequence[Tensor]
 ) -> tuple[bytes, int | None]:
-    """Return the body of an answer, and how many bytes of it are JSON, None for all."""
+    """Return the body of a response, and how many bytes of it are JSON, None for all."""
     entries = []
     parts = []
     for tensor in outputs:
@@ -329,11 +329,11 @@ def format_response(
 
 
 def classified(tensor: Tensor, count: int, labels: Sequence[str]) -> Tensor:
-    """Return the `count` greatest values in each row of a tensor, each as "value:index:label".
+    """Return the `count` greatest values in each row of a tensor, as "value:index:label".
 
     Args:
         tensor: (N, classes), of numbers.
-        count: how many are wanted.
+        count: how many are wanted per row.
         labels: of the classes.
 
     Source: Triton's classification extension.

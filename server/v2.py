@@ -1,7 +1,7 @@
-"""The Open Inference Protocol (V2, REST): the networks, and reading whole pictures, as models.
+"""The endpoints of the Open Inference Protocol (V2, REST).
 
-Clients of Triton, KServe and others find `digit` and `locate`, the files in models/ as they are,
-and `recognize`, which takes encoded pictures and is all of them in a row.
+They offer clients of Triton, KServe and others the models `digit` and `locate`, which are the files
+in models/, and `recognize`, which takes encoded pictures and runs the whole pipeline.
 """
 
 import asyncio
@@ -24,13 +24,13 @@ from server.uploads import read_body
 
 JSON_LENGTH: Final = "inference-header-content-length"
 
-# A body of at most this many is parsed before another thread would have begun.
+# A body of at most this size is parsed faster than another thread starts.
 _QUICK_BYTES: Final = 16 * 2**10
 
-# A body of at most this many is answered before it is worth watching whether its client hangs up.
+# A body of at most this size is answered too fast to watch whether its client disconnects.
 _TINY_BYTES: Final = 4 * 2**10
 
-# Of a request for the list of models, which has only one member.
+# The largest body of a request for the list of models, which has only one member.
 _INDEX_BYTES: Final = 2**12
 
 _AS_GZIP_OR_ZLIB: Final = zlib.MAX_WBITS | 32
@@ -62,7 +62,7 @@ def _model_routes(ending: str, endpoint: Endpoint, method: str = "GET") -> list[
 
 
 def _model_of(request: Request[State]) -> str:
-    """Return the name of the model that a request's path has, or raise that there is none."""
+    """Return the name of the model in a request's path, or raise NotFound."""
     name: str = request.path_params["name"]
     if name not in MODELS or request.path_params.get("version", VERSION) != VERSION:
         raise NotFound(
@@ -82,7 +82,7 @@ async def _live(_: Request[State]) -> Response:
 
 
 async def _ready(request: Request[State]) -> Response:
-    # The specification's text says `live` here, and clients read `ready`.
+    # The specification says `live` here, but clients read `ready`.
     is_ready = request.state["readiness"].is_ready
     return JSONResponse({"ready": is_ready, "live": is_ready}, 200 if is_ready else 503)
 
@@ -113,7 +113,7 @@ async def _metadata(request: Request[State]) -> Response:
 async def _config(request: Request[State]) -> Response:
     """Describe a model as Triton's configuration extension does."""
     name = _model_of(request)
-    # Where a batch may have any size, the first dimension is not named.
+    # For models with batches, the first dimension is left out.
     is_batched = name != "locate"
     config: dict[str, Any] = {
         "name": name,
@@ -140,7 +140,7 @@ def _declared(name: str) -> list[tuple[str, tuple[Declared, ...]]]:
 
 
 async def _stats(request: Request[State]) -> Response:
-    """Tell how often a model was asked, by all processes, and for how long it worked."""
+    """Answer how often a model was run, and for how long, by all processes together."""
     name = _model_of(request)
     metrics = request.state["metrics"]
 
@@ -179,14 +179,14 @@ async def _index(request: Request[State]) -> Response:
 
 @asynccontextmanager
 async def _body(request: Request[State]) -> AsyncIterator[tuple[bytes, Callable[[int], None]]]:
-    """Hold a request's body until it is answered, and give what holds more for it."""
+    """Read a request's body and reserve its bytes; yield it and a function to reserve more."""
     state = request.state
     with state["admission"].body() as hold:
         yield await read_body(request, state["settings"], hold), hold
 
 
 async def _infer(request: Request[State]) -> Response:
-    """Answer the tensors that a request brings, and count what becomes of it."""
+    """Answer an inference request, and count its outcome."""
     name = _model_of(request)
     loop = asyncio.get_running_loop()
     begin, outcome, count = loop.time(), "fail", 0
@@ -204,7 +204,7 @@ async def _infer(request: Request[State]) -> Response:
 
 
 async def _admitted_answer(request: Request[State], name: str) -> tuple[bytes, int | None, int]:
-    """Return what `_answer` does, once there is a place for the request in the queue."""
+    """Return the result of `_answer`, once the request is admitted."""
     state = request.state
     lap = state["record"].stopwatch()
     async with _body(request) as (body, hold):
@@ -214,20 +214,20 @@ async def _admitted_answer(request: Request[State], name: str) -> tuple[bytes, i
             answer = _answer(request, name, body, hold if is_coded else None)
             if is_coded or len(body) > _TINY_BYTES:
                 answer = while_connected(request, answer)
-            del body  # so that nobody but the answer keeps it
+            del body  # so that `_answer` can free it
             return await answer
 
 
 async def _answer(
     request: Request[State], name: str, body: bytes, hold: Callable[[int], None] | None
 ) -> tuple[bytes, int | None, int]:
-    """Return the body of the answer, how much of it is JSON, and how many pictures there were.
+    """Return the response's body, the length of its JSON, and the number of pictures.
 
     Args:
         request: its body has been read.
         name: of the model.
         body: of the request.
-        hold: of a body that has a coding, what holds it without that.
+        hold: reserves the decompressed bytes of a body with a content-encoding; otherwise None.
     """
     state = request.state
     limit = state["settings"].max_body_bytes
@@ -237,7 +237,7 @@ async def _answer(
         body = await run(_inflated, body, limit)
         hold(len(body))
     asked = await run(_parse, body, request.headers.get(JSON_LENGTH), limit)
-    del body  # of encoded pictures `asked` has copies
+    del body  # `asked` has copies of encoded pictures
     lap("decode")
     outputs, count = await infer(name, asked, state)
     lap("classify")
@@ -247,7 +247,7 @@ async def _answer(
 
 
 def _is_coded(request: Request[State]) -> bool:
-    """Say whether a body has a coding, or raise that it is none of those that are taken."""
+    """Return whether a body is compressed, or raise UnsupportedCoding."""
     coding = request.headers.get("content-encoding", "identity").lower()
     if coding not in {"identity", "gzip", "deflate"}:
         raise UnsupportedCoding("Bodies are taken with gzip, deflate or no content-encoding.")
@@ -259,10 +259,10 @@ async def _run_here(function: Callable[..., Result], *arguments: Any) -> Result:
 
 
 def _parse(body: bytes, length: str | None, limit: int) -> InferRequest:
-    """Return what a request asks for: its JSON, of a length that it may tell, and binary data."""
+    """Parse a body: JSON, and binary data after it if `length` says how long the JSON is."""
     if length is None:
         return parse_request(body, None)
-    # No int() of what may have a million digits.
+    # int() is slow for a million digits.
     if not length.isdecimal() or len(length) > len(str(limit)):
         raise MalformedTensors(f"{JSON_LENGTH} has to be a count of bytes")
     if int(length) == 0:
@@ -271,7 +271,7 @@ def _parse(body: bytes, length: str | None, limit: int) -> InferRequest:
 
 
 def _inflated(body: bytes, limit: int) -> bytes:
-    """Return a body without its gzip or zlib coding: a small one may hold a large one."""
+    """Return a body decompressed, if that does not exceed the limit."""
     try:
         coder = zlib.decompressobj(_AS_GZIP_OR_ZLIB)
         inflated = coder.decompress(body, limit + 1)

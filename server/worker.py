@@ -1,4 +1,4 @@
-"""Turns to read a picture: on a thread of its own or, if it is tiny, on the event loop."""
+"""Schedules the work of reading pictures: on one thread or, for tiny ones, on the event loop."""
 
 import asyncio
 import sys
@@ -10,16 +10,16 @@ from typing import ParamSpec, TypeVar
 
 from server.memory import give_back
 
-# After so long without work, memory is given back; a client that sends photo after photo has sent
+# Memory is released after this long without work. A client that sends photo after photo has sent
 # the next one by then.
 _IDLE_SECONDS = 1.0
 
-# How many requests compute in one turn of the event loop. After each turn the loop polls the
-# kernel: after each request, that would be a twentieth of the time.
+# How many requests compute in one iteration of the event loop. After each iteration, the loop polls
+# the kernel; to do so after every request would take a twentieth of the time.
 _TOGETHER = 2
 
-# How long the thread may keep the interpreter while the loop waits for it. A health check waits
-# three times: with this its p99 under overload is a third less than with Python's own 5 ms.
+# How long the thread may hold the GIL while the event loop waits for it. A health check waits three
+# times: under overload, its p99 is a third lower than with Python's default of 5 ms.
 _SWITCH_SECONDS = 0.0005
 
 Arguments = ParamSpec("Arguments")
@@ -29,13 +29,13 @@ Result = TypeVar("Result")
 class Worker:
     """Runs functions one at a time, off the event loop, so that health checks never wait.
 
-    One thread is enough, as the work is bound by the processor, and it bounds memory: only one
-    picture is decoded at a time. Work that takes less time than to hand it to a thread may stay on
-    the loop, a little in each turn of it.
+    One thread is enough, as the work is CPU-bound, and it limits memory: only one picture is
+    decoded at a time. Work that is shorter than the hand-over to a thread may stay on the event
+    loop, a few requests in each iteration.
     """
 
     def __init__(self) -> None:
-        """Make a worker, whose thread starts with its first function."""
+        """Create a worker; its thread starts with the first function."""
         sys.setswitchinterval(_SWITCH_SECONDS)
         self._in_turn = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -48,10 +48,11 @@ class Worker:
         *args: Arguments.args,
         **kwargs: Arguments.kwargs,
     ) -> Result:
-        """Return what a function returns, or raise what it raises, when its turn has come."""
+        """Run a function when its turn comes; return its result, or raise its exception."""
         loop = asyncio.get_running_loop()
         self._keep_memory()
-        # The executor keeps cancelled work until its turn: it keeps a box, which is then empty.
+        # The executor keeps cancelled work until its turn. So it gets a box, which is emptied on
+        # cancellation to free the arguments.
         box = [partial(function, *args, **kwargs)]
         try:
             return await loop.run_in_executor(self._executor, lambda: box.pop()())
@@ -61,9 +62,9 @@ class Worker:
             self._giving_back = loop.call_later(_IDLE_SECONDS, give_back)
 
     async def turn(self) -> None:
-        """Wait for a turn of the event loop in which few others compute, first come, first served.
+        """Wait for an iteration of the event loop in which few others compute, in FIFO order.
 
-        So requests that compute on the loop do not do so all in one turn of it: in between, new
+        This spreads requests that compute on the event loop over its iterations; in between, new
         connections are accepted and health checks answered.
         """
         loop = asyncio.get_running_loop()
@@ -77,7 +78,7 @@ class Worker:
         self._in_turn += 1
 
     def _pass_on(self) -> None:
-        """Give the next turn of the loop to those that have waited longest."""
+        """Give the next iteration of the loop to those that have waited longest."""
         self._in_turn = 0
         while self._waiting and self._in_turn < _TOGETHER:
             turn = self._waiting.popleft()
@@ -88,11 +89,11 @@ class Worker:
             asyncio.get_running_loop().call_soon(self._pass_on)
 
     def close(self) -> None:
-        """End the thread after the function that it is running; those that wait are dropped."""
+        """Stop the thread after its current function; those that wait are cancelled."""
         self._keep_memory()
         self._executor.shutdown(cancel_futures=True)
 
     def _keep_memory(self) -> None:
-        """Call off giving memory back, as there is work, or an end."""
+        """Cancel a scheduled release of memory."""
         if self._giving_back:
             self._giving_back.cancel()

@@ -1,1 +1,1 @@
-"""Reading what lies on a disk, without HTTP: `python -m server read`."""
+"""Reads pictures on disk, without HTTP: `python -m server read`."""

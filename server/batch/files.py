@@ -1,30 +1,31 @@
-"""The pictures that a command line names: files, folders, and patterns that no shell expanded."""
+"""Expands the arguments of a command line into pictures: files, folders and glob patterns."""
 
 import glob
 import os
 from collections.abc import Iterable, Iterator
 
-# In a folder, other files are skipped; a file that is named itself is tried whatever its ending.
+# In a folder, other files are skipped; a file that is named explicitly is tried in any case.
 _ENDINGS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp")
 
 
 def expand(arguments: Iterable[str]) -> list[str]:
-    """Return the paths of the pictures that arguments name, each once, in the arguments' order.
+    """Return the paths of the pictures that arguments name, each once, in the order of arguments.
 
-    A folder stands for the pictures in it and below, sorted by name; a pattern ("scans/**/*.png",
-    quoted, as a command line has no room for a million names) for the files that match. An argument
-    that matches nothing is returned as it is, so that opening it tells what is wrong.
+    A folder stands for the pictures in it and its subfolders, sorted by name; a pattern
+    ("scans/**/*.png", quoted, as a command line cannot hold a million names) for the files that
+    match. An argument that matches nothing is returned unchanged, so that opening it reports the
+    error.
     """
     return list(dict.fromkeys(path for argument in arguments for path in _expand(argument)))
 
 
 def name_of(path: str) -> str:
-    """Return a path as text that can be written anywhere; a file's name may be any bytes."""
+    """Return a path as valid text; file names may be arbitrary bytes."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def is_picture(name: str) -> bool:
-    """Return whether a file's name has the ending of a picture's."""
+    """Return whether a file's name has the extension of a picture."""
     return name.lower().endswith(_ENDINGS)
 
 

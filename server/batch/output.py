@@ -1,6 +1,6 @@
-"""Outputs for the answers to many pictures: JSON Lines, CSV or Parquet, which can also be resumed.
+"""Writes answers to JSON Lines, CSV or Parquet, and resumes an output that was interrupted.
 
-A row is what `read` says of one picture: {"file", ...the answer's members} or {"file", "problem"}.
+A row is the result for one picture: {"file", ...the answer's members} or {"file", "problem"}.
 """
 
 import csv
@@ -17,36 +17,36 @@ Row = Mapping[str, Any]
 FORMATS = ("jsonl", "csv", "parquet")
 # The columns of CSV and Parquet; `boxes` are those of the digits, `error` is a problem's code.
 COLUMNS = ("file", "number", "confidence", "boxes", "error")
-# Rows in each file of a Parquet table; no more than these are lost at a power failure.
+# Rows per file of a Parquet table, and so the most that are lost if the process is killed.
 _PART_ROWS = 10_000
-# The end of the last whole row is looked for in this much of a file's end; no row is longer.
+# The last complete row is searched for in this many bytes at the end; no row is longer.
 _TAIL_BYTES = 2**22
 
 
 class CannotWrite(Exception):
-    """The output cannot be written as asked; the message is a line for the user."""
+    """The output cannot be written; the message is one line for the user."""
 
 
 class Output(Protocol):
-    """Takes rows."""
+    """A destination for rows."""
 
     def finished(self) -> Iterator[tuple[str, bool]]:
         """Yield for each row of an earlier run its file, and whether that could be read."""
 
     def write(self, row: Row) -> None:
-        """Add a row; a table may keep it until there are more."""
+        """Add a row, which may be buffered."""
 
     def close(self) -> None:
-        """Write what is still kept."""
+        """Write buffered rows and close the file."""
 
 
 def open_output(path: Path | None, form: str | None, is_resumed: bool) -> Output:
-    """Return what writes rows to a file.
+    """Open an output.
 
     Args:
         path: the file, or for Parquet the folder; None is standard output.
-        form: one of `FORMATS`; None takes the path's ending, or JSON Lines without a path.
-        is_resumed: go on with a file that exists, instead of refusing to overwrite it.
+        form: one of `FORMATS`; None to use the path's extension, or JSON Lines without a path.
+        is_resumed: continue a file that exists, instead of refusing to overwrite it.
 
     Raises:
         CannotWrite: with the reason.
@@ -55,7 +55,7 @@ def open_output(path: Path | None, form: str | None, is_resumed: bool) -> Output
     if form not in FORMATS:
         raise CannotWrite(f"{path}: its ending is none of {', '.join(FORMATS)}; give --format")
     if path and path.exists() and not is_resumed:
-        raise CannotWrite(f"{path}: is there already; --resume goes on with it")
+        raise CannotWrite(f"{path}: already exists; --resume continues it")
     if form == "parquet":
         return _open_table(path)
     kind = JsonLines if form == "jsonl" else Csv
@@ -63,7 +63,7 @@ def open_output(path: Path | None, form: str | None, is_resumed: bool) -> Output
 
 
 def flat(row: Row) -> dict[str, Any]:
-    """Return a row as a table has it: a value or None for each of `COLUMNS`."""
+    """Return a row of a table: a value or None for each of `COLUMNS`."""
     digits = row.get("digits")
     return {
         "file": row["file"],
@@ -75,7 +75,7 @@ def flat(row: Row) -> dict[str, Any]:
 
 
 def schema_of(arrow: Any) -> Any:
-    """Return the types of `COLUMNS`, as pyarrow has them."""
+    """Return the pyarrow schema of `COLUMNS`."""
     return arrow.schema(
         {
             "file": arrow.string(),
@@ -88,9 +88,9 @@ def schema_of(arrow: Any) -> Any:
 
 
 class JsonLines:
-    """A JSON object on each line, with all that is known of the picture."""
+    """JSON Lines: an object per line, with all members of the answer."""
 
-    # How a file begins, and what ends a row and is never inside one.
+    # How a file begins, and what ends a row and never occurs inside one.
     opening = '{"file": '
     terminator = "\n"
 
@@ -107,7 +107,7 @@ class JsonLines:
                 yield row["file"], "problem" not in row
             except (ValueError, LookupError, TypeError) as error:
                 name = self._stream.name
-                raise CannotWrite(f"{name}: line {number} is no row of an output") from error
+                raise CannotWrite(f"{name}: line {number} is not a row of an output") from error
 
     def write(self, row: Row) -> None:
         """Write a row at once, as standard output may be a pipe."""
@@ -121,14 +121,14 @@ class JsonLines:
 
 
 class Csv:
-    """A table as spreadsheets open it; boxes are JSON in their column."""
+    """CSV for spreadsheets; the column of boxes contains JSON."""
 
     opening = ",".join(COLUMNS)
     # The rows of a number are separated by a newline alone.
     terminator = "\r\n"
 
     def __init__(self, stream: TextIO) -> None:
-        """Append to a stream; the names of the columns come first."""
+        """Append to a stream, with the names of the columns first."""
         self._stream = stream
         self._writer = csv.DictWriter(stream, COLUMNS, lineterminator=self.terminator)
         self._is_begun = False
@@ -158,7 +158,7 @@ class Csv:
 
 
 class Table:
-    """A folder of Parquet files, in the way that large tables are kept."""
+    """A Parquet table: a folder of files, as is usual for large tables."""
 
     def __init__(self, folder: Path, arrow: Any) -> None:
         """Add files to a folder."""
@@ -174,16 +174,16 @@ class Table:
             yield from ((row["file"], row["error"] is None) for row in rows)
 
     def write(self, row: Row) -> None:
-        """Keep a row until there are enough for a file."""
+        """Buffer a row until there are enough for a file."""
         self._rows.append(flat(row))
         if len(self._rows) == _PART_ROWS:
             self.close()
 
     def close(self) -> None:
-        """Write the rows that were kept to a file, which appears whole or not at all."""
+        """Write the buffered rows to a new file, atomically."""
         if self._rows:
             part = self._folder / f"part-{len(self._parts()):05}.parquet"
-            # Readers of such folders pass over names that begin with a dot.
+            # Readers of such folders ignore names that begin with a dot.
             hidden = self._folder / f".{part.name}"
             table = self._arrow.Table.from_pylist(self._rows, self._schema)
             self._arrow.parquet.write_table(table, hidden)
@@ -198,7 +198,7 @@ def _open_table(folder: Path | None) -> Table:
     if not folder:
         raise CannotWrite("Parquet cannot go to standard output; give --output")
     try:
-        # pyarrow is too large to be deployed with the server, and needed only here.
+        # pyarrow is too large for a server's deployment, and only needed here.
         arrow = importlib.import_module("pyarrow")
         importlib.import_module("pyarrow.parquet")
     except ImportError as error:
@@ -213,12 +213,12 @@ def _open_table(folder: Path | None) -> Table:
 
 
 def _open_text(path: Path, kind: type[JsonLines | Csv]) -> TextIO:
-    """Return a file opened to read and append, without the torn row that it may end with."""
+    """Open a file to read and append, and remove an incomplete row from its end."""
     try:
         with path.open("a+b") as file:
             file.seek(0)
             if not kind.opening.encode().startswith(file.read(len(kind.opening))):
-                raise CannotWrite(f"{path}: is no output to go on with")
+                raise CannotWrite(f"{path}: is not an output that can be continued")
             file.truncate(_end_of_rows(file, kind.terminator.encode()))
         return path.open("a+", encoding="utf-8", newline="")
     except OSError as error:
@@ -226,7 +226,7 @@ def _open_text(path: Path, kind: type[JsonLines | Csv]) -> TextIO:
 
 
 def _end_of_rows(file: BinaryIO, terminator: bytes) -> int:
-    """Return where the last whole row ends; the rest was cut off while it was written."""
+    """Return where the last complete row ends; the rest was written only in part."""
     size = file.seek(0, os.SEEK_END)
     start = file.seek(max(0, size - _TAIL_BYTES))
     rows, found, _ = file.read().rpartition(terminator)

@@ -1,4 +1,4 @@
-"""Mapping a function over many items in several processes, any of which may die."""
+"""Maps a function over many items in several processes, any of which may be killed."""
 
 import multiprocessing
 import signal
@@ -11,8 +11,8 @@ from typing import TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# A process gets a few items at once, as each message costs; the pool some thousands, so that a
-# million items do not make as many messages in memory.
+# Items are sent to a process in chunks, to save messages, and to the pool in slices, as a million
+# items would be as many messages in memory.
 _CHUNK = 8
 _SLICE = 4096
 
@@ -23,16 +23,16 @@ def map_in_processes(
     processes: int,
     died: Callable[[Item], Result],
 ) -> Iterator[Result]:
-    """Yield the result of each item, in order.
+    """Yield the result for each item, in order.
 
-    If a process dies, killed for memory or by a fault in a decoder, the items that it may have died
-    of are tried again one by one.
+    If a process is killed, for lack of memory or by a fault in a decoder, the items that may be the
+    cause are tried again one by one.
 
     Args:
-        function: one that can be pickled; an exception of it ends the iteration.
-        items: what it is applied to.
+        function: picklable; an exception that it raises ends the iteration.
+        items: its arguments.
         processes: how many run at a time.
-        died: returns the result for an item of which its process died.
+        died: returns the result for an item that killed its process.
     """
     done = 0
     while done < len(items):
@@ -70,7 +70,7 @@ def _one_by_one(
 
 @contextmanager
 def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
-    # Spawned: a fork would inherit the locks of whatever threads this process has.
+    # Spawned: a fork would inherit locks held by other threads.
     pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"))
     try:
         yield pool
@@ -80,9 +80,9 @@ def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
 
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Block Ctrl+C while processes are started, which inherit that.
+    """Block Ctrl+C while processes are started, so that they inherit this.
 
-    A terminal sends it to them, too, but the process that started them is to end them.
+    A terminal sends it to them, too, but their parent should stop them.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

@@ -1,4 +1,4 @@
-"""A progress line on standard error: how much is done, and how long the rest will take."""
+"""A progress bar on standard error, with an estimate of the remaining time."""
 
 import sys
 import time
@@ -7,15 +7,15 @@ from types import TracebackType
 from typing import Self, TextIO
 
 BAR_WIDTH = 24
-# A terminal line is redrawn in place; a log file gets a new line each time, so far fewer.
+# A terminal's line is redrawn in place; a log file gets a new line each time, so less often.
 TERMINAL_SECONDS = 0.1
 LOG_SECONDS = 30.0
 
 
 class Progress:
-    """A line such as `train seed 0  [######......]  25 %  1,200/4,800  3:10 left  loss 0.12`.
+    """A line such as `train seed 0  [######......]  25%  1,200/4,800  3:10 left  loss 0.12`.
 
-    Used as a context manager; `update` is cheap enough to be called for every step.
+    It is a context manager; `update` is cheap enough to be called for every step.
     """
 
     def __init__(
@@ -30,12 +30,11 @@ class Progress:
         """Start the clock.
 
         Args:
-            label: what is going on.
-            total: how many units are to be done.
-            done: how many were done earlier, as when a training resumes; the forecast leaves them
-                out.
-            stream: where to write; standard error by default, so that output can be piped.
-            clock: seconds that only go up.
+            label: what is being done.
+            total: the number of steps.
+            done: how many were done earlier, if a training is resumed; the estimate ignores them.
+            stream: where to write; by default standard error, so that output can be piped.
+            clock: returns monotonic seconds.
         """
         self._label = label
         self._total = max(total, 1)
@@ -47,7 +46,7 @@ class Progress:
         self._start = self._drawn = clock()
 
     def __enter__(self) -> Self:
-        """Draw the line where it can be redrawn in place."""
+        """Draw the line, if it can be redrawn in place."""
         if self._in_place:
             self._draw()
         return self
@@ -58,13 +57,13 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Leave the last state readable, also if the work was interrupted."""
+        """Draw the final state, even if the work was interrupted."""
         self._draw()
         if self._in_place:
             self._stream.write("\n")
 
     def update(self, done: int, note: str = "") -> None:
-        """State that `done` units are done; `note` (a loss, say) ends the line."""
+        """Set the number of steps that are done; `note`, such as a loss, ends the line."""
         self._done, self._note = done, note
         pause = TERMINAL_SECONDS if self._in_place else LOG_SECONDS
         if self._clock() - self._drawn >= pause:
@@ -73,7 +72,7 @@ class Progress:
     def _draw(self) -> None:
         self._drawn = self._clock()
         line = self._line()
-        # "\x1b[K" clears what a longer line before left over.
+        # "\x1b[K" clears the rest of a longer previous line.
         self._stream.write(f"\r{line}\x1b[K" if self._in_place else f"{line}\n")
         self._stream.flush()
 

@@ -1,4 +1,4 @@
-"""Pictures on disk to one row each, without HTTP: `python -m server read`."""
+"""The command `python -m server read`: reads pictures on disk and writes a row for each."""
 
 import argparse
 import functools
@@ -27,7 +27,7 @@ _FILES_A_PROCESS = 250
 
 
 class UnreadableFile(ClientError):
-    """A named file cannot be read; not in `errors`, as HTTP has no files."""
+    """A file cannot be read; it is not in `errors`, as it never occurs over HTTP."""
 
     status = 404
     title = "Not Found"
@@ -36,10 +36,10 @@ class UnreadableFile(ClientError):
 
 
 class Readable(Protocol):
-    """A file to read from, near or far."""
+    """An open file, local or remote."""
 
     def read(self, size: int, /) -> bytes:
-        """Return at most so many bytes."""
+        """Return at most `size` bytes."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,10 +66,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def positive(text: str) -> int:
-    """Return the number that an argument holds.
+    """Return an argument as a positive integer.
 
     Raises:
-        ArgumentTypeError: it is not a whole number above 0.
+        ArgumentTypeError: it is not one.
     """
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError("must be a whole number above 0")
@@ -79,11 +79,11 @@ def positive(text: str) -> int:
 def read(arguments: argparse.Namespace, settings: Settings) -> int:
     """Write a row for each picture that the arguments name; return the exit status.
 
-    It is 1 if any picture could not be read; the others are read nevertheless.
+    It is 1 if any picture could not be read; the others are still read.
 
     Raises:
         UnusableModel: the networks cannot be loaded.
-        CannotWrite: the output cannot be opened, or there is no room.
+        CannotWrite: the output cannot be opened, or the disk is full.
     """
     _recognizer(settings)
     failures = 0
@@ -105,17 +105,17 @@ def read(arguments: argparse.Namespace, settings: Settings) -> int:
 
 @contextmanager
 def _can_write(path: Path | None) -> Iterator[None]:
-    """Turn an OSError of the output, a file or standard output, into a line for the user.
+    """Turn an OSError of the output, a file or standard output, into CannotWrite.
 
-    Pictures' files raise none here: what is wrong with those is in their rows.
+    Errors of the pictures' files do not get here: they are in their rows.
     """
     try:
         yield
     except OSError as error:
         if not path:
-            # Python would try to flush again when it exits; see "Note on SIGPIPE" in its manual.
+            # Python would flush again on exit; see "Note on SIGPIPE" in its documentation.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        # `| head` has seen enough, which is no failure.
+        # `| head` closes the pipe early, which is no failure.
         if not isinstance(error, BrokenPipeError):
             raise CannotWrite(f"{path or 'standard output'}: {error.strerror}") from error
 
@@ -135,36 +135,36 @@ def _rows(paths: Sequence[str], settings: Settings, processes: int) -> Iterator[
 
 
 def row_of(name: str, fetch: Callable[[], bytes], settings: Settings) -> Row:
-    """Return what is written in a picture, or what is wrong with it.
+    """Return the row of a picture, with its answer or its problem.
 
     Args:
-        name: what the row is called by.
-        fetch: returns the picture's bytes, or raises what the client got wrong.
-        settings: the networks, of which each process loads its own, and the limits.
+        name: the row's `file`.
+        fetch: returns the picture's bytes, or raises ClientError.
+        settings: the networks, which each process loads once, and the limits.
     """
     row: dict[str, Any] = {"file": name}
     try:
         return row | _recognizer(settings).recognize(fetch()).as_json()
     except ClientError as problem:
         return row | {"problem": problem.as_document()}
-    # A fault of ours shows in the picture's row, and does not end a run over a million files.
+    # A bug shows up in the picture's row, and does not end a run over a million files.
     except Exception as error:  # noqa: BLE001
         fault = InternalError(f"The reader failed: {type(error).__name__}.")
         return row | {"problem": fault.as_document()}
 
 
 def row_of_killer(name: str) -> Row:
-    """Return the row of a picture whose process was killed while it read it."""
+    """Return the row of a picture whose process was killed while reading it."""
     problem = InternalError("The process that read it was killed, for memory perhaps.")
     return {"file": name, "problem": problem.as_document()}
 
 
 def bytes_of(path: str, settings: Settings) -> bytes:
-    """Return what is in a file.
+    """Return the contents of a file.
 
     Raises:
         UnreadableFile: it does not exist, is a folder, or may not be read.
-        BodyTooLarge: it has more bytes than a request may have.
+        BodyTooLarge: it is larger than a request's body may be.
     """
     try:
         with open(path, "rb") as file:
@@ -176,10 +176,10 @@ def bytes_of(path: str, settings: Settings) -> bytes:
 
 
 def at_most(file: Readable, settings: Settings) -> bytes:
-    """Return what is in an open file.
+    """Return the contents of an open file.
 
     Raises:
-        BodyTooLarge: it has more bytes than a request may have.
+        BodyTooLarge: it is larger than a request's body may be.
     """
     data = file.read(settings.max_body_bytes + 1)
     if len(data) > settings.max_body_bytes:
@@ -191,7 +191,7 @@ def at_most(file: Readable, settings: Settings) -> bytes:
 
 @functools.cache
 def _recognizer(settings: Settings) -> Recognizer:
-    """Return this process's recognizer, which it loads only once."""
+    """Return the recognizer of this process, loaded once."""
     return load_recognizer(settings)
 
 

@@ -154,7 +154,7 @@ def test_foreign_file(form: str, tmp_path: Path) -> None:
     path = tmp_path / f"x.{form}"
     path.write_text("a diary")
 
-    with pytest.raises(CannotWrite, match="no output"):
+    with pytest.raises(CannotWrite, match="not an output"):
         write(path, resume=True)
     assert path.read_text() == "a diary"
 
