@@ -18,7 +18,7 @@ from export.plan import CACHE, FULL, MODELS, QUICK, Plan
 from export.release import evaluate, put_in_place, shown, verify, write
 from export.report import Counts, Report
 from export.sources import DataError
-from export.stages import done_side_by_side, networks_of, stages_of
+from export.stages import run_in_parallel, networks_of, stages_of
 from export.train_digit import Lessons
 from server.model import UnusableModel
 
@@ -85,7 +85,7 @@ def run(plan: Plan, mnist: Mnist, test: Callable[[], Split], command: str) -> No
     # keep its results under the old version.
     if stages_of(plan, mnist) != stages:
         raise CodeChanged("export/ was edited during the run; run the same command again.")
-    weights = done_side_by_side(stages.digits, plan.processes)
+    weights = run_in_parallel(stages.digits, plan.processes)
     distilled = stages.distilled.result
     judged = test().head(plan.pictures)
     splits = (mnist.validation, held_out, judged)

@@ -248,7 +248,7 @@ def networks_of(settled: State, placed: State) -> tuple[Locator, Placer]:
     return settled_of(settled), shrunk(placer)
 
 
-def done_side_by_side(stages: Sequence[Stage[Result]], processes: int) -> list[Result]:
+def run_in_parallel(stages: Sequence[Stage[Result]], processes: int) -> list[Result]:
     """Run independent stages in parallel processes, and return their results."""
     if min(processes, len(stages)) > 1:
         jobs = [(stage.prepare(), stage.path) for stage in stages]
