@@ -1,4 +1,4 @@
-"""Lossless WebPs written bit by bit, as no encoder writes them."""
+"""Writes lossless WebPs bit by bit, in forms that no encoder produces."""
 
 PREDICTOR, GREEN, INDEXING = 0, 2, 3
 
@@ -10,12 +10,12 @@ class Bits:
         self._value = self._count = 0
 
     def add(self, value: int, count: int) -> None:
-        """Append a number of so many bits."""
+        """Append a number with so many bits."""
         self._value |= value << self._count
         self._count += count
 
     def add_code(self, is_byte: bool = False) -> None:
-        """Append a prefix code: of the symbol 0 alone, or of the symbols up to 255 in 8 bits."""
+        """Append a prefix code, for the symbol 0 alone or for 256 symbols of 8 bits."""
         if not is_byte:
             self.add(0b0001, 4)
             return
@@ -27,7 +27,7 @@ class Bits:
         self.add(256 - 2, 8)
 
     def add_cached_image(self, pixels: int) -> None:
-        """Append a black image, all but its first pixel out of a cache of colors."""
+        """Append a black image whose pixels, except the first, come from the color cache."""
         self.add(1, 1)
         self.add(1, 4)
         self.add(0, 5)
@@ -39,7 +39,7 @@ class Bits:
         self.add((1 << pixels) - 2, pixels)
 
     def add_image(self, values: list[int]) -> None:
-        """Append an image with values in red and green."""
+        """Append an image with values in its red and green bytes."""
         self.add(0, 1)
         for is_byte in (True, True, False, False, False):
             self.add_code(is_byte)
@@ -48,12 +48,12 @@ class Bits:
                 self.add(int(f"{byte:08b}"[::-1], 2), 8)
 
     def as_bytes(self) -> bytes:
-        """Return all bits in whole bytes."""
+        """Return all bits, padded to whole bytes."""
         return self._value.to_bytes(-(-self._count // 8), "little")
 
 
 def stream(side: int, groups: int, transforms: tuple[int, ...] = (), exponent: int = 2) -> bytes:
-    """Return the bits of a square black picture with so many groups of prefix codes."""
+    """Return the bits of a square black picture with this many groups of prefix codes."""
     bits, width = Bits(), side
     for kind in transforms:
         bits.add(1, 1)
@@ -80,16 +80,16 @@ def stream(side: int, groups: int, transforms: tuple[int, ...] = (), exponent: i
 
 
 def chunk(name: bytes, body: bytes) -> bytes:
-    """Return a part of a WebP."""
+    """Return a chunk of a WebP."""
     return name + len(body).to_bytes(4, "little") + body + bytes(len(body) % 2)
 
 
 def webp(*chunks: bytes) -> bytes:
-    """Return a WebP of these parts."""
+    """Return a WebP with these chunks."""
     return chunk(b"RIFF", b"WEBP" + b"".join(chunks))
 
 
 def lossless(side: int, groups: int, transforms: tuple[int, ...] = ()) -> bytes:
-    """Return the part of a WebP that holds such a picture."""
+    """Return the VP8L chunk of such a picture."""
     size = (side - 1) | (side - 1) << 14
     return chunk(b"VP8L", b"\x2f" + size.to_bytes(4, "little") + stream(side, groups, transforms))

@@ -1,4 +1,4 @@
-"""What is let in, and what is told to come back."""
+"""Admission control: what is admitted, and what is refused."""
 
 from contextlib import ExitStack
 
@@ -10,14 +10,14 @@ from server.metrics import GAUGE, Metrics, Series
 
 
 def admission_of(places: int, most: int) -> tuple[Admission, Metrics]:
-    """Return an admission and what it tells of itself."""
+    """Return an admission control and its metrics."""
     names = ("digit_waiting", "digit_bytes_in_flight")
     metrics = Metrics([Series(name, "", GAUGE) for name in names], {}, 1)
     return Admission(places, most, metrics), metrics
 
 
 def test_places() -> None:
-    """With all places taken one more is refused, until one is free."""
+    """If all places are taken, further requests are refused until one is free."""
     admission, metrics = admission_of(1, 0)
 
     with admission.place(), pytest.raises(Busy), admission.place():
@@ -29,7 +29,7 @@ def test_places() -> None:
 
 
 def test_tiny_pictures_share_a_place() -> None:
-    """They take little of it each, and no more than it."""
+    """Eight tiny pictures take one place."""
     admission, metrics = admission_of(1, 0)
 
     with ExitStack() as held:
@@ -41,7 +41,7 @@ def test_tiny_pictures_share_a_place() -> None:
 
 
 def test_bytes() -> None:
-    """With too many bytes held further ones are refused, until some are let go."""
+    """If too many bytes are held, further ones are refused until some are released."""
     admission, metrics = admission_of(1, 100)
 
     with admission.body() as hold, admission.body() as hold_more:
@@ -56,7 +56,7 @@ def test_bytes() -> None:
 
 
 def test_a_refused_body_is_let_go() -> None:
-    """What of it was held makes room for others."""
+    """Its bytes so far are released."""
     admission, metrics = admission_of(1, 100)
 
     with pytest.raises(Busy), admission.body() as hold:

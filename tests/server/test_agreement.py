@@ -1,4 +1,4 @@
-"""What several readings of a picture agree on, beside all ways to read it counted one by one."""
+"""Combining readings of a picture, compared with an enumeration of all ways to read it."""
 
 from itertools import product
 from math import prod
@@ -20,7 +20,7 @@ Chances = dict[str, float]
 
 
 def reading(crops: list[Chances], places: Places | None = None) -> Reading:
-    """Return what is read where crops, side by side or elsewhere, show this or that, or "none"."""
+    """Return the reading of crops with these probabilities of digits or "none"."""
     places = places or [(20.0 * k, 0.0) for k in range(len(crops))]
     probabilities = np.zeros((len(crops), NO_DIGIT + 1), np.float32)
     for row, crop in zip(probabilities, crops, strict=True):
@@ -30,7 +30,7 @@ def reading(crops: list[Chances], places: Places | None = None) -> Reading:
 
 
 def of_looks(*readings: Reading) -> Answer:
-    """Return what looks agree on that can each be read in one way."""
+    """Return the combined answer of looks with one reading each."""
     return agreed([[each] for each in readings])
 
 
@@ -42,7 +42,7 @@ def with_answer(probabilities: NDArray[np.float32], places: Places) -> Reading:
 
 @pytest.mark.parametrize("rows", [[[0, 1, 2]], [[0, 1], [2]]], ids=["one row", "two rows"])
 def test_a_number_is_as_likely_as_all_ways_to_read_it(rows: list[list[int]]) -> None:
-    """Whichever crops show its digits; together all numbers are certain."""
+    """It is the sum over all ways to read it; the sum over all numbers is 1."""
     generator = np.random.default_rng(0)
     probabilities = generator.dirichlet(np.ones(NO_DIGIT + 1), 3).astype(np.float32)
     places = IN_ONE_ROW if len(rows) == 1 else IN_TWO_ROWS
@@ -62,7 +62,7 @@ def test_a_number_is_as_likely_as_all_ways_to_read_it(rows: list[list[int]]) -> 
 
 
 def test_two_boxes_on_one_digit_are_two_ways_to_read_it() -> None:
-    """Each crop is more likely a digit than none, and yet one digit is likelier than two."""
+    """Each crop is more likely a digit than none, yet one digit is likelier than two."""
     doubled = reading([{"1": 0.55, "none": 0.45}, {"1": 0.55, "none": 0.45}])
     single = reading([{"1": 0.55, "none": 0.45}])
 
@@ -72,7 +72,7 @@ def test_two_boxes_on_one_digit_are_two_ways_to_read_it() -> None:
 
 
 def test_a_second_choice_counts() -> None:
-    """What one is sure of and two hold for possible is likelier than what those two differ in."""
+    """A number that one reading is sure of beats numbers on which the two others disagree."""
     torn = [reading([{"1": 0.5, "7": 0.4, "4": 0.1}]), reading([{"4": 0.5, "7": 0.4, "1": 0.1}])]
 
     together = of_looks(*torn, reading([{"7": 0.9, "1": 0.1}]))
@@ -81,7 +81,7 @@ def test_a_second_choice_counts() -> None:
 
 
 def test_one_reading_is_what_it_says() -> None:
-    """There is no other to agree with; its number is likelier than the one way that was taken."""
+    """Without other readings, the number is at least as likely as the way it was read."""
     alone = reading([{"7": 0.8, "none": 0.2}, {"none": 0.7, "7": 0.3}])
 
     assert of_looks(alone).number == "7"
@@ -89,14 +89,14 @@ def test_one_reading_is_what_it_says() -> None:
 
 
 def test_nothing_is_a_number_too() -> None:
-    """Readings without any crop are certain of it."""
+    """Without any crop, the empty number is certain."""
     assert of_looks(reading([])).number == ""
     assert of_looks(reading([])).confidence == 1
     assert of_looks(reading([{"7": 0.6, "none": 0.4}]), reading([])).number == ""
 
 
 def test_the_surest_reading_is_shown() -> None:
-    """Boxes and probabilities are those of one reading, the surest of those that agree."""
+    """Boxes and probabilities are those of the most confident reading that agrees."""
     readings = [
         reading([{digit: chance}]) for digit, chance in [("7", 0.5), ("7", 0.8), ("1", 0.9)]
     ]
@@ -105,7 +105,7 @@ def test_the_surest_reading_is_shown() -> None:
 
 
 def test_stray_marks_do_not_make_a_number_unlikely() -> None:
-    """They may belong to no row of digits, or join two; a number is as likely as it was read."""
+    """They may form a row of their own, or join two; a number stays as likely as it was read."""
     digits = [{"1": 0.9, "none": 0.1}, {"2": 0.9, "none": 0.1}]
     marks = [{"none": 0.99, "8": 0.01}] * 4
     climbing = [(float(12 * k), float(8 * k)) for k in range(1, 5)]
@@ -116,7 +116,7 @@ def test_stray_marks_do_not_make_a_number_unlikely() -> None:
 
 
 def test_a_look_that_can_be_read_in_two_ways_counts_once() -> None:
-    """Half for each of them."""
+    """Each reading counts half."""
     one, two = reading([{"1": 0.9, "none": 0.1}]), reading([{"2": 0.8, "none": 0.2}])
 
     together = agreed([[one, two], [two]])

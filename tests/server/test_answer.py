@@ -1,4 +1,4 @@
-"""Probabilities and boxes to an answer: what is kept, in which order, how surely."""
+"""Building answers: which crops are kept, in which order, and with which confidence."""
 
 import math
 
@@ -25,7 +25,7 @@ def rows_of(*confidences: tuple[int, float]) -> NDArray[np.float32]:
 
 
 def grid(*positions: tuple[float, float], side: float = 10) -> NDArray[np.float32]:
-    """Return boxes with these left top corners."""
+    """Return boxes with these top left corners."""
     return np.array([(x, y, side, side) for x, y in positions], np.float32).reshape(-1, 4)
 
 
@@ -46,7 +46,7 @@ def answer(probabilities: NDArray[np.float32], boxes: NDArray[np.float32]) -> An
     ids=["inside", "inside, another", "apart", "beside", "beside, another", "beside, farther"],
 )
 def test_doubles(other: tuple[float, ...], label: int, is_double: bool) -> None:
-    """A box that lies over a likelier one, or close beside it, and shows the same."""
+    """A box is a double if it overlaps a likelier one with the same digit."""
     boxes = np.array([(0, 0, 20, 30), other], np.float32)
 
     assert doubles(boxes, np.array([1, label])).tolist() == [False, is_double]
@@ -54,12 +54,12 @@ def test_doubles(other: tuple[float, ...], label: int, is_double: bool) -> None:
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_no_doubles(count: int) -> None:
-    """It takes two."""
+    """A single box is no double."""
     assert doubles(np.ones((count, 4), np.float32), np.zeros(count, np.intp)).sum() == 0
 
 
 def test_one_digit() -> None:
-    """One digit is the number, the digit, and the confidence of both."""
+    """With one digit, number, digit and confidence agree."""
     document = answer(rows_of((7, 0.9)), grid((10, 20))).as_json()
 
     assert document["number"] == "7"
@@ -72,7 +72,7 @@ def test_one_digit() -> None:
 
 
 def test_none() -> None:
-    """A picture without digits has the empty number, and is sure of it."""
+    """A picture without digits has an empty number with full confidence."""
     document = answer(rows_of(), grid()).as_json()
 
     assert (document["number"], document["digit"], document["digits"]) == ("", None, [])
@@ -80,7 +80,7 @@ def test_none() -> None:
 
 
 def test_no_digit_is_dropped() -> None:
-    """A crop that shows no digit is not in the number, but the doubt about it is."""
+    """A crop of no digit is dropped from the number, but its uncertainty counts."""
     document = answer(rows_of((8, 0.9), (NO_DIGIT, 0.6)), grid((0, 0), (20, 0))).as_json()
 
     assert document["number"] == "8"
@@ -88,7 +88,7 @@ def test_no_digit_is_dropped() -> None:
 
 
 def test_order_of_digits() -> None:
-    """The list of digits is in the order of the number, whatever the order of the boxes."""
+    """Digits are listed in the order of the number, whatever the order of the boxes."""
     probabilities = rows_of((3, 0.9), (1, 0.9), (2, 0.9))
 
     document = answer(probabilities, grid((0, 40), (0, 0), (20, 0))).as_json()
@@ -99,7 +99,7 @@ def test_order_of_digits() -> None:
 
 
 def test_crops() -> None:
-    """Where crops are given, each digit has its own."""
+    """If crops are given, each digit has its own."""
     probabilities, boxes = rows_of((NO_DIGIT, 0.9), (4, 0.9)), grid((0, 0), (20, 0))
 
     with_crops = Answer.from_probabilities(probabilities, boxes, SIZE, MODEL, ["a", "b"])
@@ -109,12 +109,12 @@ def test_crops() -> None:
 
 
 def test_digits_below_each_other() -> None:
-    """Two digits below each other are two rows, even where the second stands a bit to the right."""
+    """Two digits below each other form two rows, even if the second is a bit to the right."""
     assert reading_order(grid((0, 0), (3, 14))) == [[0], [1]]
 
 
 def test_tall_and_small() -> None:
-    """Digits of unlike height on one line are one row."""
+    """Digits of different heights on one line form one row."""
     boxes = np.array([(0, 0, 8, 20), (10, 8, 6, 12), (20, 2, 8, 18)], np.float32)
 
     assert reading_order(boxes) == [[0, 1, 2]]
@@ -126,7 +126,7 @@ def test_tall_and_small() -> None:
     st.integers(0, 2**32 - 1),
 )
 def test_slanted_rows(slant: float, lengths: list[int], seed: int) -> None:
-    """Rows that climb or fall by up to 15 degrees are read as they were written."""
+    """Rows that slope up or down by up to 15 degrees are read in order."""
     noise = np.random.default_rng(seed)
     climb = math.tan(math.radians(slant))
     # A row clears the one above by what the slant takes, as a writer's does.
@@ -150,7 +150,7 @@ PLACE, LENGTH = st.floats(0, 500, width=32), st.floats(1, 500, width=32)
 
 @given(st.lists(st.tuples(PLACE, PLACE, LENGTH, LENGTH), max_size=12))
 def test_every_box_once(boxes: list[tuple[float, ...]]) -> None:
-    """Whatever the boxes, each is in one place of one row."""
+    """Every box is in exactly one row."""
     found = reading_order(np.array(boxes, np.float32).reshape(-1, 4))
 
     assert sorted(k for row in found for k in row) == list(range(len(boxes)))

@@ -1,4 +1,4 @@
-"""The HTTP service as its clients see it: every form of a request, every kind of answer."""
+"""The HTTP service as clients see it: every form of request and every kind of response."""
 
 import asyncio
 import base64
@@ -62,14 +62,14 @@ def test_form(client: TestClient) -> None:
 
 
 def test_form_with_other_fields(client: TestClient) -> None:
-    """Fields that mean nothing here are passed over."""
+    """Unknown fields are ignored."""
     response = client.post(PATH, files={"image": ("7.png", SEVEN)}, data={"note": "hello"})
 
     assert response.json()["number"] == "7"
 
 
 def test_form_batch(client: TestClient) -> None:
-    """Several `images` get their answers in order, a bad one its problem in its place."""
+    """Several `images` are answered in order, with a problem in the place of a bad one."""
     pictures = [("images", SEVEN), ("images", b"no picture"), ("images", SEVEN)]
 
     answers = client.post(PATH, files=pictures).json()["answers"]
@@ -80,7 +80,7 @@ def test_form_batch(client: TestClient) -> None:
 
 
 def test_batch_of_one(client: TestClient) -> None:
-    """A batch of one is a batch."""
+    """A batch of one is answered as a batch."""
     assert len(client.post(PATH, files={"images": SEVEN}).json()["answers"]) == 1
 
 
@@ -89,7 +89,7 @@ def test_batch_of_one(client: TestClient) -> None:
     ["image/png", "image/jpeg", "application/x-www-form-urlencoded", "application/json", "", "?;"],
 )
 def test_bare_body(client: TestClient, content_type: str) -> None:
-    """A picture as the body is one whatever the content type says."""
+    """A picture as the body is read, whatever the content type says."""
     response = client.post(PATH, content=SEVEN, headers={"content-type": content_type})
 
     assert response.json()["number"] == "7"
@@ -115,7 +115,7 @@ def test_json(client: TestClient, text: str) -> None:
 @pytest.mark.parametrize("head", ["", "\ufeff"], ids=["", "byte order mark"])
 @pytest.mark.parametrize("is_ascii", [True, False])
 def test_json_with_other_members(client: TestClient, is_ascii: bool, head: str) -> None:
-    """Other members may hold any characters."""
+    """Other members may contain any characters."""
     document = {"name": "\u96f6 \U0001f600", "image": BASE64}
     text = head + json.dumps(document, ensure_ascii=is_ascii)
 
@@ -124,7 +124,7 @@ def test_json_with_other_members(client: TestClient, is_ascii: bool, head: str) 
 
 @pytest.mark.parametrize("wide", [r"\ud83d\ude00", r"\uD83D\uDE00", "\U0001f600"])
 def test_json_takes_no_more_room_for_one_character(wide: str) -> None:
-    """One that is no ASCII does not make all others four times as large."""
+    """A character that is not ASCII does not make the text take four times the memory."""
     body = b'{"image": "%s%s"}' % (b"A" * 2**22, wide.encode())
     tracemalloc.start()
 
@@ -140,7 +140,7 @@ def test_json_takes_no_more_room_for_one_character(wide: str) -> None:
     "form", [(b'{"image": "', b'"}'), (b'{"images": ["', b'"]}')], ids=["one", "batch"]
 )
 def test_json_takes_the_room_of_few_copies(form: tuple[bytes, bytes], head: bytes) -> None:
-    """Of a large text there are few copies at a time, its body's own included."""
+    """Few copies of a large text exist at a time, including the body."""
     lines = [rb"iVBORw0KGgoAAAANSUhEUgAAAIAAAACACAAAAADmVT4XAAAAIGNIUk0AAHomAACA\n"] * 2**16
     size = sum(map(len, lines))
     tracemalloc.start()
@@ -154,7 +154,7 @@ def test_json_takes_the_room_of_few_copies(form: tuple[bytes, bytes], head: byte
 
 
 def test_json_batch(client: TestClient) -> None:
-    """A batch in JSON has a problem in the place of each string that is no picture."""
+    """In a JSON batch, each string that is not a picture has a problem in its place."""
     texts = [BASE64, "not base64!", 7, BASE64[:80], "\ud800"]
 
     answers = client.post(PATH, content=json.dumps({"images": texts})).json()["answers"]
@@ -169,7 +169,7 @@ def test_json_batch(client: TestClient) -> None:
 
 
 def test_explain(client: TestClient) -> None:
-    """Asked to explain, the answer holds the crops that the network saw."""
+    """With explain=1, the answer includes the crops that were classified."""
     (digit,) = client.post(PATH, params={"explain": 1}, content=SEVEN).json()["digits"]
 
     crop = base64.b64decode(digit["crop"].removeprefix("data:image/png;base64,"))
@@ -177,7 +177,7 @@ def test_explain(client: TestClient) -> None:
 
 
 def test_blank(client: TestClient, data: Path) -> None:
-    """A picture without digits is an answer."""
+    """A picture without digits is answered with an empty number."""
     answer = client.post(PATH, content=(data / "blank.png").read_bytes()).json()
 
     assert answer["number"] == ""
@@ -231,14 +231,14 @@ PART = b'--b\r\nContent-Disposition: form-data; name="image"\r\n\r\n'
 def test_bad_request(
     client: TestClient, content_type: str, body: bytes, status: int, code: str
 ) -> None:
-    """Each thing that a client can get wrong has its problem document."""
+    """Every mistake of a client has its problem document."""
     response = client.post(PATH, content=body, headers={"content-type": content_type})
 
     assert_problem(response, status, code)
 
 
 def test_a_name_in_the_place_of_a_file(client: TestClient) -> None:
-    """Whoever forgets the @ of `curl -F image=@7.png` is told of it."""
+    """The error hints at a missing @ in `curl -F image=@7.png`."""
     response = client.post(PATH, files={"image": (None, "7.png")})
 
     assert_problem(response, 415, "unsupported_format")
@@ -246,7 +246,7 @@ def test_a_name_in_the_place_of_a_file(client: TestClient) -> None:
 
 
 def test_content_encoding(client: TestClient) -> None:
-    """A compressed body is refused, and what is taken is told."""
+    """A compressed body is refused; the error says what is accepted."""
     response = client.post(PATH, content=SEVEN, headers={"content-encoding": "gzip"})
 
     assert_problem(response, 415, "unsupported_coding")
@@ -254,19 +254,19 @@ def test_content_encoding(client: TestClient) -> None:
 
 
 def test_identity_encoding(client: TestClient) -> None:
-    """A body that says that it is not compressed is taken."""
+    """`Content-Encoding: identity` is accepted."""
     response = client.post(PATH, content=SEVEN, headers={"content-encoding": "identity"})
 
     assert response.status_code == 200
 
 
 def test_not_found(client: TestClient) -> None:
-    """An unknown path is a problem document too."""
+    """An unknown path gets a problem document, too."""
     assert_problem(client.get("/nothing"), 404, "not_found")
 
 
 def test_a_slash_too_many(client: TestClient) -> None:
-    """A path with a slash at its end leads to the same without, whatever stands before both."""
+    """A path with a trailing slash redirects to the path without, under any prefix."""
     redirected = client.post(
         f"{PATH}/?explain=1", content=SEVEN, headers={"host": "other"}, follow_redirects=False
     )
@@ -279,7 +279,7 @@ def test_a_slash_too_many(client: TestClient) -> None:
 
 @pytest.mark.parametrize("path", ["/nothing/", f"{PATH}//"])
 def test_a_slash_after_nothing(client: TestClient, path: str) -> None:
-    """Where there is nothing without the slash either, there is nothing."""
+    """A trailing slash on an unknown path is a 404."""
     assert_problem(client.get(path), 404, "not_found")
 
 
@@ -288,7 +288,7 @@ def test_a_slash_after_nothing(client: TestClient, path: str) -> None:
     [("GET", PATH, {"POST"}), ("DELETE", PATH, {"POST"}), ("POST", "/healthz", {"GET", "HEAD"})],
 )
 def test_method_not_allowed(client: TestClient, method: str, path: str, allowed: set[str]) -> None:
-    """A method that a path does not have is refused, and those that it has are told."""
+    """A wrong method is refused; the response lists the allowed ones."""
     response = client.request(method, path)
 
     assert_problem(response, 405, "method_not_allowed")
@@ -296,7 +296,7 @@ def test_method_not_allowed(client: TestClient, method: str, path: str, allowed:
 
 
 def test_fault(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fault of the service is a problem document that tells nothing of its inside."""
+    """An internal error gets a problem document that reveals no details."""
 
     def fail(*_: object) -> None:
         raise RuntimeError("secret")
@@ -310,28 +310,28 @@ def test_fault(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def small(recognizer: Recognizer, settings: Settings) -> Iterator[TestClient]:
-    """A client of an app with narrow limits."""
+    """A client of an app with low limits."""
     limits = replace(settings, max_body_bytes=2000, max_pictures=2, body_timeout_seconds=0.2)
     with TestClient(create_app(recognizer, limits, Readiness())) as client:
         yield client
 
 
 def test_body_too_large(small: TestClient) -> None:
-    """A body whose length is over the limit is refused."""
+    """A body whose Content-Length exceeds the limit is refused."""
     document = assert_problem(small.post(PATH, content=b"x" * 2001), 413, "body_too_large")
 
     assert "2000" in document["detail"]
 
 
 def test_stream_too_large(small: TestClient) -> None:
-    """So is one that comes in chunks and does not say how long it is."""
+    """A chunked body that exceeds the limit is refused, too."""
     response = small.post(PATH, content=iter([b"x" * 1500, b"x" * 1500]))
 
     assert_problem(response, 413, "body_too_large")
 
 
 def test_too_many_pictures(small: TestClient) -> None:
-    """A batch over the limit is refused."""
+    """A batch that exceeds the limit is refused."""
     document = assert_problem(
         small.post(PATH, json={"images": ["", "", ""]}), 413, "too_many_pictures"
     )
@@ -343,7 +343,7 @@ def test_too_many_pictures(small: TestClient) -> None:
 
 @asynccontextmanager
 async def living(app: ASGIApp) -> AsyncIterator[dict[str, Any]]:
-    """Start and stop an app as a server does; give what it hands to its requests."""
+    """Run the lifespan of an app; yield the state that it passes to requests."""
     state: dict[str, Any] = {}
     orders: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     reports: asyncio.Queue[Any] = asyncio.Queue()
@@ -366,7 +366,7 @@ async def living(app: ASGIApp) -> AsyncIterator[dict[str, Any]]:
     ids=["numbers", "objects", "parts"],
 )
 def test_millions_of_nothing(client: TestClient, content_type: str, body: bytes) -> None:
-    """A body of millions of empty things is refused before any becomes an object."""
+    """A body of millions of empty values is refused before any becomes an object."""
     begin = time.process_time()
 
     response = client.post(PATH, content=body, headers={"content-type": content_type})
@@ -382,7 +382,7 @@ Messages = Callable[[], AsyncIterator[dict[str, Any]]]
 async def call(
     recognizer: Recognizer, settings: Settings, messages: Messages, times: int, path: str = PATH
 ) -> list[dict[str, Any]]:
-    """Send the app requests at once; return what it starts to answer."""
+    """Run an app and send it requests at once; return the messages that start its responses."""
     app = create_app(recognizer, settings, Readiness())
     async with living(app) as state:
         return await ask(app, state, messages, times, path)
@@ -391,7 +391,7 @@ async def call(
 async def ask(
     app: ASGIApp, state: dict[str, Any], messages: Messages, times: int, path: str = PATH
 ) -> list[dict[str, Any]]:
-    """Send a living app requests at once; return what it starts to answer."""
+    """Send a running app requests at once; return the messages that start its responses."""
     started = []
 
     async def send(message: Any) -> None:
@@ -416,7 +416,7 @@ async def ask(
 
 
 def test_too_slow(recognizer: Recognizer, settings: Settings) -> None:
-    """A body that does not arrive in time is given up, and its connection closed."""
+    """A body that does not arrive in time is refused, and its connection closed."""
 
     async def trickle() -> AsyncIterator[dict[str, Any]]:
         yield {"type": "http.request", "body": SEVEN[:10], "more_body": True}
@@ -431,7 +431,7 @@ def test_too_slow(recognizer: Recognizer, settings: Settings) -> None:
 
 
 def test_hung_up(recognizer: Recognizer, settings: Settings) -> None:
-    """A client that hangs up in the middle of its body is no fault."""
+    """A client that disconnects while sending its body causes no error."""
 
     async def hang_up() -> AsyncIterator[dict[str, Any]]:
         yield {"type": "http.request", "body": SEVEN[:10], "more_body": True}
@@ -457,7 +457,7 @@ TENSOR = {"name": "images", "datatype": "BYTES", "shape": [20], "data": [BASE64]
 def test_hung_up_while_it_waits(
     recognizer: Recognizer, settings: Settings, path: str, document: dict[str, Any]
 ) -> None:
-    """What of a batch its client no longer waits for is not read."""
+    """After the client disconnects, the rest of its batch is not read."""
     read = []
 
     @dataclass(frozen=True)
@@ -479,7 +479,7 @@ def test_hung_up_while_it_waits(
 
 
 def test_busy(recognizer: Recognizer, settings: Settings) -> None:
-    """More requests at once than may wait are told to come back."""
+    """If too many requests wait, further ones are told to try again."""
 
     async def picture() -> AsyncIterator[dict[str, Any]]:
         yield {"type": "http.request", "body": SEVEN}
@@ -494,7 +494,7 @@ def test_busy(recognizer: Recognizer, settings: Settings) -> None:
 
 
 def test_the_tiny_do_not_wait(recognizer: Recognizer, settings: Settings, data: Path) -> None:
-    """A picture like MNIST's is answered while the thread that decodes others is at work."""
+    """A picture like MNIST's is answered while the worker thread is busy."""
 
     async def picture() -> AsyncIterator[dict[str, Any]]:
         yield {"type": "http.request", "body": (data / "mnist-7.png").read_bytes()}
@@ -516,13 +516,13 @@ def test_the_tiny_do_not_wait(recognizer: Recognizer, settings: Settings, data: 
 
 
 def test_health(client: TestClient) -> None:
-    """A service that runs is alive and ready."""
+    """A running service is alive and ready."""
     assert client.get("/healthz").json() == {"status": "alive"}
     assert client.get("/readyz").json() == {"status": "ready"}
 
 
 def test_draining(recognizer: Recognizer, settings: Settings) -> None:
-    """A service about to stop is not ready, but alive, and answers still."""
+    """A service that is about to stop is not ready, but alive, and still answers."""
     readiness = Readiness()
     with TestClient(create_app(recognizer, settings, readiness)) as client:
         readiness.is_draining = True
@@ -533,7 +533,7 @@ def test_draining(recognizer: Recognizer, settings: Settings) -> None:
 
 
 def test_cold(recognizer: Recognizer, settings: Settings) -> None:
-    """A service is ready only once it has read a picture for itself."""
+    """A service is ready only after it has warmed up."""
     readiness = Readiness()
     app = create_app(recognizer, settings, readiness)
 
@@ -549,7 +549,7 @@ PIECES = st.sampled_from([PART, b"--b", b"\r\n", b"--", b"{", b'"images"', b":",
 @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(CONTENT_TYPES, st.lists(PIECES | st.binary(max_size=20), max_size=8))
 def test_any_body(client: TestClient, content_type: str, pieces: list[bytes]) -> None:
-    """Whatever a body is made of, the answer is a designed one."""
+    """Any body gets one of the documented responses."""
     headers = {"content-type": content_type}
 
     response = client.post(PATH, content=b"".join(pieces), headers=headers)

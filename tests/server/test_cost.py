@@ -1,4 +1,4 @@
-"""What decoding may cost: what would take too much is refused before it is decoded."""
+"""Pictures that would cost too much are refused before they are decoded."""
 
 import resource
 import struct
@@ -26,7 +26,7 @@ FORMATS = ["PNG", "JPEG", "WebP", "GIF", "BMP"]
 
 @contextmanager
 def memory_left(count: int) -> Iterator[None]:
-    """Let this process have so many bytes more than it has, for a while."""
+    """Limit this process to so many more bytes than it has now."""
     give_back()
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     most, hard = resource.getrlimit(resource.RLIMIT_AS)
@@ -63,7 +63,7 @@ def test_too_many_pixels_webp(data: bytes) -> None:
 
 
 def test_too_many_groups_webp() -> None:
-    """Tables of which the header tells nothing are reckoned, too; 60 of them are no matter."""
+    """Tables that the header does not mention are counted, too; 60 of them are fine."""
     assert decode(webp_of(lossless(64, 60)), LIMITS).size == (64, 64)
     with pytest.raises(TooManyPixels, match="3600 groups of prefix codes"):
         decode(webp_of(lossless(240, 3600)), LIMITS)
@@ -71,13 +71,13 @@ def test_too_many_groups_webp() -> None:
 
 @pytest.mark.parametrize("size", [(2**16, 1), (1, 2**16)])
 def test_too_long_a_side(size: tuple[int, int]) -> None:
-    """A PNG has rows of any length, each kept more than once; other formats know none so long."""
+    """A PNG may have rows of any length, kept twice; other formats have a limit."""
     with pytest.raises(TooManyPixels, match="a side may have 65535"):
         decode(encode(Image.new("RGB", size), "PNG"), LIMITS)
 
 
 def test_too_many_pixels_gif() -> None:
-    """A GIF whose frame reaches far beyond its screen has too many pixels."""
+    """A GIF whose frame extends far beyond its screen has too many pixels."""
     data = bytearray(encode(RAMP, "GIF"))
     frame = data.index(b",\0\0\0\0")
     data[frame + 5 : frame + 9] = b"\xff\xff\xff\xff"
@@ -89,7 +89,7 @@ def test_too_many_pixels_gif() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="only there a process can be held to so much")
 @pytest.mark.parametrize("disposal", [2, 3])
 def test_too_many_pixels_to_clear(disposal: int) -> None:
-    """A GIF that wants 170 megapixels cleared after its frame is refused before they are filled."""
+    """A GIF that asks to clear 170 megapixels after its frame does not get them allocated."""
     size = struct.pack("<HH", 13_000, 13_000)
     control = b"!\xf9\x04" + bytes([disposal << 2 | 1, 0, 0, 0, 0])
     data = b"GIF89a" + size + bytes(3) + control + b",\0\0\0\0" + size + b"\0\x02\x02\x4c\x01\0;"
@@ -113,7 +113,7 @@ def test_too_many_pixels_to_clear(disposal: int) -> None:
 def test_transparent_within_the_budget(
     mode: str, size: tuple[int, int], options: dict[str, Any]
 ) -> None:
-    """A picture that is all transparent, and large, takes no more memory than it may."""
+    """A large transparent picture stays within the budget."""
     budget = 2**26
     data = encode(Image.new(mode, size), "PNG", **options)
 
@@ -122,14 +122,14 @@ def test_transparent_within_the_budget(
 
 
 def test_large_jpeg() -> None:
-    """A photo past the budget in full is read all the same, as it is decoded at reduced scale."""
+    """A photo that exceeds the budget at full size is read, as it is decoded at reduced scale."""
     data = encode(Image.new("RGB", (4000, 3000)), "JPEG")
 
     assert decode(data, LIMITS).size == (4000, 3000)
 
 
 def test_large_progressive_jpeg() -> None:
-    """A progressive photo is not: its coefficients are kept in full."""
+    """A progressive one is not: all of its coefficients are kept."""
     data = encode(Image.new("RGB", (4000, 3000)), "JPEG", progressive=True)
 
     with pytest.raises(TooManyPixels, match="4000 x 3000"):
@@ -137,7 +137,7 @@ def test_large_progressive_jpeg() -> None:
 
 
 def test_thousands_of_scans() -> None:
-    """A JPEG that asks for its pixels to be gone over thousands of times is refused."""
+    """A JPEG with thousands of scans is refused."""
     data = encode(RAMP, "JPEG", progressive=True)
     scan = data[data.rindex(b"\xff\xda") : -2]
 
@@ -146,7 +146,7 @@ def test_thousands_of_scans() -> None:
 
 
 def test_a_jpeg_too_large_for_any_scan() -> None:
-    """It is told how many pixels are read, and nothing of scans."""
+    """The error states the limit on pixels and does not mention scans."""
     data = encode(RAMP, "JPEG")
     size = struct.pack(">HH", *reversed(RAMP.size))
     assert data.count(size) == 1
@@ -156,7 +156,7 @@ def test_a_jpeg_too_large_for_any_scan() -> None:
 
 
 def test_a_jpeg_whose_scans_have_a_component_each() -> None:
-    """What libjpeg keeps of it is reckoned as of a progressive one."""
+    """Its coefficients are counted as those of a progressive one."""
     data = encode(Image.new("RGB", (4000, 3000)), "JPEG")
     of_all, of_one = bytes.fromhex("ffda000c03"), bytes.fromhex("ffda00080101003f00")
     assert of_all in data
@@ -170,7 +170,7 @@ TABLES, FRAME, END = b"\xff\xdb", b",\0\0\0\0", b"\0\0\0\0IEND"
 
 
 def before(image_format: str, part: bytes, flood: bytes) -> bytes:
-    """Return a picture with more bytes before a part of it."""
+    """Return a picture with bytes inserted before a part of it."""
     assert part in SEVENS[image_format]
     return SEVENS[image_format].replace(part, flood + part, 1)
 
@@ -193,13 +193,13 @@ FLOODS = {
 
 @pytest.mark.parametrize("data", FLOODS.values(), ids=list(FLOODS))
 def test_floods(data: bytes) -> None:
-    """Parts without pixels, through which Pillow steps in Python, are few or refused."""
+    """Too many parts without pixels, which Pillow parses in Python, are refused."""
     with pytest.raises(TooManyPixels, match="too many parts"):
         decode(data, LIMITS)
 
 
 def test_a_frame_header_without_end() -> None:
-    """A JPEG has one, and no longer than it says: Pillow keeps an object for three bytes."""
+    """Only one, of valid length, is accepted: Pillow makes an object of every three bytes."""
     long = b"\xff\xc0\xff\xff\x08\0\x40\0\x40\x01" + b"\1\x11\0" * 21842
     again = b"\xff\xc0\0\x0b\x08\0\x40\0\x40\x01\1\x11\0"
 
@@ -219,12 +219,12 @@ def test_a_frame_header_without_end() -> None:
     ids=["zeros behind the end", "fill bytes", "a large color profile", "half a megabyte of XMP"],
 )
 def test_much_beside_the_pixels(data: bytes) -> None:
-    """What real files have beside their pixels is passed over."""
+    """The metadata of real files is accepted."""
     assert decode(data, LIMITS).size == decode(SEVENS["PNG"], LIMITS).size
 
 
 def test_texts() -> None:
-    """Texts that unpack to megabytes make a PNG damaged, and do not fill the memory."""
+    """Texts that decompress to megabytes are refused without filling the memory."""
     text = zlib.compress(("\U0001f600" + "a" * 2**20).encode())
     texts = b"".join(png_chunk(b"iTXt", b"k%d\0\1\0\0\0" % k + text) for k in range(4))
 
@@ -233,7 +233,7 @@ def test_texts() -> None:
 
 
 def test_segments_between_scans() -> None:
-    """A JPEG with hundreds of segments between two scans was made to keep others waiting."""
+    """A JPEG with hundreds of segments between two scans is refused."""
     data = encode(RAMP, "JPEG", progressive=True)
     last = data.rindex(b"\xff\xda")
 
@@ -242,7 +242,7 @@ def test_segments_between_scans() -> None:
 
 
 def run_lengths(size: tuple[int, int], rows: bytes) -> bytes:
-    """Return a BMP in run lengths, which Pillow does not write."""
+    """Return a run-length encoded BMP, which Pillow cannot write."""
     palette = bytes(range(256)) * 4
     info = struct.pack("<IiiHHIIiiII", 40, *size, 1, 8, 1, len(rows), 0, 0, 256, 0)
     start = 14 + len(info) + len(palette)
@@ -250,7 +250,7 @@ def run_lengths(size: tuple[int, int], rows: bytes) -> bytes:
 
 
 def test_run_lengths() -> None:
-    """A BMP in run lengths is read, ..."""
+    """A run-length encoded BMP is read, ..."""
     rows = bytes([40, 200, 0, 0]) * 30 + b"\0\x01"
 
     assert decode(run_lengths((40, 30), rows), LIMITS).pixels.shape == (30, 40, 1)
@@ -260,6 +260,6 @@ def test_run_lengths() -> None:
     ("size", "rows"), [((5700, 1000), b"\0\0" * 1000), ((40, 30), b"\0\0" * 2**21)]
 )
 def test_many_run_lengths(size: tuple[int, int], rows: bytes) -> None:
-    """... but Python would take seconds for a large one, or for one full of empty runs."""
+    """... but not a large one, or one full of empty runs, which would take seconds."""
     with pytest.raises(TooManyPixels, match="run lengths"):
         decode(run_lengths(size, rows), Limits(64 * 2**20, 512))

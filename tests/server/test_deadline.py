@@ -1,4 +1,4 @@
-"""A time that moves more often than it is missed."""
+"""A deadline that is cheap to move."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ from tests.processes import PATIENCE_SECONDS
 
 
 def test_a_deadline_that_moves_away() -> None:
-    """What is done is done at the last time that was set, not at the first."""
+    """The function is called at the last time that was set, not at the first."""
 
     async def seconds_until_missed() -> float:
         loop = asyncio.get_running_loop()
@@ -22,7 +22,7 @@ def test_a_deadline_that_moves_away() -> None:
 
 
 def test_a_deadline_that_comes_nearer() -> None:
-    """It is not missed by the timer that looks for one far away."""
+    """It is met, although a timer for a later time was running."""
 
     async def miss() -> None:
         missed = asyncio.Event()
@@ -36,7 +36,7 @@ def test_a_deadline_that_comes_nearer() -> None:
 
 
 def test_a_deadline_that_is_lifted() -> None:
-    """Nothing is done then, also where its timer looks."""
+    """Nothing is called, even when the timer fires."""
 
     async def is_missed() -> bool:
         missed = asyncio.Event()

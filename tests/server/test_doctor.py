@@ -1,4 +1,4 @@
-"""What the doctor says of machines and settings."""
+"""The doctor's findings about machines and settings."""
 
 import re
 import socket
@@ -14,7 +14,7 @@ DYNO = Machine(512 * MIB, True, 8)
 
 
 def lines(machine: Machine, environ: dict[str, str]) -> list[str]:
-    """Return the lines for a machine and settings, on a free port if none is set."""
+    """Return the findings for a machine and settings, on a free port by default."""
     return [str(finding) for finding in examine(machine, {"PORT": "0", **environ})]
 
 
@@ -23,7 +23,7 @@ def graded(grade: str, findings: list[str]) -> list[str]:
 
 
 def test_healthy() -> None:
-    """On a small dyno nothing is wrong, and the platform's default for workers is not followed."""
+    """A small dyno is fine, and the platform's default number of workers is ignored."""
     environ = {"DYNO": "web.1", "WEB_CONCURRENCY": "2", "WEB_CONCURRENCY_SET_BY": "heroku/python"}
 
     found = lines(DYNO, environ)
@@ -37,7 +37,7 @@ def test_healthy() -> None:
 
 
 def test_large_pictures_in_small_memory() -> None:
-    """Where a large picture would end in a kill, the doctor says which limits would not."""
+    """If a large picture could exhaust the memory, the doctor suggests limits that fit."""
     found = lines(Machine(128 * MIB, True, 1), {})
 
     (line,) = graded("unwise", found)
@@ -48,19 +48,19 @@ def test_large_pictures_in_small_memory() -> None:
 
 
 def test_no_memory() -> None:
-    """Memory that is full at rest is not enough to work."""
+    """The server cannot work if it fills the memory at rest."""
     assert graded("cannot work", lines(Machine(96 * MIB, True, 1), {}))
 
 
 def test_too_many_workers() -> None:
-    """More workers than processors are unwise."""
+    """More workers than processors get a warning."""
     (line,) = graded("unwise", lines(Machine(4096 * MIB, False, 1.5), {"WEB_CONCURRENCY": "3"}))
 
     assert "3 workers on 1.5 processors" in line
 
 
 def test_nobody_outside() -> None:
-    """On a platform the loopback address is unwise."""
+    """On a platform, the loopback address gets a warning."""
     (line,) = graded("unwise", lines(DYNO, {"RENDER": "true", "DIGIT_HOST": "127.0.0.1"}))
 
     assert "Render" in line
@@ -77,12 +77,12 @@ def test_nobody_outside() -> None:
     ],
 )
 def test_cannot_work(environ: dict[str, str], words: str) -> None:
-    """What ends the start is said before it."""
+    """Everything that would prevent a start is reported."""
     assert any(words in line for line in graded("cannot work", lines(DYNO, environ)))
 
 
 def test_port_taken() -> None:
-    """A port that is taken is unwise only: the doctor may be called to a running server."""
+    """A port in use gets only a warning: the server may be running already."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -94,7 +94,7 @@ def test_port_taken() -> None:
 
 
 def test_status(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """The command prints a line for each finding, and fails where the server would."""
+    """The command prints a line per finding, and fails if the server would."""
     assert main(["doctor"], {"PORT": "0"}) == 0
     assert "workers: " in capsys.readouterr().out
     assert main(["doctor"], {"DIGIT_LOCATOR": str(tmp_path / "none")}) == 1

@@ -1,4 +1,4 @@
-"""The tree of errors, checked as a whole: a new one that is incomplete fails here."""
+"""The hierarchy of problems is complete and consistent."""
 
 import pytest
 
@@ -7,14 +7,14 @@ from server.errors import Problem
 
 
 def all_problems() -> list[type[Problem]]:
-    """Return every concrete error of the tree."""
+    """Return every concrete problem class."""
     classes = [value for value in vars(errors).values() if isinstance(value, type)]
     return [c for c in classes if issubclass(c, Problem) and not c.__subclasses__()]
 
 
 @pytest.mark.parametrize("problem", all_problems())
 def test_is_complete(problem: type[Problem]) -> None:
-    """Each error has a status, a title, a code, and stands in the drawn tree with its status."""
+    """Every problem has a status, a title and a code, and is in the tree in the docstring."""
     document = problem("what was wrong").as_document()
 
     assert document["type"] == "about:blank"
@@ -25,7 +25,7 @@ def test_is_complete(problem: type[Problem]) -> None:
 
 
 def test_codes_are_distinct() -> None:
-    """No two errors share a code."""
+    """No two problems share a code."""
     codes = [problem.code for problem in all_problems()]
 
     assert len(set(codes)) == len(codes)
@@ -33,5 +33,5 @@ def test_codes_are_distinct() -> None:
 
 @pytest.mark.parametrize("problem", [p for p in all_problems() if p.status == 503])
 def test_retry_after(problem: type[Problem]) -> None:
-    """Whoever is told to come back is told when."""
+    """Responses with 503 say when to retry."""
     assert problem.headers["Retry-After"]

@@ -1,4 +1,4 @@
-"""Forms, as browsers and programs write them, and as nobody should."""
+"""Forms as browsers and programs write them, and malformed ones."""
 
 from email.message import Message
 from email.parser import BytesParser
@@ -15,12 +15,12 @@ END = b"\r\n--b--\r\n"
 
 
 def fields_of(body: bytes, boundary: bytes = b"b") -> list[tuple[bytes, bytes]]:
-    """Return what is in a form."""
+    """Return the fields of a form."""
     return list(parse_form(body, boundary))
 
 
 def part(disposition: bytes) -> bytes:
-    """Return a part of a form that holds an x."""
+    """Return a part of a form with the contents x."""
     return b"--b\r\nContent-Disposition: form-data" + disposition + b"\r\n\r\nx"
 
 
@@ -41,7 +41,7 @@ def part(disposition: bytes) -> bytes:
 def test_a_header_has_a_value_and_parameters(
     header: bytes, kind: bytes, parameters: dict[bytes, bytes]
 ) -> None:
-    """Names in any case; what is in quotes is one value, whatever stands in it."""
+    """Parameter names are case-insensitive; a quoted value may contain anything."""
     assert media_type(header) == (kind, parameters)
 
 
@@ -60,7 +60,7 @@ def test_a_header_has_a_value_and_parameters(
     ],
 )
 def test_a_field_has_its_name(disposition: bytes, name: bytes) -> None:
-    """In quotes or without, before or behind what else there is."""
+    """Quoted or not, before or after other parameters."""
     assert fields_of(part(disposition) + END) == [(name, b"x")]
 
 
@@ -68,7 +68,7 @@ def test_a_field_has_its_name(disposition: bytes, name: bytes) -> None:
     "data", [b"", b"x", b"\r\n", b"\r\n\r\n", b"x--b", b"\n--b--", b"\r\n--", b"\r\n-b", b"\0" * 99]
 )
 def test_a_field_holds_any_bytes(data: bytes) -> None:
-    """Line ends and dashes too."""
+    """Including line breaks and dashes."""
     assert fields_of(PART + data + b"\r\n" + PART + data + END) == [(b"image", data)] * 2
 
 
@@ -83,7 +83,7 @@ def test_a_field_holds_any_bytes(data: bytes) -> None:
     ],
 )
 def test_what_the_syntax_allows(body: bytes, fields: list[tuple[bytes, bytes]]) -> None:
-    """Nothing at all, text around the parts, blanks behind a boundary, no headers, no body."""
+    """No parts, text around them, blanks after a boundary, no headers, empty contents."""
     assert fields_of(body) == fields
 
 
@@ -109,21 +109,21 @@ def test_what_the_syntax_allows(body: bytes, fields: list[tuple[bytes, bytes]]) 
     ],
 )
 def test_what_is_no_form(body: bytes) -> None:
-    """It ends too soon, or is no form at all."""
+    """A body that ends too early, or is not a form, is refused."""
     with pytest.raises(MalformedForm):
         fields_of(body)
 
 
 @pytest.mark.parametrize("boundary", [b"", b"b" * 256])
 def test_a_boundary_has_to_be_there(boundary: bytes) -> None:
-    """And not too long."""
+    """And its length is limited."""
     with pytest.raises(MalformedForm, match="boundary"):
         fields_of(b"--" + boundary + b"--", boundary)
 
 
 @given(st.lists(st.sampled_from([PART, b"--b", b"--", b"\r\n", b":", b"x", END])).map(b"".join))
 def test_any_bytes(body: bytes) -> None:
-    """They are a form, or refused."""
+    """Arbitrary bytes are parsed or refused."""
     try:
         fields = fields_of(body)
     except MalformedForm:
@@ -136,7 +136,7 @@ def test_any_bytes(body: bytes) -> None:
     st.sampled_from([b"=", b" =", b"= ", b"\t = "]),
 )
 def test_as_the_standard_library_reads_it(fields: list[tuple[str, bytes]], equals: bytes) -> None:
-    """The parser for mail, which has the same syntax, finds the same names and as many parts."""
+    """Python's email parser finds the same names and the same number of parts."""
     parts = [
         b'--1f00\r\nContent-Disposition: form-data; name%s"%s"\r\n\r\n%s\r\n'
         % (equals, name.encode(), data)

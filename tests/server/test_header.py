@@ -1,4 +1,4 @@
-"""What is read from a file's bytes without decoding them."""
+"""Headers of encoded pictures, read without decoding."""
 
 import pytest
 from PIL import Image
@@ -9,23 +9,23 @@ from tests.drawings import encode, seven
 
 @pytest.mark.parametrize("image_format", list(Format))
 def test_sniff(image_format: Format) -> None:
-    """Each format is told by its first bytes."""
+    """Each format is recognized by its first bytes."""
     assert sniff(seven(image_format)) is image_format
 
 
 @pytest.mark.parametrize("data", [b"", b"BMW is a car, and no bitmap", b"RIFF....WAVEfmt ", b"{}"])
 def test_sniff_nothing(data: bytes) -> None:
-    """Other bytes are no format."""
+    """Other bytes are not recognized as a format."""
     assert sniff(data) is None
 
 
 def test_png_size() -> None:
-    """A PNG says how large it is."""
+    """A PNG's size is read from its header."""
     assert png_size(encode(Image.new("RGB", (321, 45)), "PNG")) == (321, 45)
 
 
 def test_png_cut_short() -> None:
-    """A PNG without a whole header has no size."""
+    """A PNG with a truncated header has size 0."""
     assert png_size(seven("PNG")[:18]) == (0, 0)
 
 
@@ -35,7 +35,7 @@ def test_one_scan() -> None:
 
 
 def test_scans_of_progressive() -> None:
-    """A progressive JPEG of libjpeg has six scans in gray and ten in color."""
+    """libjpeg's progressive JPEGs have six scans in grayscale and ten in color."""
     color = Image.effect_noise((64, 64), 50).convert("RGB")
 
     assert len(list(jpeg_scans(seven("JPEG", progressive=True)))) == 6
@@ -43,22 +43,22 @@ def test_scans_of_progressive() -> None:
 
 
 def test_components_of_a_scan() -> None:
-    """A baseline JPEG in color has all three in its one scan."""
+    """The single scan of a baseline color JPEG has three components."""
     assert list(jpeg_scans(encode(Image.new("RGB", (64, 64)), "JPEG"))) == [3]
 
 
 def test_scans_in_a_thumbnail() -> None:
-    """The scan of a thumbnail inside the EXIF data is none of the picture's."""
+    """The scan of a thumbnail in the EXIF data does not count."""
     exif = b"Exif\0\0" + seven("JPEG")
 
     assert list(jpeg_scans(seven("JPEG", exif=exif))) == [1]
 
 
 def test_scans_after_the_end() -> None:
-    """What is appended to a picture, such as a phone's video, is not looked at."""
+    """Data after the picture, such as a phone's video, is ignored."""
     assert list(jpeg_scans(seven("JPEG") + b"\xff\xda" * 100)) == [1]
 
 
 def test_scans_without_an_end() -> None:
-    """Counting ends with the file where the picture has no end."""
+    """Without an end marker, counting stops at the end of the file."""
     assert list(jpeg_scans(seven("JPEG")[:-2])) == [1]

@@ -1,4 +1,4 @@
-"""The check that containers run, against a real server and against what is none."""
+"""The health check of containers, against a real server and other programs."""
 
 import socket
 import subprocess
@@ -13,7 +13,7 @@ from tests.processes import serving
 
 
 def test_ready_and_stopping(capsys: pytest.CaptureFixture[str]) -> None:
-    """A server that serves is ready; one that is stopping is not."""
+    """A running server is ready; one that is stopping is not."""
     with serving({"DIGIT_DRAIN_SECONDS": "3"}) as service:
         environ = {"PORT": str(service.port)}
         assert main(["health"], environ) == 0
@@ -27,7 +27,7 @@ def test_ready_and_stopping(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_nobody(capsys: pytest.CaptureFixture[str]) -> None:
-    """Where nobody listens, nobody is healthy."""
+    """It fails if nothing listens on the port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -37,7 +37,7 @@ def test_nobody(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_no_http(capsys: pytest.CaptureFixture[str]) -> None:
-    """Something that answers but speaks no HTTP is not healthy either."""
+    """It fails if something answers that is not HTTP."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def answer() -> None:
@@ -54,13 +54,13 @@ def test_no_http(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize(("variable", "text"), [("PORT", "x"), ("DIGIT_HOST", "a..b")])
 def test_bad_settings(variable: str, text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Settings that cannot be used are said."""
+    """Invalid settings are reported."""
     assert main(["health"], {variable: text}) == 1
     assert f"{variable}='{text}'" in capsys.readouterr().err
 
 
 def test_light() -> None:
-    """Run by itself it loads nothing of what serving needs."""
+    """As `python -m server.health`, it imports nothing that serving needs."""
     code = "import server.health, sys; print(*sys.modules)"
 
     loaded = subprocess.check_output([sys.executable, "-c", code], text=True, cwd=REPOSITORY)

@@ -1,4 +1,4 @@
-"""Encoded bytes to pixels: every format and mode read rightly, and nothing bad gets through."""
+"""Decoding: every format and mode is read correctly, and bad input is refused."""
 
 import struct
 import zlib
@@ -28,7 +28,7 @@ def pixels_of(data: bytes) -> np.ndarray:
 
 
 def png(depth: int, color_type: int, rows: bytes, *chunks: bytes) -> bytes:
-    """Return a PNG of SIZE written by hand, in a form that Pillow does not write."""
+    """Return a PNG of SIZE in a form that Pillow does not write."""
     header = struct.pack(">IIBBBBB", *SIZE, depth, color_type, 0, 0, 0)
     image = png_chunk(b"IHDR", header) + b"".join(chunks)
     return b"\x89PNG\r\n\x1a\n" + image + png_chunk(b"IDAT", zlib.compress(rows))
@@ -37,7 +37,7 @@ def png(depth: int, color_type: int, rows: bytes, *chunks: bytes) -> bytes:
 @pytest.mark.parametrize("image_format", FORMATS)
 @pytest.mark.parametrize("mode", ["1", "L", "RGB"])
 def test_format_and_mode(image_format: str, mode: str) -> None:
-    """Each format in each plain mode gives the picture's grayscale."""
+    """Every format and mode gives the picture's grayscale."""
     image = RAMP.convert(mode)
 
     pixels = pixels_of(encode(image, image_format, **LOSSLESS.get(image_format, {})))
@@ -46,13 +46,13 @@ def test_format_and_mode(image_format: str, mode: str) -> None:
 
 
 def test_png_and_bmp_agree() -> None:
-    """Two lossless files of one picture give the same pixels to the bit."""
+    """Two lossless files of the same picture give identical pixels."""
     assert np.array_equal(pixels_of(seven("PNG")), pixels_of(seven("BMP")))
 
 
 @pytest.mark.parametrize("alpha", [0, 255])
 def test_a_bmp_of_which_nothing_would_be_seen(alpha: int) -> None:
-    """An alpha of 0 everywhere, as screenshots may have it, was never meant, and is not heeded."""
+    """An alpha channel that is 0 everywhere, as in some screenshots, is ignored."""
     gray = np.asarray(RAMP.transpose(Image.Transpose.FLIP_TOP_BOTTOM))
     pixels = np.dstack([gray, gray, gray, np.full_like(gray, alpha)]).tobytes()
     # BITMAPV4HEADER with a mask for each of four channels.
@@ -86,7 +86,7 @@ def test_orientation(orientation: int) -> None:
 
 
 def test_photo_on_its_side() -> None:
-    """A phone's JPEG is turned upright, reduced, and its size told as it was."""
+    """A phone's JPEG is turned upright and reduced, and keeps the size of the original."""
     picture = decode((DATA / "photo-3.jpg").read_bytes(), Limits(8 * 2**20, 100))
 
     assert picture.size == (480, 480)
@@ -95,7 +95,7 @@ def test_photo_on_its_side() -> None:
 
 @pytest.mark.parametrize("mode", ["LA", "RGBA"])
 def test_alpha_on_white(mode: str) -> None:
-    """Where a picture is transparent, it is white, whatever color lies beneath."""
+    """Transparent pixels are white, whatever their color."""
     image = RAMP.convert(mode)
     image.putalpha(Image.fromarray(np.tile(np.repeat([0, 255], 20), (30, 1)).astype(np.uint8)))
 
@@ -106,7 +106,7 @@ def test_alpha_on_white(mode: str) -> None:
 
 
 def test_transparent_palette_entry() -> None:
-    """A palette's transparent entry is white."""
+    """The transparent entry of a palette is white."""
     image = Image.new("P", SIZE, 1)
     image.putpalette([10, 10, 10, 90, 90, 90])
     image.paste(0, (0, 0, 20, 30))
@@ -118,7 +118,7 @@ def test_transparent_palette_entry() -> None:
 
 
 def test_white_drawing_on_nothing() -> None:
-    """White strokes on a transparent page are laid on black: on white they would be lost."""
+    """White strokes on transparency are blended with black, as they would vanish on white."""
     image = Image.new("LA", SIZE, (255, 0))
     image.paste((255, 255), (10, 10, 20, 20))
 
@@ -129,7 +129,7 @@ def test_white_drawing_on_nothing() -> None:
 
 
 def test_sixteen_bits() -> None:
-    """A 16-bit PNG keeps its whole range."""
+    """A 16-bit PNG keeps its full range."""
     samples = np.asarray(RAMP).astype(np.uint16) * 257
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
 
@@ -144,7 +144,7 @@ def test_sixteen_bits_transparent() -> None:
 
 
 def test_cmyk() -> None:
-    """A JPEG in inks, as printers' programs write it, is not read inverted."""
+    """A CMYK JPEG is not read inverted."""
     image = Image.new("CMYK", SIZE, (0, 0, 0, 0))
     image.paste((0, 0, 0, 255), (0, 0, 16, 30))
 
@@ -155,7 +155,7 @@ def test_cmyk() -> None:
 
 
 def test_first_frame() -> None:
-    """Of an animation the first frame counts."""
+    """The first frame of an animation is read."""
     frames = [Image.new("L", SIZE, level) for level in (10, 200)]
 
     pixels = pixels_of(encode(frames[0], "GIF", save_all=True, append_images=frames[1:]))
@@ -165,7 +165,7 @@ def test_first_frame() -> None:
 
 @pytest.mark.parametrize("image_format", FORMATS)
 def test_reduced_to_working_size(image_format: str) -> None:
-    """A larger picture comes out at the working size, its shape and its look kept."""
+    """A larger picture is reduced to the working size, with its proportions and content."""
     image = Image.fromarray(ramp((900, 420)))
 
     picture = decode(encode(image, image_format), LIMITS)
@@ -187,7 +187,7 @@ def test_reduced_to_working_size(image_format: str) -> None:
     ids=["none", "by its width", "by its length", "upright", "not at all"],
 )
 def test_strip(size: tuple[int, int], shape: tuple[int, ...]) -> None:
-    """A strip is reduced until it has as many pixels as a square of the working size, at most."""
+    """A strip is reduced to at most as many pixels as a square of the working size."""
     assert decode(encode(Image.new("L", size), "PNG"), LIMITS).pixels.shape == shape
 
 
@@ -205,7 +205,7 @@ def red_on_green(size: tuple[int, int], alpha: int = 255) -> Image.Image:
 @pytest.mark.parametrize("size", [(160, 120), (700, 400)])
 @pytest.mark.parametrize("image_format", FORMATS)
 def test_ink_as_bright_as_its_paper(image_format: str, size: tuple[int, int]) -> None:
-    """What differs from its paper in nothing but color is seen by that."""
+    """Ink that differs from its paper only in color is visible."""
     image = red_on_green(size).convert("RGB")
 
     pixels = pixels_of(encode(image, image_format))
@@ -216,7 +216,7 @@ def test_ink_as_bright_as_its_paper(image_format: str, size: tuple[int, int]) ->
 
 @pytest.mark.parametrize("mode", ["P", "RGBA"])
 def test_transparent_ink_as_bright_as_its_paper(mode: str) -> None:
-    """Also through what is half transparent, which is laid on white."""
+    """Including half-transparent ink, which is blended with white."""
     image = red_on_green(SIZE, 128)
     data = encode(image if mode == "RGBA" else image.quantize(4), "PNG")
 
@@ -226,7 +226,7 @@ def test_transparent_ink_as_bright_as_its_paper(mode: str) -> None:
 
 
 def test_brightness_first() -> None:
-    """What is brighter or darker than its paper is seen by that, whatever colors both have."""
+    """Ink that is brighter or darker than its paper is seen by its brightness, in any color."""
     image = Image.new("RGB", SIZE, (255, 255, 0))
     image.paste((0, 0, 255), (10, 10, 20, 20))
 
@@ -234,7 +234,7 @@ def test_brightness_first() -> None:
 
 
 def test_narrow_picture() -> None:
-    """However narrow a picture is, a pixel of its short side remains."""
+    """The shorter side keeps at least one pixel, however narrow a picture is."""
     assert decode(encode(Image.new("L", (6000, 1)), "PNG"), LIMITS).pixels.shape == (1, 2048, 1)
 
 
@@ -243,14 +243,14 @@ def test_narrow_picture() -> None:
     [b"", b"GIF", b"hello", b"%PDF-1.7", b"<svg/>", b"II*\0", b"BMW", b"\0\0\0\x18ftypheic"],
 )
 def test_unsupported(data: bytes) -> None:
-    """What begins as none of the five formats is refused as such; a picture may be none of them."""
+    """Anything that is not in one of the five formats is refused, including other pictures."""
     with pytest.raises(UnsupportedFormat, match="of a kind that is read: PNG, JPEG"):
         decode(data, LIMITS)
 
 
 @pytest.mark.parametrize("image_format", FORMATS)
 def test_truncated(image_format: str) -> None:
-    """A file that ends in the middle is corrupt."""
+    """A truncated file is corrupt."""
     data = encode(Image.effect_noise((64, 64), 90), image_format)
 
     with pytest.raises(CorruptImage):
@@ -267,14 +267,14 @@ def test_small_progressive_jpeg() -> None:
 @given(st.binary(max_size=200))
 @example(b"")
 def test_any_bytes(tail: bytes) -> None:
-    """Whatever follows the magic bytes, nothing but a ClientError leaves the decoder."""
+    """Any bytes after the magic bytes raise nothing but a ClientError."""
     for magic in (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF0000WEBPVP8 ", b"GIF89a", b"BM"):
         decode_or_refuse(magic + tail)
 
 
 @given(st.data(), st.sampled_from(FORMATS))
 def test_mutated_pictures(data: st.DataObject, image_format: str) -> None:
-    """However a true file is changed, nothing but a ClientError leaves the decoder."""
+    """Any mutation of a valid file raises nothing but a ClientError."""
     mutated = bytearray(encode(RAMP, image_format))
     places = st.integers(0, len(mutated) - 1)
     changes = data.draw(st.lists(st.tuples(places, st.integers(0, 255)), max_size=8))
@@ -313,12 +313,12 @@ TWO_HEADERS = TWO_HEADERS[:33] + encode(Image.new("1", (3000, 3000)), "PNG")[8:]
     ids=["MNIST's", "narrow", "padded", "larger", "GIF", "two headers", "nothing"],
 )
 def test_is_tiny(picture: bytes, tiny: bool) -> None:
-    """Few pixels in few bytes of the simplest format; what is searched, as a narrow one, is not."""
+    """A small PNG of few bytes is tiny; a narrow one, which is searched, is not."""
     assert is_tiny(picture) == tiny
 
 
 def test_png_and_data_uri() -> None:
-    """Pixels survive being encoded, and the data: URI says what it holds."""
+    """Encoding is lossless, and the data: URI has the right media type."""
     pixels = ramp(SIZE)
 
     assert np.array_equal(pixels_of(encode_png(pixels)), pixels)
@@ -327,7 +327,7 @@ def test_png_and_data_uri() -> None:
 
 @pytest.mark.parametrize(("factor", "shape"), [(0.5, (15, 20, 1)), (1.25, (38, 50, 1))])
 def test_another_size_of_the_same_picture(factor: float, shape: tuple[int, ...]) -> None:
-    """Its pixels are more or fewer; what it was before it was reduced is not forgotten."""
+    """The number of pixels changes; the size of the original stays."""
     picture = decode(encode(RAMP, "PNG"), LIMITS)
     other = scaled(picture, factor)
     assert (other.pixels.shape, other.size) == (shape, picture.size)
@@ -335,14 +335,14 @@ def test_another_size_of_the_same_picture(factor: float, shape: tuple[int, ...])
 
 
 def test_a_line_reduced_is_still_one_pixel_wide() -> None:
-    """Rounding leaves at least a pixel each way."""
+    """Each side keeps at least one pixel."""
     line = decode(encode(Image.new("L", (400, 1)), "PNG"), LIMITS)
     assert scaled(line, 0.2).pixels.shape == (1, 80, 1)
 
 
 @pytest.mark.parametrize(("factor", "side"), [(0.5, 7), (1.0, 14), (2.0, 28)])
 def test_a_zoomed_crop_keeps_its_middle(factor: float, side: int) -> None:
-    """What is in it grows or shrinks about it; what comes in from beyond is paper."""
+    """The contents grow or shrink about the middle; beyond the edges is paper."""
     crops = np.zeros((2, 28, 28), np.uint8)
     crops[1, 7:21, 7:21] = 255
     black, square = zoomed(crops, factor)
@@ -352,7 +352,7 @@ def test_a_zoomed_crop_keeps_its_middle(factor: float, side: int) -> None:
 
 
 def test_a_turned_crop_keeps_its_middle() -> None:
-    """Turned clockwise by a quarter, what was at the top is at the right."""
+    """By 90 degrees clockwise, the top becomes the right."""
     crop = np.zeros((28, 28), np.uint8)
     crop[2:8, 11:17] = 255
     np.testing.assert_array_equal(turned(crop[np.newaxis], 90)[0], np.rot90(crop, -1))
@@ -361,5 +361,5 @@ def test_a_turned_crop_keeps_its_middle() -> None:
 
 
 def test_no_crops_are_none_when_zoomed() -> None:
-    """A picture without digits has none to look at."""
+    """For a picture without digits, there are no crops."""
     assert zoomed(np.empty((0, 28, 28), np.uint8), 2.0).shape == (0, 28, 28)

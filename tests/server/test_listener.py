@@ -1,4 +1,4 @@
-"""The socket on which all processes wait, up to its end."""
+"""The shared listening socket, and how it is closed."""
 
 import os
 import socket
@@ -12,20 +12,20 @@ from tests.processes import PATIENCE_SECONDS
 
 @pytest.fixture
 def listener() -> Iterator[Listener]:
-    """A socket of this process, on a free port."""
+    """A socket on a free port."""
     with listen("127.0.0.1", 0) as listener:
         listener.setblocking(False)
         yield listener
 
 
 def test_ipv6() -> None:
-    """An address of IPv6 is one, too."""
+    """It can listen on an IPv6 address."""
     with listen("::1", 0) as listener:
         assert listener.family == socket.AF_INET6
 
 
 def test_those_who_wait_are_accepted(listener: Listener) -> None:
-    """All of them, and none is waited for."""
+    """All waiting connections are accepted, without blocking."""
     clients = [socket.create_connection(listener.getsockname()) for _ in range(3)]
 
     accepted = list(listener.accept_waiting())
@@ -36,7 +36,7 @@ def test_those_who_wait_are_accepted(listener: Listener) -> None:
 
 
 def test_who_comes_late_is_turned_away(listener: Listener) -> None:
-    """It gets no connection, which would be reset; whoever is connected may speak."""
+    """New connections are not established; existing ones still work."""
     with socket.create_connection(listener.getsockname()) as early:
         listener.turn_away()
         with pytest.raises(TimeoutError):
@@ -51,7 +51,7 @@ def test_who_comes_late_is_turned_away(listener: Listener) -> None:
 
 
 def test_only_the_last_turns_away(listener: Listener) -> None:
-    """A process that was forked ends while others go on."""
+    """A forked process that ends does not affect the others."""
     pid = os.fork()
     if pid == 0:
         listener.turn_away()

@@ -1,4 +1,4 @@
-"""What the kernel grants, from files as kernels write them; and the workers that follow."""
+"""Limits from files as the kernel writes them, and the resulting number of workers."""
 
 import os
 from pathlib import Path
@@ -22,7 +22,7 @@ def write(root: Path, files: dict[str, str]) -> Path:
 
 
 def test_version_2(tmp_path: Path) -> None:
-    """A container on a kernel of today has its limits at the top of what it sees."""
+    """With cgroup v2, a container finds its limits in the root folder."""
     files = {
         "proc/self/cgroup": "0::/",
         "sys/fs/cgroup/memory.max": str(128 * MIB),
@@ -33,7 +33,7 @@ def test_version_2(tmp_path: Path) -> None:
 
 
 def test_version_1(tmp_path: Path) -> None:
-    """On an older kernel each resource has a hierarchy of its own, and paths are the host's."""
+    """With cgroup v1, each resource has its own hierarchy, and paths are the host's."""
     files = {
         "proc/self/cgroup": "4:memory:/docker/c0ffee\n3:cpu,cpuacct:/docker/c0ffee",
         "sys/fs/cgroup/memory/memory.limit_in_bytes": str(512 * MIB),
@@ -45,7 +45,7 @@ def test_version_1(tmp_path: Path) -> None:
 
 
 def test_limits_around(tmp_path: Path) -> None:
-    """The tightest limit holds, wherever between the top and the process it was set."""
+    """The lowest limit among all ancestors applies."""
     slices = "sys/fs/cgroup/system.slice"
     files = {
         "proc/self/cgroup": "0::/system.slice/digits.service",
@@ -76,19 +76,19 @@ def test_limits_around(tmp_path: Path) -> None:
     ids=["no cgroups", "version 2", "version 1"],
 )
 def test_no_limit(files: dict[str, str], tmp_path: Path) -> None:
-    """Without a limit the whole machine is there to be used."""
+    """Without limits, the whole machine is available."""
     assert read(write(tmp_path, files)) == Machine(WHOLE, False, float(os.cpu_count() or 1))
 
 
 def test_allowed_processors(tmp_path: Path) -> None:
-    """A process that was bound to some processors has no others."""
+    """CPU affinity is respected."""
     files = {"proc/self/status": "Name:\tpython\nCpus_allowed_list:\t8"}
 
     assert read(write(tmp_path, files)).cpus == 1
 
 
 def test_this_machine() -> None:
-    """What is read here and now is possible."""
+    """The figures of this machine are plausible."""
     machine = read()
 
     assert 0 < machine.memory_bytes <= WHOLE
@@ -99,13 +99,13 @@ def test_this_machine() -> None:
     ("cpus", "workers"), [(0.1, 1), (1, 1), (1.9, 1), (2, 2), (4.5, 4), (64, 8)]
 )
 def test_a_worker_a_processor(cpus: float, workers: int) -> None:
-    """With memory enough there is a worker for each processor, within reason."""
+    """With enough memory, there is one worker per processor, up to a limit."""
     assert plan_workers(Machine(64 * 1024 * MIB, False, cpus), SETTINGS, {}).workers == workers
 
 
 @pytest.mark.parametrize(("mebibytes", "workers"), [(128, 1), (256, 1), (512, 3), (1024, 7)])
 def test_workers_that_fit(mebibytes: int, workers: int) -> None:
-    """No more start than may all hold the most bodies and decode the largest picture."""
+    """As many workers start as fit if all hold the most bodies and decode the largest picture."""
     plan = plan_workers(Machine(mebibytes * MIB, True, 8), SETTINGS, {})
 
     assert plan.workers == workers
@@ -117,14 +117,14 @@ SMALL_DYNO = Machine(512 * MIB, True, 8)
 
 
 def test_asked() -> None:
-    """What the user says is done."""
+    """The user's number of workers is used."""
     environ = {"WEB_CONCURRENCY": "12"}
 
     assert plan_workers(SMALL_DYNO, load_settings(environ), environ).workers == 12
 
 
 def test_default_of_a_platform() -> None:
-    """What a platform fills in for a user who said nothing is not followed."""
+    """A platform's default number of workers is ignored."""
     environ = {"WEB_CONCURRENCY": "2", "WEB_CONCURRENCY_SET_BY": "heroku/python"}
 
     plan = plan_workers(SMALL_DYNO, load_settings(environ), environ)
@@ -142,5 +142,5 @@ def test_default_of_a_platform() -> None:
     ],
 )
 def test_platform(environ: dict[str, str], platform: str | None) -> None:
-    """A platform is known by its variables."""
+    """Platforms are recognized by their variables."""
     assert platform_of(environ) == platform

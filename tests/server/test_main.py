@@ -1,4 +1,4 @@
-"""`python -m server` as a process: start, answers over a socket, signals, stop."""
+"""`python -m server` as a process: start, answers, signals, stop."""
 
 import asyncio
 import faulthandler
@@ -44,13 +44,13 @@ LAST = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Service]:
-    """A server that runs for all tests that do not stop it."""
+    """A server for all tests that do not stop it."""
     with serving() as service:
         yield service
 
 
 def test_keep_alive_after_errors(service: Service) -> None:
-    """A connection stays usable whatever was wrong with the requests on it."""
+    """A connection stays usable after erroneous requests."""
     link = http.client.HTTPConnection("localhost", service.port, timeout=PATIENCE_SECONDS)
     link.connect()
     at_first = link.sock
@@ -69,7 +69,7 @@ def test_keep_alive_after_errors(service: Service) -> None:
 
 
 def test_refusals_take_no_threads(service: Service) -> None:
-    """Who asks for what is not there is answered by the event loop, as health is."""
+    """404 and 405 are answered on the event loop."""
     tasks = Path(f"/proc/{service.process.pid}/task")
     link = http.client.HTTPConnection("localhost", service.port, timeout=PATIENCE_SECONDS)
     threads = []
@@ -83,7 +83,7 @@ def test_refusals_take_no_threads(service: Service) -> None:
 
 
 def test_threads() -> None:
-    """One thread answers and one reads, however many processors there are and are asked for."""
+    """A process has two threads, whatever the number of processors."""
     with serving({"OPENBLAS_NUM_THREADS": "64"}) as service:
         threads = list(Path(f"/proc/{service.process.pid}/task").iterdir())
 
@@ -91,7 +91,7 @@ def test_threads() -> None:
 
 
 def test_who_will_not_stay_reads_why(service: Service) -> None:
-    """A refusal is not lost to a client that asks for the end and sends all of its body first."""
+    """A client that sends its whole body before reading still gets a refusal."""
     link = http.client.HTTPConnection("localhost", service.port, timeout=PATIENCE_SECONDS)
     link.request("POST", PATH, b"x" * (17 * 2**20), {"Connection": "close"})
 
@@ -100,7 +100,7 @@ def test_who_will_not_stay_reads_why(service: Service) -> None:
 
 
 def test_garbage(service: Service) -> None:
-    """Bytes that are not HTTP are refused, and the next client is served."""
+    """Bytes that are not HTTP are refused, and other clients are served."""
     with socket.create_connection(("localhost", service.port), PATIENCE_SECONDS) as link:
         link.sendall(b"\x16\x03\x01 this is no HTTP\r\n\r\n")
         assert link.recv(4096).startswith(b"HTTP/1.1 400")
@@ -119,7 +119,7 @@ def ask(service: Service, method: str = "POST", path: str = PATH) -> int:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_stop(number: signal.Signals) -> None:
-    """A signal to stop is answered by stopping, which is no failure."""
+    """After a signal, the server stops with exit status 0."""
     with serving() as service:
         assert ask(service) == 200
         service.process.send_signal(number)
@@ -141,7 +141,7 @@ command.main([], {{"PORT": "0", "WEB_CONCURRENCY": "1", "DIGIT_DRAIN_SECONDS": "
 
 @contextmanager
 def reading_for_long(stop_seconds: int) -> Iterator[subprocess.Popen[str]]:
-    """Run a process that is in the midst of a picture for a minute; its stop may take so long."""
+    """Run a process that decodes one picture for a minute, and limit how long its stop takes."""
     code = NEVER_READ.format(stop_seconds=stop_seconds)
     with subprocess.Popen(
         [sys.executable, "-c", code], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
@@ -156,7 +156,7 @@ def reading_for_long(stop_seconds: int) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_stop_in_the_midst_of_a_picture() -> None:
-    """Not even one whose decoder takes minutes keeps a process from ending."""
+    """Even a decoder that takes minutes does not delay a stop."""
     with reading_for_long(stop_seconds=1) as process:
         process.terminate()
 
@@ -164,7 +164,7 @@ def test_stop_in_the_midst_of_a_picture() -> None:
 
 
 def test_impatient_stop_in_the_midst_of_a_picture() -> None:
-    """A second Ctrl+C ends a process that has minutes left for its picture."""
+    """A second Ctrl+C ends a process that is still decoding."""
     with reading_for_long(stop_seconds=600) as process:
         process.send_signal(signal.SIGINT)
         time.sleep(0.3)
@@ -174,7 +174,7 @@ def test_impatient_stop_in_the_midst_of_a_picture() -> None:
 
 
 def test_drain() -> None:
-    """After SIGTERM the server says that it is not ready, and answers a while still."""
+    """After SIGTERM, the server is not ready, but still answers for a while."""
     with serving({"DIGIT_DRAIN_SECONDS": "3"}) as service:
         service.process.terminate()
         time.sleep(0.3)
@@ -185,7 +185,7 @@ def test_drain() -> None:
 
 
 def test_what_is_being_answered_invites_no_next_request() -> None:
-    """A request that came before the signal is the last on its connection, if answered after it."""
+    """A request before the signal that is answered after it is the last on its connection."""
     environ = {"DIGIT_DRAIN_SECONDS": "1"}
     with serving(environ) as service:
         with socket.create_connection(("localhost", service.port)) as link:
@@ -219,7 +219,7 @@ def test_impatient_stop() -> None:
 
 
 def test_port_taken(service: Service) -> None:
-    """A port that is taken ends the start with a line that says so."""
+    """If the port is in use, the start fails with one line."""
     process = start({"PORT": str(service.port)})
 
     output, _ = process.communicate(timeout=PATIENCE_SECONDS)
@@ -231,7 +231,7 @@ def test_port_taken(service: Service) -> None:
 
 @pytest.mark.parametrize("variable", ["DIGIT_LOCATOR", "DIGIT_CLASSIFIER"])
 def test_bad_model(variable: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A model that cannot be used ends the start with one line."""
+    """If a model is unusable, the start fails with one line."""
     path = tmp_path / "broken.onnx"
     path.write_bytes(b"no model")
 
@@ -242,7 +242,7 @@ def test_bad_model(variable: str, tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 def test_bad_settings(capsys: pytest.CaptureFixture[str]) -> None:
-    """Bad settings end the start with a line each."""
+    """If settings are invalid, the start fails with a line for each."""
     status = main([], {"PORT": "x", "DIGIT_TYPO": "1"})
 
     assert status == 1
@@ -250,7 +250,7 @@ def test_bad_settings(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
-    """The help names every command and every setting."""
+    """The help lists every command and every setting."""
     with pytest.raises(SystemExit):
         main(["--help"], {})
 
@@ -261,7 +261,7 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_read(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`read` prints a line a file, and fails where a file did."""
+    """`read` prints a line per file, and fails if a file could not be read."""
     assert main(["read", str(data / "7.png")], {}) == 0
     assert json.loads(capsys.readouterr().out)["number"] == "7"
     assert main(["read", str(data / "7.png"), str(data / "none.png")], {}) == 1
@@ -288,7 +288,7 @@ def repository_files() -> set[Path]:
 
 
 def foreign_connections(service: Service) -> list[str]:
-    """Return the kernel's lines on a process's connections, but for those to its own port."""
+    """Return the connections of a process, except those to its own port."""
     # ls, as a descriptor may close between being listed and being read.
     listing = subprocess.run(
         ["ls", "-l", f"/proc/{service.process.pid}/fd"],
@@ -307,7 +307,7 @@ def foreign_connections(service: Service) -> list[str]:
 
 
 def test_telemetry_is_off() -> None:
-    """Whoever imports onnxruntime through us, it finds its telemetry switched off."""
+    """onnxruntime's telemetry is switched off."""
     code = "import server.model, os; print(os.environ['ORT_DISABLE_TELEMETRY'])"
 
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "1\n"
@@ -317,7 +317,7 @@ def test_telemetry_is_off() -> None:
 async def in_this_process(
     recognizer: Recognizer, settings: Settings, stop_seconds: int | None = None
 ) -> AsyncIterator[tuple[StoppingServer, Listener]]:
-    """A server on the loop of the test, which so decides what it gets to see, and when."""
+    """A server on the test's event loop, so that the test controls when it runs."""
     readiness = Readiness()
     protocol: Any = partial(BoundedProtocol, settings, lambda: readiness.is_draining)
     app = create_app(recognizer, settings, readiness)
@@ -338,14 +338,14 @@ async def in_this_process(
 
 
 async def stop(server: StoppingServer) -> None:
-    """Stop it as a signal does, and let it end nothing else."""
+    """Stop it as a signal does, without ending this process."""
     server.handle_exit(signal.SIGTERM, None)
     faulthandler.cancel_dump_traceback_later()
     await server.shutdown()
 
 
 def test_answers_are_sent_at_once(recognizer: Recognizer, settings: Settings) -> None:
-    """A kernel that waits for more to send would make each request on a connection 40 ms longer."""
+    """TCP_NODELAY is set: without it, each request on a connection would take 40 ms longer."""
 
     async def ask_once() -> int:
         async with in_this_process(recognizer, settings) as (server, listener):
@@ -363,7 +363,7 @@ def test_answers_are_sent_at_once(recognizer: Recognizer, settings: Settings) ->
 
 
 def test_what_has_queued_up_is_answered(recognizer: Recognizer, settings: Settings) -> None:
-    """A connection that waits to be accepted when the end begins is not reset."""
+    """A connection that waits to be accepted when the stop begins is not reset."""
 
     async def stop_with_one_in_the_queue() -> bytes:
         async with in_this_process(recognizer, settings) as (server, listener):
@@ -385,7 +385,7 @@ def test_what_has_queued_up_is_answered(recognizer: Recognizer, settings: Settin
 def test_who_is_connected_may_still_ask(
     recognizer: Recognizer, settings: Settings, before: bytes, after: bytes
 ) -> None:
-    """A request may have been on its way when the end began."""
+    """A request may be on its way when the stop begins."""
 
     async def ask_at_the_end() -> bytes:
         async with in_this_process(recognizer, settings) as (server, listener):
@@ -406,7 +406,7 @@ def test_who_is_connected_may_still_ask(
 
 
 def test_who_asks_no_more_is_not_waited_for(recognizer: Recognizer, settings: Settings) -> None:
-    """A connection that is kept for nothing ends soon."""
+    """An idle connection is closed soon."""
 
     async def say_nothing_at_the_end() -> bytes:
         async with in_this_process(recognizer, settings) as (server, listener):
@@ -422,7 +422,7 @@ def test_who_asks_no_more_is_not_waited_for(recognizer: Recognizer, settings: Se
 
 
 def test_who_was_refused_is_not_waited_for(recognizer: Recognizer, settings: Settings) -> None:
-    """A stop does not last as long as a client may linger that was told why."""
+    """A stop does not wait for clients that were refused."""
 
     async def stop_with_one_refused() -> bytes:
         async with in_this_process(recognizer, settings) as (server, listener):
@@ -438,7 +438,7 @@ def test_who_was_refused_is_not_waited_for(recognizer: Recognizer, settings: Set
 
 
 def test_who_does_not_read_the_last_answer(recognizer: Recognizer, settings: Settings) -> None:
-    """The connection ends, also where so little of it is left that writing was never paused."""
+    """The connection is closed, even if so little is unread that writing was never paused."""
 
     async def read_nothing() -> None:
         hasty = replace(settings, body_timeout_seconds=0.2)
@@ -460,7 +460,7 @@ def test_who_does_not_read_the_last_answer(recognizer: Recognizer, settings: Set
 def test_a_fault_after_the_last_answer(
     recognizer: Recognizer, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is logged, and has nothing left to end where the connection has ended."""
+    """It is logged, and the closed connection causes no second error."""
 
     async def fail_late() -> None:
         async with in_this_process(recognizer, settings) as (server, listener):
@@ -486,7 +486,7 @@ def test_a_fault_after_the_last_answer(
 
 @pytest.fixture
 def no_collector() -> Iterator[None]:
-    """Python without its collector of what refers to itself."""
+    """Disable the garbage collector."""
     gc.disable()
     yield
     gc.enable()
@@ -497,7 +497,7 @@ def no_collector() -> Iterator[None]:
 def test_a_connection_that_has_ended_is_freed(
     recognizer: Recognizer, settings: Settings, asked: bytes
 ) -> None:
-    """All that belongs to it is freed at once, and not when the collector comes."""
+    """All of its objects are freed at once, without the garbage collector."""
 
     async def end_a_connection() -> object:
         async with in_this_process(recognizer, settings) as (server, listener):
@@ -518,7 +518,7 @@ def test_a_connection_that_has_ended_is_freed(
 def test_who_sends_for_too_long_is_told_of_the_stop(
     recognizer: Recognizer, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A request that a stop cannot wait for is answered as all are, and logged as no fault."""
+    """A request that takes too long for a stop gets an answer, and is not logged as a fault."""
 
     async def stop_in_a_body() -> bytes:
         async with in_this_process(recognizer, settings, stop_seconds=0) as (server, listener):

@@ -1,4 +1,4 @@
-"""Several processes on one port, and what happens to them."""
+"""The master and its workers."""
 
 import http.client
 import os
@@ -24,7 +24,7 @@ OWN_SOCKETS = 3
 
 @pytest.fixture
 def service() -> Iterator[Service]:
-    """A master with two processes, which take a moment to drain."""
+    """A master with two workers and a short drain."""
     with serving({"WEB_CONCURRENCY": "2", "DIGIT_DRAIN_SECONDS": "0.3"}) as service:
         wait_until(lambda: len(workers(service)) == 2)
         yield service
@@ -43,7 +43,7 @@ def workers(service: Service) -> set[int]:
 
 
 def children(master: int) -> set[int]:
-    """Return the processes that a master has started and that live."""
+    """Return the living workers of a master."""
     task = Path(f"/proc/{master}/task/{master}/children")
     return {int(pid) for pid in task.read_text().split() if is_alive(int(pid))}
 
@@ -65,7 +65,7 @@ def ask(service: Service) -> int:
 
 @contextmanager
 def under_load(service: Service) -> Iterator[list[object]]:
-    """Ask without a pause; give a list of all that was answered, or went wrong."""
+    """Send requests continuously; yield a list of their statuses or errors."""
     answers: list[object] = []
     is_over = threading.Event()
 
@@ -88,7 +88,7 @@ def under_load(service: Service) -> Iterator[list[object]]:
 
 
 def test_a_process_that_dies_is_replaced(service: Service) -> None:
-    """Within a moment, and the other one answers meanwhile."""
+    """It takes a moment, during which the other one answers."""
     before = workers(service)
     victim = min(before)
 
@@ -101,13 +101,13 @@ def test_a_process_that_dies_is_replaced(service: Service) -> None:
 
 
 def test_connections_are_shared_out(service: Service) -> None:
-    """Of many that come at once each process takes its part: whoever takes all does all."""
+    """Many simultaneous connections are distributed over all workers."""
     # On a busy machine one of them may not get to run in time; who is greedy always takes all.
     wait_until(lambda: fewest_of_many(service) > 16)
 
 
 def fewest_of_many(service: Service) -> int:
-    """Connect often at once; return how many connections the process got that got the fewest."""
+    """Open many connections at once; return how many the least loaded worker got."""
     links = [http.client.HTTPConnection("localhost", service.port) for _ in range(64)]
     for link in links:
         link.connect()
@@ -124,13 +124,13 @@ def fewest_of_many(service: Service) -> int:
 
 
 def connections(pid: int) -> int:
-    """Return how many sockets a process has open, those that every worker has aside."""
+    """Return how many connections a worker has open."""
     targets = [os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir() if path.is_symlink()]
     return sum(target.startswith("socket:") for target in targets) - OWN_SOCKETS
 
 
 def test_renewal_loses_nothing(service: Service) -> None:
-    """SIGHUP replaces all processes one by one, and every request is answered."""
+    """SIGHUP replaces all workers one by one, and every request is answered."""
     before = workers(service)
 
     with under_load(service) as answers:
@@ -141,7 +141,7 @@ def test_renewal_loses_nothing(service: Service) -> None:
 
 
 def test_stop(service: Service) -> None:
-    """SIGTERM ends the master and all of its processes; that is no failure."""
+    """SIGTERM stops the master and all workers, with exit status 0."""
     children = workers(service)
 
     assert service.stop() == 0
@@ -150,7 +150,7 @@ def test_stop(service: Service) -> None:
 
 
 def run(work: str, before: str = "") -> subprocess.Popen[str]:
-    """Start a master whose processes do something else than serve."""
+    """Start a master whose workers run other code than the server."""
     code = f"""
 import os, signal, sys, time
 start = time.monotonic()
@@ -166,7 +166,7 @@ sys.exit(Master(2, work, drain_seconds=30).run(lambda: print("ready", flush=True
 
 
 def test_a_process_that_cannot_start_ends_the_master() -> None:
-    """It would be no better the next time."""
+    """A retry would fail, too."""
     master = run("return 3")
 
     output, _ = master.communicate(timeout=PATIENCE_SECONDS)
@@ -176,7 +176,7 @@ def test_a_process_that_cannot_start_ends_the_master() -> None:
 
 
 def test_a_renewal_that_fails_leaves_the_old_processes() -> None:
-    """Those that answer are not given up for some that do not."""
+    """Workers are not replaced by ones that fail to start."""
     master = run("return 3 if time.monotonic() > start + 2 else (say_ready(), time.sleep(60))")
     assert master.stdout
     with master, master.stdout:
@@ -192,7 +192,7 @@ def test_a_renewal_that_fails_leaves_the_old_processes() -> None:
 
 
 def assert_replaced_in_the_end(master: subprocess.Popen[str]) -> None:
-    """Kill a process after two seconds, for the next two of which no other can be started."""
+    """Kill a worker after two seconds; for the next two, no other can be started."""
     assert master.stdout
     with master, master.stdout:
         assert master.stdout.readline() == "ready\n"
@@ -206,7 +206,7 @@ def assert_replaced_in_the_end(master: subprocess.Popen[str]) -> None:
 
 
 def test_a_process_that_cannot_be_replaced_is_tried_again() -> None:
-    """The others work on meanwhile."""
+    """The others continue meanwhile."""
     is_sick = "start + 2 < time.monotonic() < start + 4"
     master = run(f"return 3 if {is_sick} else (say_ready(), time.sleep(60))")
     assert_replaced_in_the_end(master)
@@ -214,7 +214,7 @@ def test_a_process_that_cannot_be_replaced_is_tried_again() -> None:
 
 @pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
 def test_a_second_interrupt_ends_the_stubborn(first: signal.Signals) -> None:
-    """Processes that do not end when they are told to are killed, also while they drain."""
+    """Workers that ignore SIGTERM are killed, even during the drain."""
     master = run("signal.signal(signal.SIGTERM, signal.SIG_IGN); say_ready(); time.sleep(60)")
     assert master.stdout
     with master, master.stdout:
@@ -228,14 +228,14 @@ def test_a_second_interrupt_ends_the_stubborn(first: signal.Signals) -> None:
 
 
 def test_processes_do_not_outlive_their_master(service: Service) -> None:
-    """However sudden its end is: nobody would replace or renew them, and they hold the port."""
+    """Even if it is killed: nobody would replace them, and they would hold the port."""
     left = workers(service)
     service.process.kill()
     wait_until(lambda: not any(map(is_alive, left)))
 
 
 def test_a_process_that_begins_as_its_master_ends_goes_too() -> None:
-    """It asked to be told of its master's end when there was no master any more."""
+    """Its master had already exited when it asked to be notified of that."""
     master = run(
         "say_ready(); time.sleep(60)",
         """
@@ -256,7 +256,7 @@ os.fork = fork_slowly
 
 
 def test_a_machine_that_starts_no_process_is_asked_again() -> None:
-    """The others work on meanwhile, though no signal says when there is room again."""
+    """The others continue meanwhile, and the master retries without a signal."""
     master = run(
         "say_ready(); time.sleep(60)",
         """

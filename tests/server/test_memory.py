@@ -1,4 +1,4 @@
-"""What is not needed any more, and whether the system has it; in processes that held nothing."""
+"""Unused memory is returned to the system; each test in a fresh process."""
 
 import subprocess
 import sys
@@ -73,31 +73,31 @@ memory._MAPPINGS = Path("/proc/self/none")
 
 
 def mebibytes(code: str) -> int:
-    """Return what a process prints that runs some code."""
+    """Return the number of mebibytes that some code prints in a new process."""
     command = [sys.executable, "-c", HOLDING + code]
     return int(subprocess.check_output(command, cwd=REPOSITORY, text=True))
 
 
 def test_what_is_free_is_given_back() -> None:
-    """Though something in use lies behind it."""
+    """Even if a block in use follows it."""
     assert mebibytes(GIVING_BACK) > 32
 
 
 def test_threads_share_a_heap() -> None:
-    """What one thread has freed is there for the next, which has no heap of its own."""
+    """Memory freed by one thread is reused by the next."""
     assert mebibytes(SHARING) < 16
 
 
 def test_a_large_block_is_given_back_at_once() -> None:
-    """Though what came after it is still in use, and each time."""
+    """Each time, even if a later block is still in use."""
     assert mebibytes(PARTING) < 4
 
 
 def test_libraries_are_forgotten() -> None:
-    """What only the start needed of them; what reading a picture needs comes back by itself."""
+    """Their pages are dropped; those that are needed again come back by themselves."""
     assert mebibytes(FORGETTING) > 10
 
 
 def test_nothing_is_forgotten_where_the_system_does_not_list_it() -> None:
-    """As on other systems, and for a process that may not read the list."""
+    """As on other systems, or if the process may not read its list of mappings."""
     assert mebibytes(UNLISTED + FORGETTING) < 1

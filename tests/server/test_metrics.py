@@ -1,4 +1,4 @@
-"""What Prometheus is told, of one process and of several."""
+"""Metrics of one process and of several."""
 
 import os
 from pathlib import Path
@@ -19,7 +19,7 @@ SERIES = [
 
 
 def samples(text: bytes) -> dict[str, float]:
-    """Return what Prometheus' own parser finds: each sample's name with its labels, and value."""
+    """Return the value of each sample by its name with labels, as Prometheus' parser reads them."""
     return {
         "".join([sample.name, *(f" {k}={v}" for k, v in sorted(sample.labels.items()))]): (
             sample.value
@@ -30,7 +30,7 @@ def samples(text: bytes) -> dict[str, float]:
 
 
 def in_child(metrics: Metrics, asked: float) -> None:
-    """Count in a process of its own, and wait for its end."""
+    """Count in a child process, and wait for its exit."""
     pid = os.fork()
     if not pid:
         metrics.claim()
@@ -41,7 +41,7 @@ def in_child(metrics: Metrics, asked: float) -> None:
 
 
 def test_kinds() -> None:
-    """Counters add, gauges are set, and a histogram's buckets hold all up to their bound."""
+    """Counters add up, gauges are set, and the buckets of histograms are cumulative."""
     metrics = Metrics(SERIES, {"name": "digit"}, 1)
     metrics.claim()
 
@@ -61,7 +61,7 @@ def test_kinds() -> None:
 
 
 def test_processes_add_up() -> None:
-    """Whichever process is asked knows what all have counted, those that died too."""
+    """Every process reports the sums over all, including those that have exited."""
     metrics = Metrics(SERIES, {}, 2)
     metrics.claim()
     metrics.add("asked", 1, ("a",))
@@ -73,7 +73,7 @@ def test_processes_add_up() -> None:
 
 
 def test_what_died_waits_for_nothing() -> None:
-    """A process begins with gauges of 0, whatever the one before it was doing."""
+    """A new process starts with gauges of 0, whatever its predecessor was doing."""
     metrics = Metrics(SERIES, {}, 1)
 
     in_child(metrics, 1)
@@ -85,7 +85,7 @@ def test_what_died_waits_for_nothing() -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_a_process_of_another_user_counts() -> None:
-    """One that may not be signalled is alive: its row is its own, and its figures are not ours."""
+    """A process that may not be signalled is alive: its row is kept, its figures left out."""
     metrics = Metrics(SERIES, {}, 1)
     metrics.claim()
     metrics.set("waiting", 1)
@@ -105,7 +105,7 @@ def test_a_process_of_another_user_counts() -> None:
 
 
 def test_process_figures() -> None:
-    """Memory, processor time and files are those that the kernel tells of this process."""
+    """Memory, processor time and open files agree with the kernel's figures."""
     metrics = Metrics([], {}, 1)
     metrics.claim()
 

@@ -1,4 +1,4 @@
-"""The ONNX file as the server sees it."""
+"""Loading and running the ONNX files."""
 
 import hashlib
 from pathlib import Path
@@ -31,7 +31,7 @@ def test_probabilities(models: Models) -> None:
 
 
 def test_batch_as_one_by_one(models: Models) -> None:
-    """A batch is answered as its crops are one by one."""
+    """A batch gives the same results as its crops one by one."""
     crops = np.random.default_rng(1).integers(0, 256, (70, 28, 28), np.uint8)
 
     alone = np.concatenate([models.classifier.classify(crop[np.newaxis]) for crop in crops])
@@ -40,7 +40,7 @@ def test_batch_as_one_by_one(models: Models) -> None:
 
 
 def test_no_crops(models: Models) -> None:
-    """No crops are answered by no rows."""
+    """No crops give no rows."""
     assert models.classifier.classify(np.empty((0, 28, 28), np.uint8)).shape == (0, 11)
 
 
@@ -49,7 +49,7 @@ SHAPES = st.tuples(st.integers(1, 90), st.integers(1, 90), st.just(1))
 
 @given(npst.arrays(np.uint8, SHAPES))
 def test_any_pixels(models: Models, pixels: NDArray[np.uint8]) -> None:
-    """Whatever the pixels, boxes lie inside them and each has its crop."""
+    """For any pixels, boxes lie inside the picture, and each has its crop."""
     boxes, _, crops = models.locator.locate(pixels)
 
     height, width, _ = pixels.shape
@@ -73,7 +73,7 @@ def test_small_picture(models: Models, shape: tuple[int, int]) -> None:
 
 
 def test_identity(models: Models) -> None:
-    """A model is named by its file and the start of the file's checksum."""
+    """A model is identified by its file's name and the start of its checksum."""
     data = (REPOSITORY / "models/digit.onnx").read_bytes()
 
     assert models.classifier.identity == {
@@ -84,7 +84,7 @@ def test_identity(models: Models) -> None:
 
 @pytest.mark.parametrize("name", FILES)
 def test_missing(tmp_path: Path, name: str) -> None:
-    """A file that is not there is named."""
+    """The error for a missing file names it."""
     with pytest.raises(UnusableModel, match=r"^\S+none\.onnx: cannot be read: [^\n]+$"):
         FILES[name](tmp_path / "none.onnx")
 
@@ -92,7 +92,7 @@ def test_missing(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("cut", [0, 1000])
 def test_broken(tmp_path: Path, name: str, cut: int) -> None:
-    """A truncated file is refused in one line."""
+    """A truncated file is refused with one line."""
     path = tmp_path / "cut.onnx"
     path.write_bytes((REPOSITORY / f"models/{name}.onnx").read_bytes()[:cut])
 
@@ -105,7 +105,7 @@ def test_broken(tmp_path: Path, name: str, cut: int) -> None:
     [("pixels", "probabilities", "its inputs are"), ("images", "logits", "its outputs are")],
 )
 def test_other_model(tmp_path: Path, input_name: str, output_name: str, complaint: str) -> None:
-    """A model with other inputs or outputs is refused in one line that names them."""
+    """A model with other inputs or outputs is refused with one line that names them."""
     taken = helper.make_tensor_value_info(input_name, TensorProto.UINT8, ["N", 28, 28])
     given = helper.make_tensor_value_info(output_name, TensorProto.FLOAT, ["N", 28, 28])
     node = helper.make_node("Cast", [input_name], [output_name], to=TensorProto.FLOAT)
@@ -119,7 +119,7 @@ def test_other_model(tmp_path: Path, input_name: str, output_name: str, complain
 
 
 def test_swapped(settings: Settings) -> None:
-    """A locator in the place of the classifier is refused, and the other way round."""
+    """A locator in place of the classifier is refused, and vice versa."""
     locator, classifier = REPOSITORY / settings.locator, REPOSITORY / settings.classifier
 
     with pytest.raises(UnusableModel, match=r"digit\.onnx: its inputs are images [^\n]+$"):
@@ -130,7 +130,7 @@ def test_swapped(settings: Settings) -> None:
 
 @pytest.mark.parametrize("value", ["", "0", "wide"])
 def test_no_working_size(tmp_path: Path, settings: Settings, value: str) -> None:
-    """A locator that does not say which pictures it is for is refused in one line."""
+    """A locator without a working size is refused with one line."""
     model = onnx.load(REPOSITORY / settings.locator)
     del model.metadata_props[:]
     helper.set_model_props(model, {"working_size": value})
@@ -142,7 +142,7 @@ def test_no_working_size(tmp_path: Path, settings: Settings, value: str) -> None
 
 
 def test_no_figures(tmp_path: Path, settings: Settings) -> None:
-    """A classifier that says nothing of itself is used, and states no accuracy."""
+    """A classifier without metadata is used, and has no accuracy."""
     model = onnx.load(REPOSITORY / settings.classifier)
     del model.metadata_props[:]
     path = tmp_path / "silent.onnx"

@@ -1,4 +1,4 @@
-"""The description of the API: complete, valid, and true of what the service answers."""
+"""The OpenAPI document is complete, valid and true of the actual responses."""
 
 import json
 import re
@@ -32,13 +32,13 @@ DESCRIPTION = describe(load_settings({}))
 
 
 def validator(name: str) -> jsonschema.Draft202012Validator:
-    """Return what checks a value against one of the description's schemas."""
+    """Return a validator for one of the schemas."""
     components = {"components": DESCRIPTION["components"]}
     return jsonschema.Draft202012Validator(components | {"$ref": f"#/components/schemas/{name}"})
 
 
 def operations(description: Any = DESCRIPTION) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each operation's name and what is said of it."""
+    """Yield the name and the description of each operation."""
     for path, members in description["paths"].items():
         for method, operation in members.items():
             if method != "parameters":
@@ -46,13 +46,13 @@ def operations(description: Any = DESCRIPTION) -> Iterator[tuple[str, dict[str, 
 
 
 def test_valid() -> None:
-    """It is OpenAPI."""
+    """It is valid OpenAPI."""
     validate(DESCRIPTION)
 
 
 @pytest.mark.parametrize("site", ["https://example.org", "https://example.org/tools/digits"])
 def test_where_it_is(site: str) -> None:
-    """Where the service stands below a path of a larger site, its operations do too."""
+    """Below a path of a larger site, the operations are found, too."""
     (place,) = DESCRIPTION["servers"]
 
     # Relative to the document's address, as OpenAPI has it; paths are put behind it.
@@ -60,7 +60,7 @@ def test_where_it_is(site: str) -> None:
 
 
 def test_with_keys(settings: Settings) -> None:
-    """Where keys are wanted, that is said, and health needs none."""
+    """With API keys, operations except health require one."""
     document = describe(replace(settings, api_keys=("a",)))
 
     validate(document)
@@ -72,14 +72,14 @@ def test_with_keys(settings: Settings) -> None:
 
 @pytest.mark.parametrize(("name", "operation"), list(operations()))
 def test_any_operation(name: str, operation: dict[str, Any]) -> None:
-    """Any may be no request, come too slowly or fail, and any answer to one names it."""
+    """Every operation has the problems that any request may have, and the request ID."""
     assert operation["responses"].keys() >= {"200", "400", "408", "431", "500"}
     for response in operation["responses"].values():
         assert "X-Request-ID" in response["headers"], name
 
 
 def test_complete(client: TestClient) -> None:
-    """Every route is described, but for the page's own files; slashes at the end say the same."""
+    """Every route is described, except the page's files and trailing slashes."""
     paths = {route.path for route in v2_routes()} - {"/v2/"}
     assert paths <= DESCRIPTION["paths"].keys()
     for path in DESCRIPTION["paths"]:
@@ -90,12 +90,12 @@ def test_complete(client: TestClient) -> None:
 
 @pytest.mark.parametrize("problem", [p for p in all_problems() if p.status not in {401, 405}])
 def test_every_problem(problem: type[Problem]) -> None:
-    """Every problem is described somewhere, with an example of its own."""
+    """Every problem is described, with an example."""
     assert f"`{problem.code}`: " in json.dumps(DESCRIPTION["paths"])
 
 
 def test_names() -> None:
-    """What has a name in the code has the same one there."""
+    """Names are the same as in the code."""
     enums: set[tuple[str, ...]] = set()
     json.loads(json.dumps(DESCRIPTION), object_hook=lambda it: enums.add(tuple(it.get("enum", ()))))
     metrics = DESCRIPTION["paths"]["/metrics"]["get"]["responses"]["200"]
@@ -109,13 +109,13 @@ def test_names() -> None:
 
 @pytest.mark.parametrize("name", ["Answer", "Digit"])
 def test_an_answer_is_explained(name: str) -> None:
-    """Every member of an answer says what it means."""
+    """Every member of an answer has a description."""
     members = DESCRIPTION["components"]["schemas"][name]["properties"]
     assert [member for member in members if "description" not in members[member]] == []
 
 
 def test_examples() -> None:
-    """The examples are what their schemas say."""
+    """The examples match their schemas."""
     answer = validator("Answer")
     for example in DESCRIPTION["components"]["schemas"]["Answer"]["examples"]:
         answer.validate(example)
@@ -128,7 +128,7 @@ def test_examples() -> None:
 
 
 def test_answers(client: TestClient, data: Path) -> None:
-    """Real answers are what the description says."""
+    """Real responses match the document."""
     pictures = [SEVEN, (data / "800.png").read_bytes(), (data / "blank.png").read_bytes()]
     answers = [client.post("/recognize.json?explain=1", content=one).json() for one in pictures]
     form = [("images", picture) for picture in [*pictures, b"none"]]
@@ -145,7 +145,7 @@ def test_answers(client: TestClient, data: Path) -> None:
 
 
 def test_documents_are_served(client: TestClient) -> None:
-    """The description is there for programs, and once more for people; asked again it is short."""
+    """The document is served as JSON and as a web page; repeated requests get a 304."""
     document = client.get("/openapi.json")
     page = client.get("/docs")
     again = client.get("/docs", headers={"If-None-Match": page.headers["etag"]})
@@ -157,7 +157,7 @@ def test_documents_are_served(client: TestClient) -> None:
 
 
 def test_page_tells_all() -> None:
-    """Every operation and every schema has its place on the page, and every link leads to one."""
+    """Every operation and every schema is on the page, and every link has a target."""
     page = render_description(DESCRIPTION)
 
     places = set(re.findall(r'id="([^"]+)"', page))
@@ -168,7 +168,7 @@ def test_page_tells_all() -> None:
 
 
 def test_anything_that_fits(tmp_path: Path) -> None:
-    """Whatever the description allows is answered as it says, whatever it does not is refused."""
+    """Requests that match the document get its responses; others are refused."""
     document = tmp_path / "openapi.json"
     document.write_text(json.dumps(DESCRIPTION))
     checks = [

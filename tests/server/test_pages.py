@@ -1,4 +1,4 @@
-"""The page as it is served: small, kept by browsers, safe; and answers where no script runs."""
+"""The web page: small, cacheable and safe; and answers for browsers without scripts."""
 
 import gzip
 import re
@@ -22,14 +22,14 @@ MOST_BYTES = 60_000
 
 
 def folder(client: TestClient) -> str:
-    """Return where the page's files are."""
+    """Return the URL of the page's files."""
     found = re.search(r'href="(page/\w+)/style.css"', client.get("/").text)
     assert found
     return found[1]
 
 
 def test_page(client: TestClient) -> None:
-    """The page is there, and asked about again each time."""
+    """The page is served, and browsers revalidate it each time."""
     response = client.get("/")
 
     assert response.status_code == 200
@@ -40,7 +40,7 @@ def test_page(client: TestClient) -> None:
 
 @pytest.mark.parametrize("name", FILES)
 def test_file(client: TestClient, name: str) -> None:
-    """A file comes as it is, to be kept forever."""
+    """A file is served unchanged, to be cached forever."""
     response = client.get(f"/{folder(client)}/{name}")
 
     assert response.content == (PAGE / name).read_bytes()
@@ -49,14 +49,14 @@ def test_file(client: TestClient, name: str) -> None:
 
 
 def test_files_are_linked(client: TestClient) -> None:
-    """All that the page links to is there."""
+    """Everything that the page links to exists."""
     links = re.findall(r'(?:href|src|data-sample)="(page/[^"]+)"', client.get("/").text)
 
     assert {client.get(f"/{link}").status_code for link in links} == {200}
 
 
 def test_other_version(client: TestClient) -> None:
-    """A page of another version gets this one's files, but not to be kept."""
+    """A page of another version gets this one's files, but not to be cached."""
     response = client.get("/page/0123456789abcdef/style.css")
 
     assert response.status_code == 200
@@ -73,7 +73,7 @@ def test_no_file(client: TestClient, name: str) -> None:
 
 
 def test_unchanged(client: TestClient) -> None:
-    """Who has it is told so, without a body."""
+    """A cached file gets a 304 without a body."""
     first = client.get("/")
     second = client.get("/", headers={"if-none-match": first.headers["etag"]})
 
@@ -83,7 +83,7 @@ def test_unchanged(client: TestClient) -> None:
 
 
 def test_compression(client: TestClient) -> None:
-    """Text comes compressed for those who can read that, and plain for others."""
+    """Text is compressed for clients that accept it."""
     compressed = client.get("/", headers={"accept-encoding": "gzip"})
     plain = client.get("/", headers={"accept-encoding": "identity"})
 
@@ -94,7 +94,7 @@ def test_compression(client: TestClient) -> None:
 
 
 def test_size(client: TestClient) -> None:
-    """All of the page together is small."""
+    """The whole page is small."""
     paths = ["", *(f"{folder(client)}/{name}" for name in FILES)]
     responses = [client.get(f"/{path}", headers={"accept-encoding": "gzip"}) for path in paths]
 
@@ -102,7 +102,7 @@ def test_size(client: TestClient) -> None:
 
 
 def test_compressed_once(client: TestClient) -> None:
-    """The compressed form has no time in it: every worker sends the same bytes."""
+    """The compressed form contains no time, so that every worker sends the same bytes."""
     with client.stream("GET", "/", headers={"accept-encoding": "gzip"}) as response:
         raw = b"".join(response.iter_raw())
 
@@ -111,7 +111,7 @@ def test_compressed_once(client: TestClient) -> None:
 
 @pytest.mark.parametrize("path", ["/", "/healthz", "/nothing", "/page/x/main.js"])
 def test_security_headers(client: TestClient, path: str) -> None:
-    """Every answer keeps browsers from running, sniffing or framing what is not ours."""
+    """Every response has the security headers."""
     headers = client.get(path).headers
 
     policy = headers["content-security-policy"]
@@ -124,7 +124,7 @@ def test_security_headers(client: TestClient, path: str) -> None:
 
 
 def test_method(client: TestClient) -> None:
-    """The page is got or posted to."""
+    """The page accepts GET and POST."""
     response = client.delete("/")
 
     assert response.status_code == 405
@@ -136,7 +136,7 @@ def post(client: TestClient, *pictures: bytes) -> httpx2.Response:
 
 
 def test_form(client: TestClient) -> None:
-    """A picture in a form gets a page with the number, its place and what the network saw."""
+    """A picture in a form gets a page with the number, its boxes and its crops."""
     response = post(client, seven())
 
     assert response.status_code == 200
@@ -148,7 +148,7 @@ def test_form(client: TestClient) -> None:
 
 
 def test_percent(client: TestClient) -> None:
-    """No chance is told to be a round 100%, or none at all."""
+    """No probability is shown as 100% or 0%."""
     response = post(client, seven(), (PAGE / "samples" / "photo.jpg").read_bytes())
 
     told = {float(chance) for chance in re.findall(r"[\d.]+(?=%)", response.text)}
@@ -157,7 +157,7 @@ def test_percent(client: TestClient) -> None:
 
 
 def test_form_batch(client: TestClient, data: Path) -> None:
-    """Several get an answer each: a number, nothing, or what is wrong."""
+    """Several pictures get an answer each: a number, no digit, or a problem."""
     response = post(client, seven(), (data / "blank.png").read_bytes(), b"no picture")
 
     assert response.status_code == 200
@@ -167,7 +167,7 @@ def test_form_batch(client: TestClient, data: Path) -> None:
 
 
 def test_form_without_picture(client: TestClient) -> None:
-    """A form without a picture is refused, on a page, with the API's status."""
+    """A form without a picture gets a page with the API's status."""
     response = client.post("/", data={"note": "<script>"})
 
     assert response.status_code == 415
@@ -177,7 +177,7 @@ def test_form_without_picture(client: TestClient) -> None:
 
 
 def test_a_refused_form_is_counted(client: TestClient) -> None:
-    """As one of the API is, and its headers are the API's."""
+    """It is counted like one of the API, and has the same headers."""
 
     def refused() -> float:
         name = "digit_refusals_total code=unsupported_coding"
@@ -192,7 +192,7 @@ def test_a_refused_form_is_counted(client: TestClient) -> None:
 
 
 def test_no_markup_from_outside(client: TestClient) -> None:
-    """What a client sends never becomes part of the page's own text."""
+    """Text from clients is escaped."""
     response = client.post("/?q=<b>", files={"images": ("<b>.png", b"<b>")})
 
     assert "<b>" not in response.text

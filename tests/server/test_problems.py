@@ -12,5 +12,5 @@ from server.problems import answer_fault, answer_http_exception, answer_nobody, 
     "handler", [answer_fault, answer_http_exception, answer_nobody, answer_problem]
 )
 def test_no_thread(handler: Callable[..., object]) -> None:
-    """Whoever is turned away costs no thread, which a plain function would be given."""
+    """A refusal starts no thread, as a plain function would."""
     assert inspect.iscoroutinefunction(handler)

@@ -1,4 +1,4 @@
-"""Connections that would break a server without bounds, over real sockets."""
+"""Connections that would break a server without limits, over real sockets."""
 
 import base64
 import json
@@ -24,7 +24,7 @@ PAGE = encode(Image.new("L", (400, 400), 255), "PNG")
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Service]:
-    """A server that is patient for a second."""
+    """A server with timeouts of one second."""
     environ = {
         "DIGIT_HEADER_TIMEOUT_SECONDS": "1",
         "DIGIT_BODY_TIMEOUT_SECONDS": "1",
@@ -35,7 +35,7 @@ def service() -> Iterator[Service]:
 
 
 def exchange(service: Service, *pieces: bytes, pause: float = 0.0) -> bytes:
-    """Send pieces, and return all that comes until the server ends the connection."""
+    """Send pieces, and return all bytes until the server closes the connection."""
     with socket.create_connection(("localhost", service.port), PATIENCE_SECONDS) as link:
         for piece in pieces:
             link.sendall(piece)
@@ -44,7 +44,7 @@ def exchange(service: Service, *pieces: bytes, pause: float = 0.0) -> bytes:
 
 
 def memory_of(service: Service) -> int:
-    """Return how many bytes of memory a server has, but for what it reads of files."""
+    """Return a server's anonymous memory, in bytes."""
     status = Path(f"/proc/{service.process.pid}/status").read_text()
     return int(status.partition("RssAnon:")[2].split()[0]) * 1024
 
@@ -57,7 +57,7 @@ def received(link: socket.socket) -> bytes:
 
 
 def one_answer(link: socket.socket) -> bytes:
-    """Return an answer in JSON, which a next one may follow."""
+    """Return one response with a JSON body, after which the connection stays open."""
     answer = b""
     while not answer.endswith(b"}"):
         answer += link.recv(2**16)
@@ -86,7 +86,7 @@ def assert_problem(answer: bytes, status: int, code: str) -> None:
     ids=["one header", "without end", "many headers", "path", "trailer"],
 )
 def test_too_large_a_head(service: Service, head: bytes) -> None:
-    """More than 16 kB of request line, headers or trailers are refused, however they come."""
+    """More than 16 kB of request line, headers or trailers are refused."""
     pieces = head[:-18_000], head[-18_000:]
     assert_problem(exchange(service, *pieces, pause=0.1), 431, "header_too_large")
 
@@ -97,7 +97,7 @@ def test_too_large_a_head(service: Service, head: bytes) -> None:
     ids=["headers", "trailers"],
 )
 def test_too_many_headers(service: Service, head: bytes) -> None:
-    """A hundred in all are taken: each is several objects, however short it is."""
+    """At most 100 headers and trailers are accepted."""
     answer = exchange(service, head)
 
     assert_problem(answer, 431, "header_too_large")
@@ -130,7 +130,7 @@ def test_too_many_headers(service: Service, head: bytes) -> None:
     ],
 )
 def test_smuggling(service: Service, request_bytes: bytes) -> None:
-    """What a proxy might read differently gets one answer, and the connection ends."""
+    """An ambiguous request gets one response, and the connection is closed."""
     smuggled = request_bytes + GET + b"\r\n"
     assert_problem(exchange(service, smuggled), 400, "malformed_request")
 
@@ -147,7 +147,7 @@ def test_smuggling(service: Service, request_bytes: bytes) -> None:
     ids=["silent", "no line", "no end", "empty lines", "drop by drop"],
 )
 def test_slow_head(service: Service, pieces: list[bytes]) -> None:
-    """A request that is not there in time is given up, whatever keeps arriving."""
+    """A head that is not complete in time is refused, whatever keeps arriving."""
     start = time.monotonic()
 
     assert_problem(exchange(service, *pieces, pause=0.4), 408, "too_slow")
@@ -166,7 +166,7 @@ def test_slow_body(service: Service, form: bytes) -> None:
 
 
 def test_a_body_that_is_refused_and_never_ends(service: Service) -> None:
-    """After its answer the connection ends, too, although bytes keep arriving."""
+    """After its response, the connection is closed, although bytes keep arriving."""
     with socket.create_connection(("localhost", service.port), PATIENCE_SECONDS) as link:
         link.sendall(POST + b"Content-Length: 99999999\r\n\r\n")
         assert one_answer(link).startswith(b"HTTP/1.1 413 ")
@@ -177,7 +177,7 @@ def test_a_body_that_is_refused_and_never_ends(service: Service) -> None:
 
 
 def test_a_last_body_that_is_refused_has_its_time(service: Service) -> None:
-    """Who asks for no next request may send on for as long as others, to get to read why."""
+    """With `Connection: close`, too, a client may finish sending and read the response."""
     with socket.create_connection(("localhost", service.port), PATIENCE_SECONDS) as link:
         link.sendall(POST + b"Content-Length: 99999999\r\n" + LAST)
         for _ in range(8):
@@ -187,7 +187,7 @@ def test_a_last_body_that_is_refused_has_its_time(service: Service) -> None:
 
 
 def test_no_invitation_to_a_body_that_is_too_large(service: Service) -> None:
-    """Whoever asks before sending is told at once, and not to go on."""
+    """A client that sends `Expect: 100-continue` is refused before it sends the body."""
     answer = exchange(service, POST + b"Expect: 100-continue\r\nContent-Length: 99999999\r\n\r\n")
 
     assert answer.startswith(b"HTTP/1.1 413 ")
@@ -195,7 +195,7 @@ def test_no_invitation_to_a_body_that_is_too_large(service: Service) -> None:
 
 
 def test_empty_lines_keep_no_connection_open(service: Service) -> None:
-    """After an answer, either."""
+    """Nor after a response."""
     with socket.create_connection(("localhost", service.port), PATIENCE_SECONDS) as link:
         link.sendall(GET + b"\r\n")
         answer = b""
@@ -206,7 +206,7 @@ def test_empty_lines_keep_no_connection_open(service: Service) -> None:
 
 
 def test_a_connection_without_a_next_request_ends(service: Service) -> None:
-    """Without a word, as nothing was asked."""
+    """It is closed without a response."""
     answer = exchange(service, GET + b"\r\n")
 
     assert answer.count(b"HTTP/1.1 ") == 1
@@ -214,7 +214,7 @@ def test_a_connection_without_a_next_request_ends(service: Service) -> None:
 
 
 def test_garbage_after_a_request(service: Service) -> None:
-    """The request is answered, then the garbage."""
+    """The request is answered, then the garbage is refused."""
     length = f"Content-Length: {len(SEVEN)}\r\n\r\n".encode()
 
     answer = exchange(service, POST + length + SEVEN + b"\x00\x00\x00\x00")
@@ -227,7 +227,7 @@ def test_garbage_after_a_request(service: Service) -> None:
 def test_a_request_that_asks_for_another_protocol(
     service: Service, protocol: str, pause: float
 ) -> None:
-    """Its body is a body and no next request: it is read as if nothing had been asked."""
+    """The upgrade is ignored, and the request answered with its body."""
     asking = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: %s\r\n" % protocol.encode()
     length = b"Content-Length: %d\r\n\r\n"
     hidden = GET + b"\r\n"
@@ -242,7 +242,7 @@ def test_a_request_that_asks_for_another_protocol(
 
 
 def test_a_request_in_chunks_that_asks_for_another_protocol(service: Service) -> None:
-    """Also where nobody says how long the body is, and asked for again on the same connection."""
+    """With a chunked body, and again on the same connection."""
     asking = b"Connection: Upgrade\r\nUpgrade: h2c\r\nTransfer-Encoding: chunked\r\n\r\n"
     chunks = b"%x\r\n%s\r\n0\r\n\r\n" % (len(SEVEN), SEVEN)
     last = GET + b"Connection: close\r\n\r\n"
@@ -254,7 +254,7 @@ def test_a_request_in_chunks_that_asks_for_another_protocol(service: Service) ->
 
 
 def test_many_requests_that_ask_for_another_protocol(service: Service) -> None:
-    """One behind the other, each is answered."""
+    """Each is answered."""
     asking = GET + b"Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
 
     answers = exchange(service, asking * 60 + GET + b"Connection: close\r\n\r\n")
@@ -263,7 +263,7 @@ def test_many_requests_that_ask_for_another_protocol(service: Service) -> None:
 
 
 def test_pipelined_requests(service: Service) -> None:
-    """Those that came in one piece are answered in their order."""
+    """Pipelined requests are answered in order."""
     unknown = GET.replace(b"healthz", b"nothing")
     last = GET + b"Connection: close\r\n\r\n"
 
@@ -286,7 +286,7 @@ def test_pipelined_requests(service: Service) -> None:
 def test_pipelined_requests_before_what_is_none(
     service: Service, wrong: bytes, status: bytes
 ) -> None:
-    """They are answered, and it after them."""
+    """They are answered before the refusal."""
     unknown = GET.replace(b"healthz", b"nothing")
 
     answer = exchange(service, GET + b"\r\n" + unknown + b"\r\n" + wrong)
@@ -295,7 +295,7 @@ def test_pipelined_requests_before_what_is_none(
 
 
 def test_more_pipelined_requests_than_can_wait(service: Service) -> None:
-    """Those who send thousands in one piece are answered some, and told to read first."""
+    """Of thousands, some are answered, and then the client is told to read."""
     answers = exchange(service, (GET + b"\r\n") * 4000)
 
     assert answers.count(b"HTTP/1.1 200 ") == 65
@@ -303,7 +303,7 @@ def test_more_pipelined_requests_than_can_wait(service: Service) -> None:
 
 
 def test_what_came_behind_the_last_request(service: Service) -> None:
-    """It is not begun, whether or not all of it is here."""
+    """It is not answered, whether it is complete or not."""
     last = GET.replace(b"healthz", b"nothing") + b"Connection: close\r\n\r\n"
 
     answer = exchange(service, last + POST + b"Content-Length: 9\r\n\r\n\x89PN")
@@ -312,7 +312,7 @@ def test_what_came_behind_the_last_request(service: Service) -> None:
 
 
 def test_a_body_that_is_waited_for_behind_another(service: Service) -> None:
-    """Its time begins when its request does: until then it may rest with the client."""
+    """The timeout of a body starts when its request is the oldest."""
     head = POST + b"Content-Length: %d\r\n\r\n"
     batch = json.dumps({"images": [base64.b64encode(PAGE).decode()] * 64}).encode()
     behind = b"x" * 2**22
@@ -324,7 +324,7 @@ def test_a_body_that_is_waited_for_behind_another(service: Service) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only there /proc tells of the memory")
 def test_a_body_is_read_once_it_can_be_counted(service: Service) -> None:
-    """Behind requests that wait it stays with the client, however many of them are answered."""
+    """Behind waiting requests, it is not read ahead."""
     page = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
     body = bytes(15_000_000)
     before = memory_of(service)
@@ -340,7 +340,7 @@ def test_a_body_is_read_once_it_can_be_counted(service: Service) -> None:
 
 
 def test_a_body_behind_an_early_answer(service: Service) -> None:
-    """What is sent on is no next request, and nobody is told of one that is late."""
+    """The rest of the body is not taken for a request, and does not time out as one."""
     head = b"PUT /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n"
 
     answer = exchange(service, head, b"abc", pause=0.1)
@@ -350,7 +350,7 @@ def test_a_body_behind_an_early_answer(service: Service) -> None:
 
 @pytest.mark.parametrize("pause", [0.0, 0.05], ids=["at once", "slowly"])
 def test_a_long_answer(service: Service, pause: float) -> None:
-    """Who reads gets all of it, however long that takes."""
+    """A client that keeps reading gets all of it, however long it takes."""
     crops = bytes(21_000 * 784)
     data = {"binary_data_size": len(crops)}
     images = {"name": "images", "shape": [21_000, 784], "datatype": "UINT8", "parameters": data}
@@ -371,7 +371,7 @@ def test_a_long_answer(service: Service, pause: float) -> None:
 
 
 def test_a_client_that_does_not_read(service: Service) -> None:
-    """Its connection ends, as one that does not send does."""
+    """Its connection is closed."""
     page = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
     with socket.create_connection(("localhost", service.port), PATIENCE_SECONDS) as link:
         link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -382,7 +382,7 @@ def test_a_client_that_does_not_read(service: Service) -> None:
 
 
 def test_slow_connections_disturb_nobody(service: Service) -> None:
-    """While 200 connections wait for nothing, others are answered."""
+    """With 200 slow connections open, others are answered."""
     address = ("localhost", service.port)
     links = [socket.create_connection(address, PATIENCE_SECONDS) for _ in range(200)]
     for link in links[::2]:
@@ -396,7 +396,7 @@ def test_slow_connections_disturb_nobody(service: Service) -> None:
 
 @pytest.fixture(scope="module")
 def long_lived() -> Iterator[Service]:
-    """A server that waits long for a body or a next request, but not for headers."""
+    """A server with long timeouts, except for headers."""
     environ = {
         "DIGIT_HEADER_TIMEOUT_SECONDS": "0.5",
         "DIGIT_BODY_TIMEOUT_SECONDS": "9",
@@ -407,7 +407,7 @@ def long_lived() -> Iterator[Service]:
 
 
 def test_a_request_in_time_is_held_to_no_deadline(long_lived: Service) -> None:
-    """The connection is there for the next one, long after the first had to be there."""
+    """The connection stays open long after the deadline of the first request."""
     with socket.create_connection(("localhost", long_lived.port), PATIENCE_SECONDS) as link:
         link.sendall(GET + b"\r\n")
         first = one_answer(link)
@@ -419,7 +419,7 @@ def test_a_request_in_time_is_held_to_no_deadline(long_lived: Service) -> None:
 
 
 def test_each_part_of_a_request_has_a_deadline_of_its_own(long_lived: Service) -> None:
-    """A body may take longer than headers; those of the next request are waited for no longer."""
+    """A body may take longer than headers; the next headers have their own deadline."""
     with socket.create_connection(("localhost", long_lived.port), PATIENCE_SECONDS) as link:
         link.sendall(POST + b"Content-Length: %d\r\n\r\n" % len(SEVEN))
         time.sleep(0.8)

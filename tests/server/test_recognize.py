@@ -1,4 +1,4 @@
-"""The straight line from bytes to an answer, without HTTP."""
+"""Recognition, from bytes to an answer."""
 
 from pathlib import Path
 
@@ -25,12 +25,12 @@ from tests.drawings import drawing, encode, seven
     ],
 )
 def test_true_files(recognizer: Recognizer, data: Path, name: str, number: str) -> None:
-    """What a person sees on a picture is read."""
+    """The test pictures are read correctly."""
     assert recognizer.recognize((data / name).read_bytes()).number == number
 
 
 def test_box_in_original_pixels(recognizer: Recognizer) -> None:
-    """A box is told in pixels of the picture as it was sent, however it was reduced."""
+    """Boxes are in pixels of the original picture."""
     small, large = drawing((200, 160)), drawing((2000, 1600))
     edges = ImageOps.invert(small.convert("L")).getbbox()
     assert edges is not None
@@ -44,19 +44,19 @@ def test_box_in_original_pixels(recognizer: Recognizer) -> None:
 
 @pytest.mark.parametrize("image_format", ["PNG", "JPEG", "WebP", "GIF", "BMP"])
 def test_any_format(recognizer: Recognizer, image_format: str) -> None:
-    """A drawing is the same digit in every format."""
+    """A drawing is read in every format."""
     assert recognizer.recognize(seven(image_format)).number == "7"
 
 
 def test_inverted(recognizer: Recognizer) -> None:
-    """A drawing is the same digit in light ink on a dark page."""
+    """Light ink on dark paper is read, too."""
     inverted = Image.eval(drawing(), lambda level: 255 - level)
 
     assert recognizer.recognize(encode(inverted, "PNG")).number == "7"
 
 
 def leaning(lean: int, apart: int) -> bytes:
-    """Return a picture of 11000, its 1s leaning over so many of 60 pixels, so many apart."""
+    """Return a picture of 11000 whose 1s, 60 pixels high, slant by `lean` pixels."""
     sheet = Image.new("L", (420, 120), 255)
     pen = ImageDraw.Draw(sheet)
     for x in (40, 40 + apart):
@@ -68,17 +68,17 @@ def leaning(lean: int, apart: int) -> bytes:
 
 @pytest.mark.parametrize(("lean", "apart"), [(20, 22), (40, 26), (50, 30)])
 def test_digits_that_lean_over_each_other(recognizer: Recognizer, lean: int, apart: int) -> None:
-    """Two 1s are read as two, though their boxes overlap as those of one digit do."""
+    """Two slanted 1s are read as two, although their boxes overlap."""
     assert recognizer.recognize(leaning(lean, apart)).number == "11000"
 
 
 def test_what_may_be_one_digit_or_two(recognizer: Recognizer) -> None:
-    """If it is not seen how many there are, the answer is not sure."""
+    """If the number of digits is ambiguous, the confidence is low."""
     assert recognizer.recognize(leaning(30, 22)).confidence < 0.9
 
 
 def test_explained(recognizer: Recognizer) -> None:
-    """Explained, each digit comes with what the network saw."""
+    """With `explain`, each digit has its crop."""
     (digit,) = recognizer.recognize(seven(), explain=True).digits
 
     assert digit.crop is not None
@@ -86,7 +86,7 @@ def test_explained(recognizer: Recognizer) -> None:
 
 
 def laps_of(recognizer: Recognizer, data: bytes) -> list[str]:
-    """Return the stages of reading a picture, as often as each is gone through."""
+    """Return the stages of reading a picture, in order, with repetitions."""
     laps: list[str] = []
     recognizer.recognize(data, lap=laps.append)
     return laps
@@ -98,7 +98,7 @@ def looks_at(recognizer: Recognizer, data: bytes) -> int:
 
 
 def zero_or_eight() -> NDArray[np.uint8]:
-    """Return what is half a 0 and half an 8, bright on 0."""
+    """Return the mean of a 0 and an 8, bright on 0."""
     digits = np.asarray(Image.open(DATA / "digits.png"), np.uint16)
     return ((digits[:28, 28:56] + digits[224:252, 28:56]) // 2).astype(np.uint8)
 
@@ -107,13 +107,13 @@ def zero_or_eight() -> NDArray[np.uint8]:
 def test_a_doubtful_number_is_looked_at_again(
     recognizer: Recognizer, side: int, looks: int
 ) -> None:
-    """From nearer and from farther, as far as its size allows."""
+    """At a smaller and a larger scale, if its size allows."""
     picture = Image.fromarray(zero_or_eight()).resize((side, side))
     assert looks_at(recognizer, encode(picture, "PNG")) == looks
 
 
 def test_a_sure_number_is_looked_at_once(recognizer: Recognizer) -> None:
-    """What all can read takes no more time."""
+    """A confident answer is not checked."""
     assert looks_at(recognizer, seven()) == 1
 
 
@@ -121,12 +121,12 @@ def test_a_sure_number_is_looked_at_once(recognizer: Recognizer) -> None:
 def test_an_empty_picture_is_looked_at_from_nearer(
     recognizer: Recognizer, side: int, looks: int
 ) -> None:
-    """As near as its size allows: what is too small to be found may be all that there is."""
+    """At larger scales, as its digits may be too small to be found."""
     assert looks_at(recognizer, encode_png(np.full((side, side // 2), 255, np.uint8))) == looks
 
 
 def test_digits_of_ten_pixels_are_read(recognizer: Recognizer) -> None:
-    """In a small picture, where there is room to enlarge it; nine of ten are."""
+    """In a small picture, nine of ten are read."""
     digits = ImageOps.invert(Image.open(DATA / "digits.png").convert("L"))
     read = ""
     for digit in range(10):
@@ -138,7 +138,7 @@ def test_digits_of_ten_pixels_are_read(recognizer: Recognizer) -> None:
 
 
 def test_no_tiny_digit_is_missed_beside_others(recognizer: Recognizer) -> None:
-    """Of numbers whose digits have nine pixels, nine of ten are read."""
+    """Nine of ten numbers with digits of nine pixels are read."""
     digits = ImageOps.invert(Image.open(DATA / "digits.png").convert("L"))
     read, written = [], [f"{k}{(k + 3) % 10}{(k + 7) % 10}" for k in range(10)]
     for number in written:
@@ -151,7 +151,7 @@ def test_no_tiny_digit_is_missed_beside_others(recognizer: Recognizer) -> None:
 
 
 def page(number: str, size: tuple[int, int]) -> Image.Image:
-    """Return a page with a number on it whose digits are 20 pixels high."""
+    """Return a page with a number whose digits are 20 pixels high."""
     digits = ImageOps.invert(Image.open(DATA / "digits.png").convert("L"))
     sheet = Image.new("L", size, 255)
     for place, digit in enumerate(map(int, number)):
@@ -161,12 +161,12 @@ def page(number: str, size: tuple[int, int]) -> Image.Image:
 
 
 def sheet(digit: NDArray[np.uint8], rows: int, columns: int) -> bytes:
-    """Return a PNG of equal digits in rows, dark on white."""
+    """Return a PNG with rows of the same digit, dark on white."""
     return encode_png(255 - np.pad(np.tile(np.pad(digit, 4), (rows, columns)), 20))
 
 
 def test_a_sheet_of_hundreds_of_digits_is_read(recognizer: Recognizer) -> None:
-    """Row by row."""
+    """In rows."""
     seven = np.asarray(Image.open(DATA / "mnist-7.png").convert("L"))
     assert recognizer.recognize(sheet(seven, 15, 20)).number == "\n".join(["7" * 20] * 15)
 
@@ -175,26 +175,26 @@ def test_a_sheet_of_hundreds_of_digits_is_read(recognizer: Recognizer) -> None:
 def test_dozens_of_doubtful_digits_are_looked_at_once(
     recognizer: Recognizer, columns: int, looks: int
 ) -> None:
-    """From 40 digits on."""
+    """From 40 digits on, there is no check."""
     assert looks_at(recognizer, sheet(zero_or_eight(), 5, columns)) == looks
 
 
 def test_small_digits_on_a_large_page(recognizer: Recognizer) -> None:
-    """Eight pixels are left of each once the page has 512, and all of ten numbers are read."""
+    """Reduced to 512 pixels, their digits have eight pixels; all of ten numbers are read."""
     written = [f"{k}{(k + 3) % 10}{(k + 7) % 10}" for k in range(10)]
     pages = [encode(page(number, (1280, 960)), "PNG") for number in written]
     assert [recognizer.recognize(each).number for each in pages] == written
 
 
 def test_large_pages_where_memory_is_scarce(models: Models) -> None:
-    """With little to decode in, none is searched at twice the size, which takes 60 MB more."""
+    """With a small budget, a page is not searched at twice the size, which takes 60 MB more."""
     recognizer = Recognizer(models, Limits(2**24, models.locator.working_size))
     assert laps_of(recognizer, encode(page("037", (1280, 960)), "PNG")).count("decode") == 1
 
 
 @pytest.mark.parametrize("is_upright", [True, False])
 def test_a_long_strip_is_read(recognizer: Recognizer, is_upright: bool) -> None:
-    """Its digits are a hundredth of it, all that is reduced to a smaller picture."""
+    """Its digits would be lost if it were reduced like other pictures."""
     size, step = ((84, 2000), (0, 190)) if is_upright else ((2000, 84), (190, 0))
     digits = ImageOps.invert(Image.open(DATA / "digits.png").convert("L"))
     strip = Image.new("L", size, 255)

@@ -1,4 +1,4 @@
-"""Faults reach Sentry where that is asked for, and nothing else does."""
+"""Only unexpected exceptions are reported to Sentry, and only if asked for."""
 
 import gzip
 import json
@@ -28,7 +28,7 @@ SEVEN = seven()
 
 @contextmanager
 def receiver() -> Iterator[tuple[str, "Queue[bytes]"]]:
-    """Listen as Sentry does; give the DSN, and what arrives."""
+    """Run a server in place of Sentry; yield its DSN and what arrives."""
     arrived: Queue[bytes] = Queue()
 
     class Handler(BaseHTTPRequestHandler):
@@ -42,7 +42,7 @@ def receiver() -> Iterator[tuple[str, "Queue[bytes]"]]:
             self.wfile.write(b"{}")
 
         def log_message(self, format: str, *args: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
@@ -53,7 +53,7 @@ def receiver() -> Iterator[tuple[str, "Queue[bytes]"]]:
 def test_faults_are_reported(
     recognizer: Recognizer, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An unexpected exception is; what a client did wrong is not, nor anything of a picture."""
+    """An unexpected exception is reported; clients' mistakes and pictures are not."""
     with receiver() as (dsn, arrived):
         app = create_app(recognizer, replace(settings, sentry_dsn=dsn), Readiness())
         with TestClient(app, raise_server_exceptions=False) as client:
@@ -74,7 +74,7 @@ def test_faults_are_reported(
 
 
 def test_not_loaded() -> None:
-    """Without a DSN the library is not even loaded."""
+    """Without a DSN, Sentry's library is not imported."""
     code = "import server.__main__, sys; print('sentry_sdk' in sys.modules)"
 
     output = subprocess.check_output([sys.executable, "-c", code], text=True, cwd=REPOSITORY)
@@ -83,7 +83,7 @@ def test_not_loaded() -> None:
 
 
 def test_no_dsn() -> None:
-    """What is no DSN ends the start with one line."""
+    """With an invalid DSN, the start fails with one line."""
     process = start({"SENTRY_DSN": "nonsense"})
 
     output, _ = process.communicate(timeout=PATIENCE_SECONDS)
@@ -93,7 +93,7 @@ def test_no_dsn() -> None:
 
 
 def test_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the library is not there, what to do is said."""
+    """If the library is missing, the error says how to install it."""
     monkeypatch.setitem(sys.modules, "sentry_sdk", None)
 
     with pytest.raises(InvalidSettings, match=r"pip install -r requirements-sentry\.txt"):

@@ -1,4 +1,4 @@
-"""What browsers are told, and who is let in."""
+"""Security headers, API keys and CORS."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,7 +23,7 @@ PATH = "/recognize.json"
 
 
 def test_own_policy() -> None:
-    """An answer that needs another policy keeps its own."""
+    """A response that sets a header itself keeps it."""
 
     async def show(_: Request) -> Response:
         return Response(headers={"Content-Security-Policy": "default-src 'self'"})
@@ -38,7 +38,7 @@ def test_own_policy() -> None:
 
 @pytest.fixture(scope="module")
 def locked(recognizer: Recognizer, settings: Settings) -> Iterator[TestClient]:
-    """A client of a service that wants one of two keys."""
+    """A client of a service with two API keys."""
     locked = replace(settings, api_keys=("first", "sec ond\xe9"))
     with TestClient(create_app(recognizer, locked, Readiness())) as client:
         yield client
@@ -55,7 +55,7 @@ def locked(recognizer: Recognizer, settings: Settings) -> Iterator[TestClient]:
     ],
 )
 def test_without_a_key(locked: TestClient, headers: dict[str, str]) -> None:
-    """Who has no key, or another, is told what is wanted, in the form of the path."""
+    """A request without a valid key gets a 401 in the path's form."""
     plain = locked.post(PATH, content=SEVEN, headers=headers)
     v2 = locked.post("/v2/models/digit/infer", headers=headers)
     metrics = locked.get("/metrics", headers=headers)
@@ -70,19 +70,19 @@ def test_without_a_key(locked: TestClient, headers: dict[str, str]) -> None:
     "headers", [{"X-API-Key": "first"}, {"Authorization": "bearer sec ond\xe9".encode()}]
 )
 def test_with_a_key(locked: TestClient, headers: dict[str, str]) -> None:
-    """Any of the keys is good, in either header."""
+    """Any of the keys is accepted, in either header."""
     assert locked.post(PATH, content=SEVEN, headers=headers).status_code == 200
 
 
 def test_open_to_all(locked: TestClient) -> None:
-    """Health and the page need no key, as who asks for them has none; reading there does."""
+    """Health checks and the page need no key; reading pictures there does."""
     for path in ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready", "/"):
         assert locked.get(path).status_code == 200
     assert locked.post("/", files={"image": SEVEN}).status_code == 401
 
 
 def test_other_origins(recognizer: Recognizer, settings: Settings, client: TestClient) -> None:
-    """Scripts of named origins may read answers, of others not, and by default of none."""
+    """Only scripts of allowed origins may read answers; by default none."""
     named = replace(settings, allowed_origins=("https://a.example",))
     with TestClient(create_app(recognizer, named, Readiness())) as sharing:
         allowed = sharing.post(PATH, content=SEVEN, headers={"Origin": "https://a.example"})

@@ -1,4 +1,4 @@
-"""The environment as settings."""
+"""Settings from environment variables."""
 
 from dataclasses import fields
 from pathlib import Path
@@ -9,7 +9,7 @@ from server.settings import SETTINGS, InvalidSettings, Settings, describe_settin
 
 
 def test_defaults() -> None:
-    """An empty environment is enough."""
+    """An empty environment is valid."""
     settings = load_settings({})
 
     assert settings.port == 5000
@@ -18,12 +18,12 @@ def test_defaults() -> None:
 
 
 def test_every_field_has_a_variable() -> None:
-    """The table and the dataclass name the same settings in the same order."""
+    """The table and the dataclass have the same fields in the same order."""
     assert list(SETTINGS) == [field.name for field in fields(Settings)]
 
 
 def test_values() -> None:
-    """A variable that is set counts."""
+    """Variables override the defaults."""
     environ = {"PORT": "80", "DIGIT_MAX_PICTURES": "3", "DIGIT_DRAIN_SECONDS": "0.5"}
 
     settings = load_settings(environ)
@@ -50,7 +50,7 @@ def test_values() -> None:
     ],
 )
 def test_bad_value(variable: str, text: str) -> None:
-    """A value that cannot be used is refused with its name and what is accepted."""
+    """An invalid value is refused with its name and what is accepted."""
     with pytest.raises(InvalidSettings, match=f"{variable}='{text}': must be "):
         load_settings({variable: text})
 
@@ -59,12 +59,12 @@ def test_bad_value(variable: str, text: str) -> None:
     "host", ["::", "fe80::1%eth0", "localhost", "my_host.example.", "m\xfcnchen.example"]
 )
 def test_hosts(host: str) -> None:
-    """Addresses and names are taken, of any language."""
+    """Addresses and host names in any script are accepted."""
     assert load_settings({"DIGIT_HOST": host}).host == host
 
 
 def test_all_are_reported() -> None:
-    """Every bad variable is reported at once, unknown names with our prefix too."""
+    """All invalid variables and unknown names with our prefix are reported at once."""
     environ = {"PORT": "x", "DIGIT_MAX_WAITING": "0", "DIGIT_TYPO": "1", "PATH": "/bin"}
 
     with pytest.raises(InvalidSettings) as caught:
@@ -78,11 +78,11 @@ def test_all_are_reported() -> None:
 
 
 def test_foreign_name() -> None:
-    """DIGIT_DATA is what `make export` reads, and no mistake."""
+    """DIGIT_DATA, which `make export` uses, is not reported as unknown."""
     load_settings({"DIGIT_DATA": "anything"})
 
 
 @pytest.mark.parametrize("setting", SETTINGS.values(), ids=lambda setting: setting.variable)
 def test_described(setting: object) -> None:
-    """The help names every setting."""
+    """The help lists every setting."""
     assert str(getattr(setting, "variable", None)) in describe_settings()

@@ -1,4 +1,4 @@
-"""The log: one line a request, which says what happened and nothing of the picture."""
+"""The log has one line per request, with nothing from any picture."""
 
 import json
 import logging
@@ -27,13 +27,13 @@ TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    """What is logged of requests."""
+    """The logged lines of requests."""
     with caplog.at_level(logging.INFO, "server.requests"):
         yield caplog
 
 
 def test_line(client: TestClient, lines: pytest.LogCaptureFixture) -> None:
-    """A line tells what was asked, answered, found, and how long each stage took."""
+    """A line has the request, the response, the result, and the time of each stage."""
     client.post(PATH, content=SEVEN, headers={"X-Request-ID": "abc-1"})
 
     (line,) = lines.messages
@@ -46,7 +46,7 @@ def test_line(client: TestClient, lines: pytest.LogCaptureFixture) -> None:
 
 
 def test_json_line(client: TestClient, lines: pytest.LogCaptureFixture) -> None:
-    """As JSON it is one object in one line."""
+    """As JSON, it is one object on one line."""
     client.post(PATH, content=b"hello")
 
     (record,) = lines.records
@@ -57,7 +57,7 @@ def test_json_line(client: TestClient, lines: pytest.LogCaptureFixture) -> None:
 
 
 def test_json_of_other_lines() -> None:
-    """So is any other line of the log, with its traceback where it has one."""
+    """So is any other line of the log, with its traceback if there is one."""
     try:
         raise ValueError("bad")
     except ValueError as error:
@@ -71,7 +71,7 @@ def test_json_of_other_lines() -> None:
 
 
 def test_id_is_returned(client: TestClient) -> None:
-    """The client's own id comes back; where it has none, or no sane one, it is given one."""
+    """The client's ID is returned, or a new one if it has none or an invalid one."""
     own = client.get("/healthz", headers={"X-Request-ID": "a.b_c-1"})
     none = client.get("/healthz")
     strange = client.get("/healthz", headers={"X-Request-ID": "x y" + "z" * 100})
@@ -83,7 +83,7 @@ def test_id_is_returned(client: TestClient) -> None:
 
 
 def test_trace(client: TestClient, lines: pytest.LogCaptureFixture) -> None:
-    """The trace that a request belongs to is told; what is no trace is not."""
+    """A valid trace ID is logged; an invalid one is not."""
     client.get("/healthz", headers={"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"})
     client.get("/healthz", headers={"traceparent": "00-zz\r-1"})
 
@@ -93,7 +93,7 @@ def test_trace(client: TestClient, lines: pytest.LogCaptureFixture) -> None:
 
 
 def test_paths_cannot_forge_lines(client: TestClient, lines: pytest.LogCaptureFixture) -> None:
-    """A line break in a path does not begin a line of its own."""
+    """A line break in a path does not start a new line."""
     client.get("/a%0aPOST%20/recognize.json%20200")
 
     (line,) = lines.messages
@@ -107,7 +107,7 @@ def test_fault(
     lines: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """An unexpected error is answered, logged and counted as what it is."""
+    """An unexpected exception is answered, logged and counted as a fault."""
     app = create_app(recognizer, settings, Readiness())
     with TestClient(app, raise_server_exceptions=False) as client:
         monkeypatch.setattr("server.app.read_upload", None)
@@ -123,7 +123,7 @@ def test_fault(
 
 
 def test_strange_status() -> None:
-    """A status that nobody foresaw is counted with others of its kind."""
+    """An unforeseen status is counted as `other`."""
 
     async def teapot(_: Request) -> Response:
         return Response(status_code=418)

@@ -1,4 +1,4 @@
-"""The wire of the Open Inference Protocol: what is sent comes back, what is wrong is told."""
+"""The wire format of the Open Inference Protocol: round trips and errors."""
 
 import json
 from typing import Any
@@ -23,7 +23,7 @@ DTYPES = ["?", "i1", "<i2", "<i4", "<i8", "u1", "<u2", "<u4", "<u8", "<f2", "<f4
 
 
 def request_with(answer: bytes, head: int | None) -> tuple[bytes, int | None]:
-    """Return an answer's body as a request that sends its outputs as inputs."""
+    """Return a request whose inputs are the outputs of a response."""
     end = len(answer) if head is None else head
     document = json.loads(answer[:end])
     document["inputs"] = document.pop("outputs")
@@ -32,7 +32,7 @@ def request_with(answer: bytes, head: int | None) -> tuple[bytes, int | None]:
 
 
 def round_trip(tensors: list[Tensor], is_binary: bool) -> list[Tensor]:
-    """Return tensors as they come back from the wire."""
+    """Return tensors after a round trip."""
     body, head = format_response("m", InferRequest([], is_binary=is_binary), tensors)
     return parse_request(*request_with(body, head)).inputs
 
@@ -49,7 +49,7 @@ def round_trip(tensors: list[Tensor], is_binary: bool) -> list[Tensor]:
     st.booleans(),
 )
 def test_numbers_come_back(values: Any, is_binary: bool) -> None:
-    """Every datatype survives, as JSON and as binary data."""
+    """Every datatype survives a round trip, as JSON and as binary data."""
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         values = np.nan_to_num(values, posinf=0, neginf=0)
 
@@ -62,7 +62,7 @@ def test_numbers_come_back(values: Any, is_binary: bool) -> None:
 
 @given(st.lists(st.text(max_size=5)), st.booleans())
 def test_strings_come_back(texts: list[str], is_binary: bool) -> None:
-    """So do elements of BYTES that are text."""
+    """So do BYTES elements that are text."""
     elements = [text.encode("utf-8", "replace") for text in texts]
 
     (found,) = round_trip([Tensor("t", elements, (len(elements),))], is_binary)
@@ -71,7 +71,7 @@ def test_strings_come_back(texts: list[str], is_binary: bool) -> None:
 
 
 def test_binary_outputs() -> None:
-    """Each output is binary or JSON as it asks, or else as the request does."""
+    """Each output is binary or JSON as requested for it, or else by the request's default."""
     outputs = [WantedOutput("a", is_binary=False), WantedOutput("b")]
     request = InferRequest([], "x", outputs, is_binary=True)
     ones = np.ones(2, np.float32)
@@ -146,7 +146,7 @@ INPUT = {"name": "t", "datatype": "UINT8", "shape": [2], "data": [1, 2]}
     ],
 )
 def test_malformed(document: Any, message: str | None) -> None:
-    """What does not keep to the protocol is told by name; what may be left out may be empty."""
+    """Violations of the protocol are named; optional members may be empty."""
     body = json.dumps(document).encode()
     if message is None:
         assert len(parse_request(body, None).inputs) == 2
@@ -166,7 +166,7 @@ def test_malformed(document: Any, message: str | None) -> None:
     ],
 )
 def test_malformed_elements(size: int, shape: list[int], data: bytes, message: str) -> None:
-    """The lengths within binary data have to fit."""
+    """The lengths in binary data have to be valid."""
     entry = {"name": "t", "datatype": "BYTES", "shape": shape}
     head = json.dumps({"inputs": [{**entry, "parameters": {"binary_data_size": size}}]}).encode()
 
@@ -175,7 +175,7 @@ def test_malformed_elements(size: int, shape: list[int], data: bytes, message: s
 
 
 def test_binary_of_another_size() -> None:
-    """So has the length of numbers."""
+    """So has the size of numeric data."""
     entry = {"name": "t", "datatype": "FP32", "shape": [2], "parameters": {"binary_data_size": 4}}
     head = json.dumps({"inputs": [entry]}).encode()
 
@@ -185,19 +185,19 @@ def test_binary_of_another_size() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 100_000, b"1e999999"])
 def test_no_json(body: bytes) -> None:
-    """What is no JSON, or JSON of another kind, is told."""
+    """Invalid JSON, or JSON of another type, is refused."""
     with pytest.raises(MalformedTensors):
         parse_request(body, None)
 
 
 def test_json_after_the_end() -> None:
-    """JSON cannot be longer than the body."""
+    """The JSON cannot be longer than the body."""
     with pytest.raises(MalformedTensors, match="should have 9 bytes, the body has 2"):
         parse_request(b"{}", 9)
 
 
 def test_much_json() -> None:
-    """Millions of numbers as JSON would take ten times the memory of the body."""
+    """Millions of numbers as JSON are refused: they would take ten times the memory of the body."""
     body = json.dumps({"inputs": [{**INPUT, "shape": [300_000], "data": [0] * 300_000}]}).encode()
 
     with pytest.raises(MalformedTensors, match="binary data"):
@@ -206,7 +206,7 @@ def test_much_json() -> None:
 
 @given(st.binary(max_size=64), st.none() | st.integers(0, 64))
 def test_anything(body: bytes, head: int | None) -> None:
-    """Whatever arrives is parsed or refused."""
+    """Arbitrary bytes are parsed or refused."""
     try:
         parse_request(body, head)
     except MalformedTensors:
@@ -214,7 +214,7 @@ def test_anything(body: bytes, head: int | None) -> None:
 
 
 def test_millions_of_empty_lists() -> None:
-    """Lists need no commas between them to be many, where each is in another one."""
+    """Nested lists without commas are counted, too."""
     nested = ",".join(["[" * 50 + "]" * 50] * 6000)
 
     with pytest.raises(MalformedTensors, match="JSON may hold"):
@@ -223,7 +223,7 @@ def test_millions_of_empty_lists() -> None:
 
 @pytest.mark.parametrize("wide", [r"\u96f6", "\u96f6", r"\ud83d\ude00", "\U0001f600"])
 def test_json_takes_no_more_room_for_one_character(wide: str) -> None:
-    """A text takes two or four bytes for each of its characters where one needs as many."""
+    """One wide character would make the whole text take two or four bytes per character."""
     document = (
         '{"id": "%s", "inputs": [{"name": "a", "shape": [1], "datatype": "BYTES", "data": ["%s"]}]}'
     )

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol as the application answers it, in every encoding."""
+"""The endpoints of the Open Inference Protocol, in every encoding."""
 
 import base64
 import gzip
@@ -38,7 +38,7 @@ HEAD = "Inference-Header-Content-Length"
 def infer(
     client: TestClient, model: str, document: dict[str, Any], binary: bytes = b"", **headers: str
 ) -> httpx2.Response:
-    """Send an inference request: JSON, and binary data where there is some."""
+    """Send an inference request: JSON, with binary data if there is any."""
     head = json.dumps(document).encode()
     if binary:
         headers[HEAD] = str(len(head))
@@ -46,7 +46,7 @@ def infer(
 
 
 def tensor(values: NDArray[Any], datatype: str, name: str = "images") -> dict[str, Any]:
-    """Return an input as JSON."""
+    """Return an input tensor as JSON."""
     return {
         "name": name,
         "datatype": datatype,
@@ -56,7 +56,7 @@ def tensor(values: NDArray[Any], datatype: str, name: str = "images") -> dict[st
 
 
 def values_of(response: httpx2.Response, name: str = "probabilities") -> NDArray[np.float32]:
-    """Return an output of an answer, JSON or binary."""
+    """Return the values of an output, JSON or binary."""
     head = int(response.headers.get(HEAD, len(response.content)))
     binary = response.content[head:]
     for output in json.loads(response.content[:head])["outputs"]:
@@ -70,19 +70,19 @@ def values_of(response: httpx2.Response, name: str = "probabilities") -> NDArray
 
 @pytest.fixture(scope="module")
 def crops(recognizer: Recognizer) -> NDArray[np.uint8]:
-    """Three crops: two as the locator cuts them, and one that shows nothing."""
+    """Three crops: two of the locator's, and an empty one."""
     _, _, (crop, *_) = recognizer.models.locator.locate(decode(SEVEN, recognizer.limits).pixels)
     return np.stack([crop, crop[:, ::-1], np.zeros_like(crop)])
 
 
 @pytest.fixture(scope="module")
 def expected(recognizer: Recognizer, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """What the classifier says of them."""
+    """The classifier's probabilities for them."""
     return recognizer.models.classifier.classify(crops)
 
 
 def test_server(client: TestClient) -> None:
-    """The server names itself and its extensions, with and without a slash at the end."""
+    """The server reports its name and extensions, with and without a trailing slash."""
     for path in ("/v2", "/v2/"):
         document = client.get(path).json()
         assert document["name"] == "digit"
@@ -90,7 +90,7 @@ def test_server(client: TestClient) -> None:
 
 
 def test_health(recognizer: Recognizer, settings: Settings) -> None:
-    """Readiness is told in both words that clients look for, and 503 tells of its end."""
+    """Readiness is reported under both names that clients read; not ready is a 503."""
     readiness = Readiness()
     with TestClient(create_app(recognizer, settings, readiness)) as client:
         assert client.get("/v2/health/live").json() == {"live": True}
@@ -110,7 +110,7 @@ def test_health(recognizer: Recognizer, settings: Settings) -> None:
 @pytest.mark.parametrize("model", ["digit", "locate", "recognize"])
 @pytest.mark.parametrize("version", ["", "/versions/1"])
 def test_metadata(client: TestClient, model: str, version: str) -> None:
-    """Each model tells its tensors, as metadata and as Triton's configuration."""
+    """Each model reports its tensors, as metadata and as Triton's configuration."""
     path = f"/v2/models/{model}{version}"
 
     metadata, config = client.get(path).json(), client.get(f"{path}/config").json()
@@ -124,7 +124,7 @@ def test_metadata(client: TestClient, model: str, version: str) -> None:
 
 
 def test_config_as_samples_want_it(client: TestClient) -> None:
-    """Triton's image samples look for a batch, a channel first, and one output."""
+    """Triton's image examples expect a batch, NCHW and one output."""
     config = client.get("/v2/models/digit/config").json()
 
     assert config["max_batch_size"] > 0
@@ -141,7 +141,7 @@ def test_config_as_samples_want_it(client: TestClient) -> None:
 
 @pytest.mark.parametrize("path", ["/v2/models/x", "/v2/models/digit/versions/2", "/v2/x"])
 def test_unknown(client: TestClient, path: str) -> None:
-    """What is not there is told as the protocol tells errors."""
+    """Unknown models get the protocol's errors."""
     response = client.get(path)
 
     assert response.status_code == 404
@@ -149,7 +149,7 @@ def test_unknown(client: TestClient, path: str) -> None:
 
 
 def test_wrong_method(client: TestClient) -> None:
-    """So is a method that a path does not have."""
+    """So do wrong methods."""
     response = client.get("/v2/models/digit/infer")
 
     assert response.status_code == 405
@@ -166,7 +166,7 @@ def test_crops(
     shape: tuple[int, ...],
     datatype: str,
 ) -> None:
-    """Crops are read in every shape and number whose meaning is plain, bytes or fractions."""
+    """Crops are accepted in several shapes, as bytes or as fractions."""
     values = crops.reshape(shape) / (255 if datatype == "FP64" else 1)
 
     response = infer(client, "digit", {"inputs": [tensor(values, datatype)]})
@@ -181,7 +181,7 @@ def test_encodings(
     expected: NDArray[np.float32],
     way: tuple[bool, bool, str],
 ) -> None:
-    """JSON and binary data go both ways, compressed or not; the id comes back."""
+    """JSON and binary data work in both directions, compressed or not; the ID is returned."""
     sends_binary, wants_binary, coding = way
     entry = tensor(crops, "UINT8")
     binary = b""
@@ -210,7 +210,7 @@ def test_encodings(
 
 
 def test_chosen_outputs(client: TestClient) -> None:
-    """Only what is asked for is answered, in that order."""
+    """Only the requested outputs are returned, in the requested order."""
     entry = {"name": "images", "datatype": "BYTES", "shape": [1]}
     entry["data"] = [base64.b64encode(SEVEN).decode()]
     wanted = [{"name": "confidence"}, {"name": "number"}]
@@ -221,7 +221,7 @@ def test_chosen_outputs(client: TestClient) -> None:
 
 
 def test_classes(client: TestClient, crops: NDArray[np.uint8]) -> None:
-    """The likeliest classes can be had instead of all probabilities."""
+    """The likeliest classes can be requested instead of all probabilities."""
     wanted = [{"name": "probabilities", "parameters": {"classification": 2}}]
 
     response = infer(client, "digit", {"inputs": [tensor(crops, "UINT8")], "outputs": wanted})
@@ -238,7 +238,7 @@ def test_classes(client: TestClient, crops: NDArray[np.uint8]) -> None:
 @pytest.mark.parametrize("model", ["recognize", "digit"])
 @pytest.mark.parametrize("is_binary", [False, True])
 def test_pictures(client: TestClient, data: Path, model: str, is_binary: bool) -> None:
-    """Encoded pictures go in as they are, and numbers come out, those of several digits too."""
+    """Encoded pictures are read, including numbers of several digits."""
     pictures = [SEVEN, (data / "800.png").read_bytes(), (data / "blank.png").read_bytes()]
     entry: dict[str, Any] = {"name": "images", "datatype": "BYTES", "shape": [3]}
     binary = b""
@@ -267,7 +267,7 @@ def test_pictures(client: TestClient, data: Path, model: str, is_binary: bool) -
 
 @pytest.mark.parametrize("model", ["recognize", "digit"])
 def test_declared_outputs(client: TestClient, model: str) -> None:
-    """Unless outputs are named, a model gives those that its metadata declare."""
+    """By default, a model returns the outputs in its metadata."""
     entry = {"name": "images", "datatype": "BYTES", "shape": [1]}
     data = [base64.b64encode(SEVEN).decode()]
     declared = client.get(f"/v2/models/{model}").json()["outputs"]
@@ -281,7 +281,7 @@ def test_declared_outputs(client: TestClient, model: str) -> None:
 def test_raw_body(
     client: TestClient, crops: NDArray[np.uint8], expected: NDArray[np.float32]
 ) -> None:
-    """A body without any JSON is one picture, or crops."""
+    """A body without any JSON is a picture, or crops."""
     headers = {HEAD: "0"}
 
     picture = client.post("/v2/models/recognize/infer", content=SEVEN, headers=headers)
@@ -292,7 +292,7 @@ def test_raw_body(
 
 
 def test_locate(client: TestClient, recognizer: Recognizer) -> None:
-    """The locator answers boxes, scores and crops as its file does."""
+    """`locate` returns the same boxes, scores and crops as the ONNX file."""
     pixels = decode(SEVEN, recognizer.limits).pixels
     boxes, scores, crops = recognizer.models.locator.locate(pixels)
 
@@ -342,7 +342,7 @@ PLAIN = tensor(np.zeros((1, 28, 28), np.uint8), "UINT8")
     ],
 )
 def test_malformed(client: TestClient, model: str, document: dict[str, Any], message: str) -> None:
-    """What fits no model is told in words."""
+    """Inputs that do not fit the model are refused with a reason."""
     response = infer(client, model, document)
 
     assert response.status_code == 400
@@ -350,7 +350,7 @@ def test_malformed(client: TestClient, model: str, document: dict[str, Any], mes
 
 
 def test_not_a_number(client: TestClient) -> None:
-    """Nor is NaN a pixel."""
+    """NaN is refused, too."""
     values = np.full((1, 784), np.nan, np.float32)
     entry = {"name": "images", "datatype": "FP32", "shape": [1, 784]}
     binary = values.tobytes()
@@ -360,7 +360,7 @@ def test_not_a_number(client: TestClient) -> None:
 
 
 def test_no_pictures(client: TestClient) -> None:
-    """None asked, none answered."""
+    """An empty batch gets an empty response."""
     nothing = tensor(np.zeros((0, 28, 28)), "UINT8")
     none = {"name": "images", "datatype": "BYTES", "shape": [0], "data": []}
 
@@ -385,7 +385,7 @@ def test_no_pictures(client: TestClient) -> None:
 def test_malformed_bodies(
     client: TestClient, body: bytes, headers: dict[str, str], status: int
 ) -> None:
-    """What is no request at all is refused in the protocol's form."""
+    """Malformed requests get the protocol's errors."""
     response = client.post("/v2/models/recognize/infer", content=body, headers=headers)
 
     assert response.status_code == status
@@ -393,7 +393,7 @@ def test_malformed_bodies(
 
 
 def test_limits(recognizer: Recognizer, settings: Settings) -> None:
-    """The limits of bodies and batches are those of the rest; a small body may not unfold."""
+    """The limits on bodies and batches apply, also to decompressed bodies."""
     small = replace(settings, max_pictures=2, max_body_bytes=20_000)
     url = "/v2/models/recognize/infer"
     three = {"name": "images", "datatype": "BYTES", "shape": [3], "data": ["", "", ""]}
@@ -408,7 +408,7 @@ def test_limits(recognizer: Recognizer, settings: Settings) -> None:
 
 
 def test_what_unfolds_is_held(recognizer: Recognizer, settings: Settings) -> None:
-    """A body without its coding counts as much as one that was sent without."""
+    """A decompressed body counts in full."""
     small = replace(settings, max_body_bytes=20_000, max_bytes_in_flight=20_000)
     headers = {"Content-Encoding": "gzip"}
     bodies = [gzip.compress(b" " * size) for size in (19_000, 19_990)]
@@ -422,7 +422,7 @@ def test_what_unfolds_is_held(recognizer: Recognizer, settings: Settings) -> Non
 
 
 def test_statistics(client: TestClient, crops: NDArray[np.uint8]) -> None:
-    """What a model answered and refused is counted."""
+    """A model's successful and failed requests are counted."""
 
     def stats() -> dict[str, Any]:
         (found,) = client.get("/v2/models/digit/stats").json()["model_stats"]
@@ -443,7 +443,7 @@ def test_statistics(client: TestClient, crops: NDArray[np.uint8]) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"ready": true}'])
 def test_index(client: TestClient, body: bytes) -> None:
-    """The repository lists the models."""
+    """The repository index lists the models."""
     models = client.post("/v2/repository/index", content=body).json()
 
     assert [model["name"] for model in models] == ["digit", "locate", "recognize"]
@@ -451,12 +451,12 @@ def test_index(client: TestClient, body: bytes) -> None:
 
 
 def test_index_of_nonsense(client: TestClient) -> None:
-    """What is no JSON is refused there too."""
+    """Invalid JSON is refused."""
     assert client.post("/v2/repository/index", content=b"{").status_code == 400
 
 
 def test_index_asked_at_length(client: TestClient) -> None:
-    """Nobody has more to ask there than a few bytes, which are parsed on the event loop."""
+    """A large body is refused, as it is parsed on the event loop."""
     body = b"[" + b"{}," * 5000 + b"{}]"
 
     assert client.post("/v2/repository/index", content=body).status_code == 413
@@ -474,7 +474,7 @@ PIECES = st.sampled_from(
     st.none() | st.integers(0, 1000),
 )
 def test_any_body(client: TestClient, model: str, pieces: list[bytes], head: int | None) -> None:
-    """Whatever a body is made of, the answer is a designed one."""
+    """Any body gets one of the documented responses."""
     headers = {} if head is None else {HEAD: str(head)}
 
     response = client.post(f"/v2/models/{model}/infer", content=b"".join(pieces), headers=headers)

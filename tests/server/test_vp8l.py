@@ -1,4 +1,4 @@
-"""Groups of prefix codes are counted as libwebp finds them."""
+"""Groups of prefix codes are counted as in libwebp."""
 
 import io
 from contextlib import suppress
@@ -17,7 +17,7 @@ HEADER = len(b"RIFF....WEBPVP8L..../....")
 
 @pytest.mark.parametrize("transforms", TRANSFORMS)
 def test_as_many_as_were_written(transforms: tuple[int, ...]) -> None:
-    """Whatever stands before them, and libwebp reads the same file."""
+    """With any transforms before them; libwebp reads the same file."""
     assert count_groups(stream(64, 60, transforms), 64, 64) == 60
     with Image.open(io.BytesIO(webp(lossless(64, 60, transforms)))) as image:
         assert image.getextrema() == ((0, 0), (0, 0), (0, 0))
@@ -26,7 +26,7 @@ def test_as_many_as_were_written(transforms: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("method", [0, 4, 6])
 @pytest.mark.parametrize("picture", ["drawing", "noise", "colors", "palette"])
 def test_as_few_as_an_encoder_makes(picture: str, method: int) -> None:
-    """Of what libwebp writes every form is followed to its groups, of which there are few."""
+    """All forms that libwebp's encoder writes are parsed; they have few groups."""
     noise = Image.effect_noise((300, 200), 40)
     image = {
         "drawing": drawing((300, 200)),
@@ -40,7 +40,7 @@ def test_as_few_as_an_encoder_makes(picture: str, method: int) -> None:
 
 
 def test_a_code_that_is_none() -> None:
-    """Of 280 symbols not all can be told by one bit."""
+    """An incomplete code is refused."""
     bits = Bits()
     for value, count in ((0b100, 3), (0, 3), (0, 1), (0, 5), (0b001 << 9, 12), (0, 1)):
         bits.add(value, count)
@@ -50,19 +50,19 @@ def test_a_code_that_is_none() -> None:
 
 
 def test_each_transform_once() -> None:
-    """As libwebp has it: else the images of transforms would have no end."""
+    """As in libwebp: otherwise, there could be any number of transforms."""
     with pytest.raises(ValueError):
         count_groups(stream(8, 1, (0, 0)), 8, 8)
 
 
 def test_more_tiles_than_any_encoder_makes() -> None:
-    """They would take seconds to go through."""
+    """They are refused, as they would take seconds."""
     with pytest.raises(TooManyPixels, match="tiles"):
         count_groups(stream(8, 1), 4000, 4000)
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff" * 64, bytes(64), stream(64, 60)[:40]])
 def test_any_bytes(data: bytes) -> None:
-    """A stream that is none has an end."""
+    """Parsing arbitrary bytes terminates."""
     with suppress(ValueError, IndexError):
         assert count_groups(data, 64, 64) >= 1

@@ -1,4 +1,4 @@
-"""What is read from a WebP's parts without decoding its pixels."""
+"""WebP files, parsed without decoding."""
 
 import io
 
@@ -17,29 +17,29 @@ ANIMATION_FLAG, ALPHA_FLAG = 2, 16
     "options", [{}, {"lossless": True}, {"exif": b"Exif\0\0II*\0\x08\0\0\0\0\0"}]
 )
 def test_webp_size(options: dict[str, object]) -> None:
-    """The canvas of a WebP is known in its simple, its lossless and its extended form."""
+    """The canvas size is found in the lossy, the lossless and the extended form."""
     assert webp_size(encode(Image.new("RGB", (321, 45)), "WebP", **options)) == (321, 45)
 
 
 def test_webp_cut_short() -> None:
-    """A WebP without a whole header has no size."""
+    """A WebP with a truncated header has size 0."""
     assert webp_size(b"RIFF\0\0\0\0WEBPVP8 ") == (0, 0)
 
 
 def extended(side: int, flags: int) -> bytes:
-    """Return the first part of a WebP of more than one."""
+    """Return the VP8X chunk of an extended WebP."""
     return chunk(b"VP8X", flags.to_bytes(4, "little") + (side - 1).to_bytes(3, "little") * 2)
 
 
 def frame(side: int, *chunks: bytes) -> bytes:
-    """Return a frame of an animation, at the top left."""
+    """Return a frame of an animation."""
     return chunk(
         b"ANMF", bytes(6) + (side - 1).to_bytes(3, "little") * 2 + bytes(4) + b"".join(chunks)
     )
 
 
 def transparent(groups: int) -> bytes:
-    """Return a lossy picture whose transparency is lossless."""
+    """Return a lossy picture with lossless alpha."""
     lossy = encode(Image.new("RGB", (64, 64)), "WebP")[12:]
     return chunk(b"ALPH", b"\1" + stream(64, groups)) + lossy
 
@@ -58,7 +58,7 @@ FILES = {
 
 @pytest.mark.parametrize("data", FILES.values(), ids=list(FILES))
 def test_prefix_groups(data: bytes) -> None:
-    """They are found wherever a frame has a lossless part, and libwebp reads the same file."""
+    """They are counted in any lossless part of a frame; libwebp reads the same file."""
     assert first_frame(data).groups == 60
     with Image.open(io.BytesIO(data)) as image:
         assert image.convert("RGB").getextrema() == ((0, 0), (0, 0), (0, 0))
@@ -66,14 +66,14 @@ def test_prefix_groups(data: bytes) -> None:
 
 @pytest.mark.parametrize("options", [{}, {"lossless": True}], ids=["lossy", "lossless"])
 def test_no_prefix_groups(options: dict[str, object]) -> None:
-    """A lossy picture has none, a simple one has one."""
+    """A lossy picture has none, a plain lossless one has one."""
     data = encode(Image.new("RGB", (64, 64)), "WebP", **options)
 
     assert first_frame(data).groups == len(options)
 
 
 def test_first_frame() -> None:
-    """What is left of an animation is its first picture, also one that does not fill it."""
+    """Only the first frame of an animation is kept, even if it does not fill the canvas."""
     pictures = [drawing((80, 60), (shift, 0)).convert("RGBA") for shift in range(3)]
     data = encode(pictures[0], "WebP", save_all=True, append_images=pictures[1:], lossless=True)
     small = webp(extended(96, ANIMATION_FLAG), ANIMATION, frame(64, lossless(64, 1)))
@@ -86,7 +86,7 @@ def test_first_frame() -> None:
 
 
 def test_orientation_is_kept() -> None:
-    """Of what is no picture, a first frame keeps what tells how it stands."""
+    """The first frame keeps the orientation."""
     exif = Image.Exif()
     exif[0x0112] = 6
     data = encode(drawing(), "WebP", exif=exif, icc_profile=bytes(999))
@@ -98,7 +98,7 @@ def test_orientation_is_kept() -> None:
 
 @pytest.mark.parametrize("data", [FILES["alone"], FILES["transparency"]])
 def test_a_file_of_nothing_else(data: bytes) -> None:
-    """It is not copied, ..."""
+    """A file with nothing else is not copied, ..."""
     assert first_frame(data).file is data
 
 
@@ -119,7 +119,7 @@ STILL, MOVING = extended(64, 0), extended(64, ANIMATION_FLAG)
     ids=["alone", "extended", "animation"],
 )
 def test_decoys(data: bytes, left: bytes) -> None:
-    """... and whatever else looks like a picture is not there when it is decoded."""
+    """... and all other chunks are removed before decoding."""
     assert first_frame(data).file == left
     assert first_frame(data).groups == 60
 
@@ -130,6 +130,6 @@ def test_decoys(data: bytes, left: bytes) -> None:
     ids=["none", "a frame in a frame"],
 )
 def test_no_picture(chunks: tuple[bytes, ...]) -> None:
-    """What libwebp would find deeper inside is not looked for."""
+    """A file without a frame at the top level is refused."""
     with pytest.raises(ValueError):
         first_frame(webp(*chunks))

@@ -1,4 +1,4 @@
-"""The single thread."""
+"""The worker thread and turns on the event loop."""
 
 import asyncio
 import gc
@@ -31,7 +31,7 @@ print(asyncio.run(run()))
 
 
 def test_one_thread() -> None:
-    """Everything runs on one thread, which is not the event loop's."""
+    """All functions run on one thread, which is not that of the event loop."""
 
     async def run() -> set[int]:
         worker = Worker()
@@ -45,7 +45,7 @@ def test_one_thread() -> None:
 
 
 def test_error_comes_back() -> None:
-    """What a function raises is raised where it was awaited."""
+    """An exception of a function is raised to the caller."""
 
     async def run() -> None:
         worker = Worker()
@@ -59,11 +59,11 @@ def test_error_comes_back() -> None:
 
 
 def test_what_is_cancelled_is_let_go() -> None:
-    """It waits for its turn no more, so what it was given is not held until then."""
+    """Its arguments are freed at once, not when its turn comes."""
     count = 20
 
     class Body:
-        """What a request brought."""
+        """A request's body."""
 
     async def run() -> int:
         worker, running = Worker(), threading.Event()
@@ -91,7 +91,7 @@ def test_what_is_cancelled_is_let_go() -> None:
 
 
 def test_a_turn_of_the_loop_is_for_few() -> None:
-    """Who computes on the loop does so two in a turn, in the order in which they came."""
+    """Two requests compute in each iteration of the loop, in FIFO order."""
     turns: list[tuple[str, int]] = []
 
     async def run() -> None:
@@ -119,7 +119,7 @@ def test_a_turn_of_the_loop_is_for_few() -> None:
 
 
 def test_who_left_has_no_turn() -> None:
-    """A turn goes to the next where who waited for it was cancelled."""
+    """The turn of a cancelled request goes to the next one."""
 
     async def run() -> None:
         worker = Worker()
@@ -132,12 +132,12 @@ def test_who_left_has_no_turn() -> None:
 
 
 def test_memory_is_given_back() -> None:
-    """Once nothing was asked of it for a second."""
+    """After a second without work."""
     assert mebibytes(RESTING) > 32
 
 
 def test_the_thread_hands_over_soon() -> None:
-    """The loop gets the interpreter back within a millisecond, or health checks would wait."""
+    """The event loop gets the GIL within a millisecond, so that health checks do not wait."""
     worker = Worker()
     worker.close()
     assert sys.getswitchinterval() < 0.001

@@ -1,4 +1,4 @@
-"""Rows to JSON Lines, CSV and Parquet, and going on with what an interruption left."""
+"""Writing rows to JSON Lines, CSV and Parquet, and resuming after an interruption."""
 
 import csv
 import io
@@ -40,7 +40,7 @@ FLAT: list[dict[str, Any]] = [
 
 
 def write(path: Path, *rows: dict[str, Any], resume: bool = False) -> list[tuple[str, bool]]:
-    """Write rows to an output; return what was there before."""
+    """Write rows to an output; return the rows that it had before."""
     with closing(open_output(path, None, resume)) as sink:
         before = list(sink.finished())
         for row in rows:
@@ -49,7 +49,7 @@ def write(path: Path, *rows: dict[str, Any], resume: bool = False) -> list[tuple
 
 
 def test_json_lines(tmp_path: Path) -> None:
-    """A line of JSON has all that is known."""
+    """A JSON line has all members of the answer."""
     write(tmp_path / "x.jsonl", ANSWER, PROBLEM)
 
     lines = (tmp_path / "x.jsonl").read_text().splitlines()
@@ -57,7 +57,7 @@ def test_json_lines(tmp_path: Path) -> None:
 
 
 def test_csv(tmp_path: Path) -> None:
-    """A CSV has a header and a row each; what is not there is empty."""
+    """A CSV has a header and one row per picture; missing values are empty."""
     write(tmp_path / "x.csv", ANSWER, PROBLEM)
 
     first, second = csv.DictReader(io.StringIO((tmp_path / "x.csv").read_bytes().decode()))
@@ -73,7 +73,7 @@ def test_parquet(tmp_path: Path) -> None:
 
 
 def test_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A large table is several files that are read as one."""
+    """A large table consists of several files that are read as one."""
     monkeypatch.setattr(output, "_PART_ROWS", 2)
 
     write(tmp_path / "x.parquet", *[PROBLEM] * 5)
@@ -84,7 +84,7 @@ def test_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_resume(form: str, tmp_path: Path) -> None:
-    """An output goes on where it ended, and knows what it has."""
+    """A resumed output continues at its end, and knows which rows it has."""
     path = tmp_path / f"x.{form}"
     write(path, ANSWER)
 
@@ -98,7 +98,7 @@ def test_resume(form: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", ["jsonl", "csv"])
 @pytest.mark.parametrize("cut", [1, 2, 9])
 def test_torn_row(form: str, cut: int, tmp_path: Path) -> None:
-    """A row that was cut off while it was written is written again."""
+    """An incomplete row is removed and written again."""
     path = tmp_path / f"x.{form}"
     write(path, ANSWER, PROBLEM)
     whole = path.read_bytes()
@@ -110,7 +110,7 @@ def test_torn_row(form: str, cut: int, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("line", ['{"file": ', '{"file": 1} 2', '{"path": "a"}', "[]"])
 def test_a_broken_row(line: str, tmp_path: Path) -> None:
-    """A row in the middle that is none is told by its number."""
+    """An invalid row in the middle is reported with its line number."""
     path = tmp_path / "x.jsonl"
     write(path, ANSWER)
     path.write_text(f"{path.read_text()}{line}\n")
@@ -121,7 +121,7 @@ def test_a_broken_row(line: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cut", [0, 5, 36])
 def test_torn_header(cut: int, tmp_path: Path) -> None:
-    """A CSV that was cut off in its header, or right behind it, has one header in the end."""
+    """A CSV that was cut off in or after its header ends up with one header."""
     path = tmp_path / "x.csv"
     write(path, PROBLEM)
     whole = path.read_bytes()
@@ -134,13 +134,13 @@ def test_torn_header(cut: int, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_new_with_resume(form: str, tmp_path: Path) -> None:
-    """To go on with nothing is to begin."""
+    """Resuming without an existing output starts one."""
     assert write(tmp_path / f"x.{form}", ANSWER, resume=True) == []
 
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_nothing_overwritten(form: str, tmp_path: Path) -> None:
-    """An output that is there is not overwritten unasked."""
+    """An existing output is not overwritten."""
     path = tmp_path / f"x.{form}"
     write(path, ANSWER)
 
@@ -150,7 +150,7 @@ def test_nothing_overwritten(form: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", ["jsonl", "csv"])
 def test_foreign_file(form: str, tmp_path: Path) -> None:
-    """A file that is no output is not cut to be one."""
+    """A file that is not an output is left unchanged."""
     path = tmp_path / f"x.{form}"
     path.write_text("a diary")
 
@@ -161,7 +161,7 @@ def test_foreign_file(form: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_no_place(form: str, tmp_path: Path) -> None:
-    """A place that cannot be written to is said in a line."""
+    """An output that cannot be written is reported in one line."""
     (tmp_path / "file").touch()
 
     with pytest.raises(CannotWrite, match="directory"):
@@ -169,19 +169,19 @@ def test_no_place(form: str, tmp_path: Path) -> None:
 
 
 def test_unknown_ending(tmp_path: Path) -> None:
-    """An ending that says no format asks for one."""
+    """With an unknown extension, the error asks for --format."""
     with pytest.raises(CannotWrite, match="--format"):
         open_output(tmp_path / "x.txt", None, False)
 
 
 def test_parquet_to_standard_output() -> None:
-    """Parquet is no stream."""
+    """Parquet cannot be written to standard output."""
     with pytest.raises(CannotWrite, match="--output"):
         open_output(None, "parquet", False)
 
 
 def test_no_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where pyarrow is missing, the line says how to get it."""
+    """If pyarrow is missing, the error says how to install it."""
     monkeypatch.setitem(sys.modules, "pyarrow", None)
 
     with pytest.raises(CannotWrite, match="pip install"):
@@ -189,7 +189,7 @@ def test_no_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_interface() -> None:
-    """Standard output takes JSON Lines unless told otherwise."""
+    """Standard output gets JSON Lines by default."""
     sink: Output = open_output(None, None, False)
 
     assert type(sink).__name__ == "JsonLines"

@@ -1,4 +1,4 @@
-"""A function over items in several processes, with deaths among them."""
+"""Mapping a function in several processes, some of which are killed."""
 
 import os
 import time
@@ -11,7 +11,7 @@ DEADLY = {3, 40}
 
 
 def double(item: int) -> int:
-    """Return twice the item, or die of it."""
+    """Return twice the item, or kill this process."""
     if item in DEADLY:
         # Long enough for other processes to be at work.
         time.sleep(0.05)
@@ -20,23 +20,23 @@ def double(item: int) -> int:
 
 
 def refuse(item: int) -> int:
-    """Fail as programs do that were written wrongly."""
+    """Raise an unexpected exception."""
     raise LookupError(item)
 
 
 def test_deaths() -> None:
-    """Each item has its result, in order, and only those have none that killed their process."""
+    """Every item has its result, in order, except those that killed their process."""
     results = list(map_in_processes(double, range(60), 2, died=lambda _: -1))
 
     assert results == [-1 if item in DEADLY else 2 * item for item in range(60)]
 
 
 def test_exception() -> None:
-    """An exception, which the function should have turned into a result, is not hidden."""
+    """An exception that the function raises is not hidden."""
     with pytest.raises(LookupError):
         list(map_in_processes(refuse, range(4), 1, died=lambda _: -1))
 
 
 def test_nothing() -> None:
-    """Without items no process is started."""
+    """Without items, no process is started."""
     assert list(map_in_processes(double, [], 2, died=lambda _: -1)) == []

@@ -1,4 +1,4 @@
-"""The progress line, with a clock that the test turns."""
+"""The progress bar, with a clock that the test controls."""
 
 import io
 
@@ -8,15 +8,15 @@ from server.batch.progress import Progress, clock_time
 
 
 class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
+    """A stream that claims to be a terminal."""
 
     def isatty(self) -> bool:
-        """Return that it is one."""
+        """Return True."""
         return True
 
 
 class Clock:
-    """Seconds that go up when told to."""
+    """A clock that is advanced by hand."""
 
     seconds = 0.0
 
@@ -26,7 +26,7 @@ class Clock:
 
 
 def test_the_forecast_follows_from_the_speed_so_far() -> None:
-    """A quarter in ten seconds leaves thirty."""
+    """After a quarter in ten seconds, thirty are left."""
     stream, clock = Terminal(), Clock()
     with Progress("train", 100, stream=stream, clock=clock) as progress:
         clock.seconds = 10
@@ -35,7 +35,7 @@ def test_the_forecast_follows_from_the_speed_so_far() -> None:
 
 
 def test_what_was_done_before_is_no_part_of_the_forecast() -> None:
-    """Resumed at half, a quarter in ten seconds leaves ten for the other quarter."""
+    """Resumed at half, after a quarter in ten seconds, ten are left."""
     stream, clock = Terminal(), Clock()
     with Progress("train", 100, done=50, stream=stream, clock=clock) as progress:
         clock.seconds = 10
@@ -44,7 +44,7 @@ def test_what_was_done_before_is_no_part_of_the_forecast() -> None:
 
 
 def test_a_log_file_gets_few_whole_lines() -> None:
-    """Where lines cannot be redrawn, steps in quick succession give one line at the end."""
+    """If lines cannot be redrawn, quick steps give one line at the end."""
     stream, clock = io.StringIO(), Clock()
     with Progress("train", 3, stream=stream, clock=clock) as progress:
         progress.update(1)
@@ -55,5 +55,5 @@ def test_a_log_file_gets_few_whole_lines() -> None:
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (61.4, "1:01"), (3_725, "1:02:05")])
 def test_a_duration_reads_as_a_clock(seconds: float, text: str) -> None:
-    """Hours appear when there are any."""
+    """Hours are shown only if there are any."""
     assert clock_time(seconds) == text

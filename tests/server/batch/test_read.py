@@ -1,4 +1,4 @@
-"""Files on disk to rows, through the command line."""
+"""Reading files on disk through the command line."""
 
 import csv
 import errno
@@ -26,7 +26,7 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
 
 
 def test_lines(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each file has its line, whatever is wrong with others."""
+    """Every file has its line, whatever is wrong with others."""
     paths = [data / "7.png", data / "make.py", data / "none.png", data, data / "photo-3.jpg"]
 
     status = main(["read", *map(str, paths[:3]), str(paths[4])], {})
@@ -40,19 +40,19 @@ def test_lines(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_csv_to_standard_output(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A table can be piped too."""
+    """CSV can be written to a pipe, too."""
     main(["read", str(data / "7.png"), "--format", "csv"], {})
 
     assert capsys.readouterr().out.splitlines()[1].startswith(f"{data / '7.png'},7,0.9")
 
 
 def test_status(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """All read is success."""
+    """The exit status is 0 if all files were read."""
     assert main(["read", str(data / "7.png")], {}) == 0
 
 
 def test_several_processes(data: Path, tmp_path: Path) -> None:
-    """Several processes write what one does, in the same order."""
+    """Several processes write the same rows as one, in the same order."""
     alone, shared = tmp_path / "1.jsonl", tmp_path / "2.jsonl"
 
     main(["read", str(data), "--output", str(alone)], {})
@@ -63,7 +63,7 @@ def test_several_processes(data: Path, tmp_path: Path) -> None:
 
 
 def test_resume(data: Path, tmp_path: Path) -> None:
-    """Resumed, only what is missing is read; a failure from before still fails."""
+    """With --resume, only missing files are read; an earlier failure still counts."""
     path = tmp_path / "x.csv"
     bad, good = str(data / "none.png"), str(data / "7.png")
     main(["read", bad, "--output", str(path)], {})
@@ -76,7 +76,7 @@ def test_resume(data: Path, tmp_path: Path) -> None:
 
 
 def test_interrupted(data: Path, tmp_path: Path) -> None:
-    """After Ctrl+C what was read is there, no traceback is, and the rest comes with --resume."""
+    """Ctrl+C keeps the rows so far and prints no traceback; --resume reads the rest."""
     path, folder = tmp_path / "x.csv", tmp_path / "pictures"
     folder.mkdir()
     for number in range(600):
@@ -106,7 +106,7 @@ def test_interrupted(data: Path, tmp_path: Path) -> None:
 
 
 def test_progress(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """For many files a line on standard error says how far it is, and how many cannot be read."""
+    """For many files, standard error shows the progress and the number of unreadable files."""
     missing = [str(tmp_path / f"{number}.png") for number in range(12)]
 
     main(["read", str(data / "7.png"), *missing], {})
@@ -116,14 +116,14 @@ def test_progress(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_folder_without_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A folder without pictures is a problem, not silence."""
+    """A folder without pictures is reported as a problem."""
     main(["read", str(tmp_path)], {})
 
     assert "no picture in this folder" in capsys.readouterr().out
 
 
 def test_too_large(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A file is held to the limit of a request's body."""
+    """A file may not be larger than a request's body."""
     main(["read", str(data / "photo-3.jpg")], {"DIGIT_MAX_BODY_BYTES": "1024"})
 
     assert json.loads(capsys.readouterr().out)["problem"]["code"] == "body_too_large"
@@ -132,7 +132,7 @@ def test_too_large(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_fault(
     data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A fault of the reader ends its row, not the run."""
+    """A bug in the reader affects one row, not the run."""
     monkeypatch.setattr(read, "bytes_of", lambda *_: None)
 
     assert main(["read", str(data / "7.png")], {}) == 1
@@ -140,7 +140,7 @@ def test_fault(
 
 
 def test_killed() -> None:
-    """A picture whose process was killed has a row that says so."""
+    """The row of a picture whose process was killed says so."""
     row = read._row_of_killer("a.png")
 
     assert row["file"] == "a.png"
@@ -148,13 +148,13 @@ def test_killed() -> None:
 
 
 def test_nowhere_to_write(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """An output that cannot be is said in a line."""
+    """An output that cannot be opened is reported in one line."""
     assert main(["read", str(data), "--format", "parquet"], {}) == 1
     assert capsys.readouterr().err.startswith("Parquet cannot go to standard output")
 
 
 def into(place: str, data: Path) -> subprocess.CompletedProcess[str]:
-    """Read all pictures in a folder, standard output connected to a part of a shell's line."""
+    """Read all pictures in a folder, with standard output piped into a shell command."""
     command = f"'{sys.executable}' -m server read '{data}' {place}"
     return subprocess.run(
         ["bash", "-c", f"set -o pipefail; {command}"],
@@ -166,7 +166,7 @@ def into(place: str, data: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_reader_that_has_enough(data: Path) -> None:
-    """Who takes only the first row, as `head` does, is no failure to be told of."""
+    """A reader that closes the pipe early, as `head` does, causes no error."""
     ended = into("| head -1", data)
 
     assert ended.stdout.count("\n") == 1
@@ -176,7 +176,7 @@ def test_a_reader_that_has_enough(data: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 def test_no_room(data: Path) -> None:
-    """An output that is full is said in a line."""
+    """A full disk is reported in one line."""
     ended = into("> /dev/full", data)
 
     assert ended.stderr == "standard output: No space left on device\n"
@@ -184,7 +184,7 @@ def test_no_room(data: Path) -> None:
 
 
 def test_no_room_in_a_file() -> None:
-    """The line names the file."""
+    """The error names the file."""
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     told = pytest.raises(CannotWrite, match=r"^rows\.csv: No space left on device$")
@@ -194,7 +194,7 @@ def test_no_room_in_a_file() -> None:
 
 @pytest.mark.parametrize("number", ["0", "-1", "x"])
 def test_bad_number_of_processes(number: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A number of processes that cannot be is refused."""
+    """An invalid number of processes is refused."""
     with pytest.raises(SystemExit):
         main(["read", "x", "--processes", number], {})
 
@@ -202,7 +202,7 @@ def test_bad_number_of_processes(number: str, capsys: pytest.CaptureFixture[str]
 
 
 def test_settings_hold() -> None:
-    """Few files are read by the process that was asked, many by as many as the machine carries."""
+    """Few files are read in this process, many in one process per processor."""
     assert read._processes_for(1) == 1
     assert 1 <= read._processes_for(10**6) <= (os.cpu_count() or 1)
     assert load_settings({}).max_body_bytes
