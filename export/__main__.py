@@ -18,7 +18,7 @@ from export.plan import CACHE, FULL, MODELS, QUICK, Plan
 from export.release import evaluate, put_in_place, shown, verify, write
 from export.report import Counts, Report
 from export.sources import DataError
-from export.stages import run_in_parallel, networks_of, stages_of
+from export.stages import networks_of, run_in_parallel, stages_of
 from export.train_digit import Lessons
 from server.model import UnusableModel
 
