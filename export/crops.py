@@ -93,8 +93,8 @@ class Strictness(NamedTuple):
         doubt: what is subtracted from every logit, as real pictures hold more that is not a digit
             than composed scenes do. With 1.1, one in thirteen of the pictures without digits of
             models/SCORES.md is read as a number.
-        doubt_if_small: the same for a small picture: whoever crops one to a single sign mostly
-            means a digit.
+        doubt_if_small: the same for a small picture: whoever crops a picture to a single sign
+            mostly means a digit.
     """
 
     threshold: float

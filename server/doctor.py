@@ -75,7 +75,7 @@ def examine(machine: Machine, environ: Mapping[str, str]) -> Iterator[Finding]:
 
 def _describe(machine: Machine, platform: str | None) -> Iterator[Finding]:
     limited = "the limit of this container or service" if machine.is_memory_limited else "no limit"
-    yield Finding(Grade.FACT, f"platform: {platform or 'none that is known'}")
+    yield Finding(Grade.FACT, f"platform: {platform or 'not recognized'}")
     yield Finding(Grade.FACT, f"memory: {_mib(machine.memory_bytes)}, {limited}")
     yield Finding(Grade.FACT, f"processors: {machine.cpus:g}")
 
@@ -84,14 +84,12 @@ def _weigh_workers(plan: Plan, machine: Machine, environ: Mapping[str, str]) -> 
     yield Finding(Grade.FACT, f"workers: {plan.workers}, {plan.reason}")
     if setter := environ.get("WEB_CONCURRENCY_SET_BY"):
         number = environ.get("WEB_CONCURRENCY", "none")
-        yield Finding(
-            Grade.FACT, f"WEB_CONCURRENCY={number} is a default of {setter} and not followed"
-        )
+        yield Finding(Grade.FACT, f"WEB_CONCURRENCY={number} is a default of {setter}, and ignored")
     if plan.workers > math.ceil(machine.cpus):
         yield Finding(
             Grade.UNWISE,
-            f"{plan.workers} workers on {machine.cpus:g} processors wait for each other and answer "
-            "no more; unset WEB_CONCURRENCY",
+            f"{plan.workers} workers on {machine.cpus:g} processors compete for "
+            "them and are no faster; unset WEB_CONCURRENCY",
         )
 
 
@@ -110,7 +108,7 @@ def _weigh_memory(plan: Plan, machine: Machine, settings: Settings) -> Iterator[
     elif room < on_top:
         yield Finding(
             Grade.UNWISE,
-            "large pictures may take more memory than there is, and the kernel kills who does; set "
+            "large pictures may exhaust the memory, and the kernel would kill a worker; set "
             "DIGIT_DECODE_BUDGET_BYTES, DIGIT_MAX_BODY_BYTES and DIGIT_MAX_BYTES_IN_FLIGHT to "
             f"{room // 2} or less, or have fewer workers",
         )
@@ -128,7 +126,8 @@ def _try_models(settings: Settings) -> Iterator[Finding]:
 def _try_address(settings: Settings, platform: str | None) -> Iterator[Finding]:
     if platform not in _OWN_MACHINE and settings.host.startswith(_LOOPBACK):
         yield Finding(
-            Grade.UNWISE, f"DIGIT_HOST={settings.host} admits nobody from outside, on {platform}"
+            Grade.UNWISE,
+            f"DIGIT_HOST={settings.host} cannot be reached from outside, on {platform}",
         )
     address = f"{settings.host}:{settings.port}"
     try:

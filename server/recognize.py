@@ -46,7 +46,8 @@ _MAGNIFIED = 2.0
 # answers are averaged (Krizhevsky et al. 2012, ImageNet Classification with Deep Convolutional
 # Neural Networks).
 _ZOOMS = (0.93, 1.07)
-# A small picture is not searched at other scales; instead, its crop is turned by so many degrees.
+# A small picture is not searched at other scales; instead, its crop is turned by these angles, in
+# degrees.
 _TURNS = (-8.0, 8.0)
 
 

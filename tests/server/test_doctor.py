@@ -31,7 +31,7 @@ def test_healthy() -> None:
     assert "platform: Heroku" in found
     assert "memory: 512 MiB, the limit of this container or service" in found
     assert "workers: 3, as many as fit into the memory" in found
-    assert "WEB_CONCURRENCY=2 is a default of heroku/python and not followed" in found
+    assert "WEB_CONCURRENCY=2 is a default of heroku/python, and ignored" in found
     assert not graded("unwise", found)
     assert not graded("cannot work", found)
 

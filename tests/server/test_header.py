@@ -35,7 +35,7 @@ def test_one_scan() -> None:
 
 
 def test_scans_of_progressive() -> None:
-    """Libjpeg's progressive JPEGs have six scans in grayscale and ten in color."""
+    """Progressive JPEGs of libjpeg have six scans in grayscale and ten in color."""
     color = Image.effect_noise((64, 64), 50).convert("RGB")
 
     assert len(list(jpeg_scans(seven("JPEG", progressive=True)))) == 6

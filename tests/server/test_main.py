@@ -307,7 +307,7 @@ def foreign_connections(service: Service) -> list[str]:
 
 
 def test_telemetry_is_off() -> None:
-    """Onnxruntime's telemetry is switched off."""
+    """The telemetry of onnxruntime is switched off."""
     code = "import server.model, os; print(os.environ['ORT_DISABLE_TELEMETRY'])"
 
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "1\n"
