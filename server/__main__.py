@@ -78,9 +78,9 @@ def _parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     )
     commands = parser.add_subparsers(dest="command", metavar="command")
     commands.add_parser("serve", help="answer POST /recognize.json (the default)")
-    add_arguments(commands.add_parser("read", help="say what is written in pictures on disk"))
-    commands.add_parser("doctor", help="say what to expect of this machine with these settings")
-    commands.add_parser("health", help="ask the server on this machine whether it is ready")
+    add_arguments(commands.add_parser("read", help="read pictures on disk"))
+    commands.add_parser("doctor", help="check this machine and these settings")
+    commands.add_parser("health", help="check whether the server on this machine is ready")
     return parser.parse_args(argv)
 
 

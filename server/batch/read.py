@@ -52,16 +52,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output", type=Path, metavar="FILE", help="default: standard output")
     parser.add_argument(
-        "--format", choices=FORMATS, help="default: the output's ending says it, else jsonl"
+        "--format", choices=FORMATS, help="default: by the output's extension, else jsonl"
     )
     parser.add_argument(
-        "--resume", action="store_true", help="go on with an output that was interrupted"
+        "--resume", action="store_true", help="continue an output that was interrupted"
     )
     parser.add_argument(
         "--processes",
         type=positive,
         metavar="N",
-        help="default: what the machine has, if worth it",
+        help="default: one per processor, if there are many files",
     )
 
 
