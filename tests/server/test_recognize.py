@@ -7,9 +7,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageOps
 
-from server.image import Limits, encode_png
+from server.image import Limits, encode_png, turned, zoomed
 from server.model import Models
-from server.recognize import Recognizer
+from server.recognize import Recognizer, weighed
 from tests.conftest import DATA
 from tests.drawings import drawing, encode, seven
 
@@ -110,6 +110,19 @@ def test_a_doubtful_number_is_looked_at_again(
     """At a smaller and a larger scale, if its size allows."""
     picture = Image.fromarray(zero_or_eight()).resize((side, side))
     assert looks_at(recognizer, encode(picture, "PNG")) == looks
+
+
+def test_a_doubtful_small_picture_is_seen_zoomed_and_turned(
+    recognizer: Recognizer, models: Models
+) -> None:
+    """It has no other scales; its confidence is the mean over these views."""
+    _, scores, crops = models.locator.locate(zero_or_eight()[:, :, np.newaxis])
+    views = [crops, zoomed(crops, 0.93), zoomed(crops, 1.07), turned(crops, -8), turned(crops, 8)]
+    mean = np.mean([models.classifier.classify(view) for view in views], axis=0)
+
+    answer = recognizer.recognize(encode_png(zero_or_eight()))
+
+    assert answer.confidence == pytest.approx(weighed(mean, scores).max(), abs=1e-6)
 
 
 def test_a_sure_number_is_looked_at_once(recognizer: Recognizer) -> None:
