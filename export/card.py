@@ -64,7 +64,7 @@ def card(report: Report, measured: Measurements) -> str:
         "Data": _data(report),
         "Recipe": _recipe(report),
         "Measured": _measured(report, measured),
-        "Pictures from elsewhere": _elsewhere(),
+        "Pictures from other sources": _elsewhere(),
         "Confusion matrix": _confusion(report.shipped.test),
         "Calibration": _calibration(report.shipped),
         "Limits": [LIMITS],
