@@ -143,6 +143,9 @@ class BoundedProtocol(HttpToolsProtocol):
             if self.parser.get_method() == b"CONNECT":
                 raise MalformedRequest("CONNECT is for proxies; this is none.")
             return  # it is parsed again, see `_without_upgrade`
+        hosts = [name for name, _ in self.headers].count(b"host")
+        if hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1"):
+            raise MalformedRequest("A request needs exactly one Host header (RFC 9112, 3.2).")
         super().on_headers_complete()
         # It has the three methods of a transport that uvicorn's cycle uses.
         answer: Any = _Answer(self)

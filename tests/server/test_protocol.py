@@ -116,6 +116,8 @@ def test_too_many_headers(service: Service, head: bytes) -> None:
         b"GET /healthz HTTP/1.1\r\nHost : x\r\n\r\n",
         b"\x16\x03\x01 this is no HTTP\r\n\r\n",
         b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\n\r\n",
+        GET + b"Host: y\r\n\r\n",
     ],
     ids=[
         "two lengths",
@@ -127,12 +129,19 @@ def test_too_many_headers(service: Service, head: bytes) -> None:
         "a space before the colon",
         "TLS",
         "a tunnel",
+        "no host",
+        "two hosts",
     ],
 )
 def test_smuggling(service: Service, request_bytes: bytes) -> None:
     """An ambiguous request gets one response, and the connection is closed."""
     smuggled = request_bytes + GET + b"\r\n"
     assert_problem(exchange(service, smuggled), 400, "malformed_request")
+
+
+def test_a_health_check_in_http_1_0(service: Service) -> None:
+    """It needs no Host header, which HAProxy's checks lack by default."""
+    assert exchange(service, b"GET /readyz HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.mark.parametrize(
