@@ -32,7 +32,7 @@ async function sample(address) {
   const name = address.split("/").pop();
   try {
     const response = await fetch(address);
-    return new File([await response.blob()], name);
+    return new File(response.ok ? [await response.blob()] : [], name);
   } catch {
     return new File([], name);
   }

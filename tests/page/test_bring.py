@@ -148,6 +148,16 @@ def test_sample(page: Page, name: str) -> None:
     expect(cards(page)).to_have_attribute("data-state", "read")
 
 
+def test_a_sample_that_is_missing(page: Page, watch: Watch) -> None:
+    """What a proxy answers in its place is not sent as a picture."""
+    page.route("**/samples/*", lambda route: route.fulfill(status=503, body="<p>Try later"))
+    page.get_by_role("button", name="A photo").click()
+
+    expect(cards(page)).to_contain_text("empty")
+    watch.forgive("503")
+    watch.forgive("400")
+
+
 def test_nothing(page: Page) -> None:
     """A blank page gets an explanation and advice."""
     page.get_by_role("button", name="A blank page").click()
