@@ -28,7 +28,7 @@ from server.health import check_health
 from server.listener import Listener, listen
 from server.machine import plan_workers, read_machine
 from server.master import Master
-from server.memory import forget_libraries, keep_little
+from server.memory import forget_libraries, give_back, keep_little
 from server.model import UnusableModel
 from server.protocol import BoundedProtocol
 from server.recognize import Recognizer, load_recognizer
@@ -111,7 +111,10 @@ def serve(recognizer: Recognizer, settings: Settings, workers: int) -> int:
 
     forget_libraries()
     if workers > 1:
-        recognizer.warm_up()  # so that workers also share what the first use sets up
+        # Before the fork, so that workers share what it sets up.
+        recognizer.warm_up()
+        give_back()
+        readiness.is_warm = True
         return Master(workers, work, settings.drain_seconds, let_go).run(say_where)
     return work(say_where)
 

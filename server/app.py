@@ -77,8 +77,7 @@ def create_app(
         },
         lifespan=lambda _: _lifespan(recognizer, settings, readiness, metrics),
     )
-    # It would redirect to an absolute URL, which is wrong behind a proxy; see
-    # answer_http_exception.
+    # Starlette redirects to an absolute URL, wrong behind a proxy; see `answer_http_exception`.
     app.router.redirect_slashes = False
     # Outermost, so that it also sees the responses to faults.
     return Telemetry(app, metrics)
@@ -91,9 +90,10 @@ async def _lifespan(
     """Warm up, yield the state that the endpoints share, and close at the end."""
     metrics.claim()
     worker = Worker()
-    await worker.run(recognizer.warm_up)
-    give_back()  # memory that was needed only to load the networks
-    readiness.is_warm = True
+    if not readiness.is_warm:  # a master has done this before it forked
+        await worker.run(recognizer.warm_up)
+        give_back()  # memory that was needed only to load the networks
+        readiness.is_warm = True
     yield State(
         recognizer=recognizer,
         worker=worker,

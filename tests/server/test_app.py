@@ -23,7 +23,8 @@ from starlette.types import ASGIApp
 
 from server.answer import Answer
 from server.app import create_app
-from server.errors import MalformedBase64
+from server.errors import ClientError, MalformedBase64
+from server.image import Limits
 from server.recognize import Recognizer
 from server.settings import Settings
 from server.state import Readiness
@@ -540,6 +541,16 @@ def test_cold(recognizer: Recognizer, settings: Settings) -> None:
     assert not readiness.is_warm
     with TestClient(app):
         assert readiness.is_warm
+
+
+def test_warm_already(recognizer: Recognizer, settings: Settings) -> None:
+    """If the master has warmed up before it forked, a worker does not repeat it."""
+    unusable = replace(recognizer, limits=Limits(decode_budget_bytes=0, working_size=512))
+
+    with pytest.raises(ClientError), TestClient(create_app(unusable, settings, Readiness())):
+        pass
+    with TestClient(create_app(unusable, settings, Readiness(is_warm=True))) as client:
+        assert client.get("/readyz").status_code == 200
 
 
 CONTENT_TYPES = st.sampled_from([FORM, "application/json", "image/png", ""])
