@@ -15,7 +15,7 @@ IN_ONE_ROW = [(0.0, 0.0), (20.0, 1.0), (40.0, 0.0)]
 IN_TWO_ROWS = [(0.0, 0.0), (20.0, 0.0), (10.0, 40.0)]
 
 Places = list[tuple[float, float]]
-# What a crop may show, and how likely.
+# The probabilities of what a crop shows.
 Chances = dict[str, float]
 
 

@@ -129,7 +129,7 @@ def test_slanted_rows(slant: float, lengths: list[int], seed: int) -> None:
     """Rows that slope up or down by up to 15 degrees are read in order."""
     noise = np.random.default_rng(seed)
     climb = math.tan(math.radians(slant))
-    # A row clears the one above by what the slant takes, as a writer's does.
+    # Rows are far enough apart not to overlap when slanted.
     apart = 16 + 6 * 13 * abs(climb)
     corners = [
         (13 * k + noise.uniform(-1, 1), row * apart + 13 * k * climb + noise.uniform(-1, 1))

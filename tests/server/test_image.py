@@ -191,7 +191,7 @@ def test_strip(size: tuple[int, int], shape: tuple[int, ...]) -> None:
     assert decode(encode(Image.new("L", size), "PNG"), LIMITS).pixels.shape == shape
 
 
-# Both are 76 in grayscale, give or take one.
+# Both are about 76 in grayscale.
 RED, GREEN = (255, 0, 0), (0, 128, 0)
 
 
@@ -294,7 +294,7 @@ def decode_or_refuse(data: bytes) -> None:
     assert picture.pixels.size <= LIMITS.working_size**2
 
 
-# Pillow goes by the second.
+# Pillow uses the second.
 TWO_HEADERS = encode(Image.new("L", (28, 28)), "PNG")
 TWO_HEADERS = TWO_HEADERS[:33] + encode(Image.new("1", (3000, 3000)), "PNG")[8:]
 

@@ -35,7 +35,7 @@ from tests.processes import PATIENCE_SECONDS, Service, serving, start
 
 PATH = "/recognize.json"
 SEVEN = seven()
-# The beginning of a body; and a client that wants the end of the connection.
+# The start of a body, and of a client that does not keep the connection alive.
 CHUNKED = b"\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n1\r\n"
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
 HOME = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -132,7 +132,7 @@ from server import __main__ as command
 from server.recognize import Recognizer
 command._STOP_SECONDS = {stop_seconds}
 waits = iter([0, 60])  # of the warm-up, and of the first picture
-# As if it were the first process of a container, which no signal ends that it does not wait for.
+# Like PID 1 in a container, which ignores signals without a handler.
 signal.signal(signal.SIGALRM, signal.SIG_IGN)
 Recognizer.recognize = lambda *_: time.sleep(next(waits))
 command.main([], {{"PORT": "0", "WEB_CONCURRENCY": "1", "DIGIT_DRAIN_SECONDS": "0"}})
@@ -211,7 +211,7 @@ def test_impatient_stop() -> None:
         time.sleep(0.5)
         assert service.process.poll() is None
         begin = time.monotonic()
-        # More than twice, if need be: of two that come before one was seen only one is.
+        # Repeatedly, as two signals that arrive before the first is handled count as one.
         while service.process.poll() is None:
             service.process.send_signal(signal.SIGINT)
             time.sleep(0.1)
@@ -289,7 +289,7 @@ def repository_files() -> set[Path]:
 
 def foreign_connections(service: Service) -> list[str]:
     """Return the connections of a process, except those to its own port."""
-    # ls, as a descriptor may close between being listed and being read.
+    # ls, as a descriptor may be closed between being listed and being read.
     listing = subprocess.run(
         ["ls", "-l", f"/proc/{service.process.pid}/fd"],
         capture_output=True,
@@ -367,7 +367,7 @@ def test_what_has_queued_up_is_answered(recognizer: Recognizer, settings: Settin
 
     async def stop_with_one_in_the_queue() -> bytes:
         async with in_this_process(recognizer, settings) as (server, listener):
-            # The loop does not look any more, as if it had no time to.
+            # The loop accepts no connections, as if it were busy.
             asyncio.get_running_loop().remove_reader(listener)
             with socket.create_connection(listener.getsockname()) as client:
                 client.sendall(HEALTH)
@@ -443,7 +443,7 @@ def test_who_does_not_read_the_last_answer(recognizer: Recognizer, settings: Set
     async def read_nothing() -> None:
         hasty = replace(settings, body_timeout_seconds=0.2)
         async with in_this_process(recognizer, hasty) as (server, listener):
-            # The kernel keeps little of an answer for a client that does not read.
+            # Small buffers, so that the kernel holds little of the answer.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
             with socket.socket() as client:
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)

@@ -18,7 +18,7 @@ from tests.drawings import seven
 from tests.processes import PATIENCE_SECONDS, Service, serving
 
 SEVEN = seven()
-# The listener, and the pair by which an event loop is woken.
+# The listener, and the socket pair that wakes up the event loop.
 OWN_SOCKETS = 3
 
 
@@ -95,14 +95,14 @@ def test_a_process_that_dies_is_replaced(service: Service) -> None:
     os.kill(victim, signal.SIGKILL)
 
     assert ask(service) == 200
-    # The dead one is listed until the master hears of it.
+    # The dead one is listed until the master has reaped it.
     wait_until(lambda: victim not in workers(service) and len(workers(service)) == 2)
     assert before & workers(service)
 
 
 def test_connections_are_shared_out(service: Service) -> None:
     """Many simultaneous connections are distributed over all workers."""
-    # On a busy machine one of them may not get to run in time; who is greedy always takes all.
+    # On a busy machine, a worker may not get to run in time; a greedy one would always take all.
     wait_until(lambda: fewest_of_many(service) > 16)
 
 

@@ -14,7 +14,7 @@ def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 >> 20
 
 def hold_and_free():
-    # 64 MiB in pieces that come from the heap; all but the last are free again.
+    # 64 MiB in small blocks from the heap; all but the last are freed.
     kept.append([bytes([1]) * 65536 for _ in range(1024)][-1])
 
 kept = []

@@ -55,7 +55,7 @@ def test_where_it_is(site: str) -> None:
     """Below a path of a larger site, the operations are found, too."""
     (place,) = DESCRIPTION["servers"]
 
-    # Relative to the document's address, as OpenAPI has it; paths are put behind it.
+    # In OpenAPI, a server's URL is relative to the document's; paths are appended to it.
     assert urljoin(f"{site}/openapi.json", place["url"]).rstrip("/") == site
 
 

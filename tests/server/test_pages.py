@@ -17,7 +17,7 @@ FILES = sorted(
     for path in PAGE.rglob("*.*")
     if path.name not in ("index.html", "answer.html", "docs.html")
 )
-# What all of the page may weigh on its way, compressed.
+# The most bytes of the whole page, compressed.
 MOST_BYTES = 60_000
 
 

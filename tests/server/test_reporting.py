@@ -63,7 +63,7 @@ def test_faults_are_reported(
         event = arrived.get(timeout=PATIENCE_SECONDS)
         with pytest.raises(Empty):
             arrived.get(timeout=0.2)
-        # Nowhere again; by itself it would wrap what Starlette does, for all tests after this one.
+        # Reset Sentry, which would otherwise stay active in all later tests.
         sentry_sdk.init(default_integrations=False, auto_enabling_integrations=False)
 
     assert [refused.status_code, failed.status_code] == [415, 500]

@@ -42,7 +42,7 @@ def round_trip(tensors: list[Tensor], is_binary: bool) -> list[Tensor]:
         lambda dtype: arrays.arrays(
             dtype,
             arrays.array_shapes(max_dims=3, max_side=4, min_side=0),
-            # Whole numbers beyond 2**53 are no JSON numbers to most.
+            # Most JSON parsers lose precision beyond 2**53.
             elements=None if dtype[1:] != "i8" and dtype[1:] != "u8" else st.integers(0, 2**53),
         )
     ),

@@ -86,7 +86,7 @@ def test_what_is_cancelled_is_let_go() -> None:
         worker.close()
         return left
 
-    # Of the last, the traceback of its cancellation may still tell.
+    # The traceback of the last cancellation may still refer to its body.
     assert asyncio.run(run()) <= 1
 
 

@@ -63,7 +63,7 @@ def test_closed_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder that cannot be listed is returned, too, along with everything else."""
     closed = str(folder / "b")
 
-    # Root, as whom tests run in containers, may list every folder.
+    # Root, the user of tests in containers, may list every folder.
     def scandir(path: str) -> Any:
         if path == closed:
             raise PermissionError(13, "Permission denied", path)

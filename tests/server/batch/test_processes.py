@@ -13,7 +13,7 @@ DEADLY = {3, 40}
 def double(item: int) -> int:
     """Return twice the item, or kill this process."""
     if item in DEADLY:
-        # Long enough for other processes to be at work.
+        # Long enough for the other processes to be busy.
         time.sleep(0.05)
         os._exit(1)
     return 2 * item

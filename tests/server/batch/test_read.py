@@ -88,13 +88,13 @@ def test_interrupted(data: Path, tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        # A shell that runs tests in the background has them ignore Ctrl+C, and what they start.
+        # A shell makes background jobs, and what they start, ignore Ctrl+C.
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     with process:
         while not path.exists() or not path.stat().st_size:
             assert process.poll() is None
-        # As a terminal does, to the whole group.
+        # To the whole process group, as a terminal does.
         os.killpg(process.pid, signal.SIGINT)
         _, messages = process.communicate(timeout=PATIENCE_SECONDS)
 
