@@ -69,8 +69,8 @@ class Measured:
 
     Attributes:
         start: seconds from the process's start to the first correct answer.
-        idle: MB of memory after that, the PSS of all processes.
-        after: the same after the load and REST_SECONDS.
+        idle: MB of memory REST_SECONDS after that, the PSS of all processes.
+        after: the same REST_SECONDS after the load.
         rate: requests a second.
         cpu: microseconds of processor time per request, over all processes.
         p50: median latency in milliseconds.
@@ -103,6 +103,7 @@ def measure(
     """
     with running(service, body) as (process, port, start):
         load = partial(wrk, port, body, connections, folder=folder)
+        time.sleep(REST_SECONDS)
         idle = memory(process.pid)
         load(seconds=WARM_UP_SECONDS)
         before = cpu_seconds(process.pid)
