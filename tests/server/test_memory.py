@@ -100,4 +100,5 @@ def test_libraries_are_forgotten() -> None:
 
 def test_nothing_is_forgotten_where_the_system_does_not_list_it() -> None:
     """As on other systems, or if the process may not read its list of mappings."""
-    assert mebibytes(UNLISTED + FORGETTING) < 1
+    # Not 0, as a kernel that is short of memory reclaims pages by itself.
+    assert mebibytes(UNLISTED + FORGETTING) < 5
