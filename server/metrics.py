@@ -73,7 +73,7 @@ class Metrics(Collector):
         Args:
             series: the metrics.
             info: identifies the model.
-            processes: the number of workers.
+            processes: the number of workers, each of which counts in a row of its own.
         """
         self._series = {one.name: one for one in series}
         self._info = info

@@ -36,7 +36,7 @@ _BATCH = 64
 
 
 class UnusableModel(Exception):
-    """A file cannot be read, is not a model, or lacks the inputs or outputs that are needed."""
+    """A file cannot be read, is not a model, or has other inputs or outputs than are needed."""
 
 
 @dataclass(frozen=True)

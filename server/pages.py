@@ -94,7 +94,7 @@ def page_routes(read_request: ReadRequest, description: Mapping[str, Any]) -> li
     """Return the routes of the page and the API's documentation.
 
     Args:
-        read_request: reads the pictures in a request; raises Problem if there are none.
+        read_request: reads the pictures in a request; raises Problem if it cannot.
         description: the OpenAPI document of the API.
     """
     contents = {

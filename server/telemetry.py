@@ -54,7 +54,7 @@ class Record:
     refusals: list[str] = field(default_factory=list)
 
     def stopwatch(self) -> Callable[[str], None]:
-        """Return a function that adds the time since its previous call to a stage."""
+        """Return a function that adds the time since its last call, or since now, to a stage."""
         last = time.perf_counter()
 
         def lap(stage: str) -> None:
@@ -87,14 +87,14 @@ def series_of(
         ),
         Series(
             "digit_stage_seconds",
-            "What the time of recognition goes to.",
+            "Time of each stage of recognition.",
             SECONDS,
             ("stage",),
             [(stage,) for stage in STAGES],
         ),
         Series(
             "digit_inference_seconds",
-            "Of each request to a model of the Open Inference Protocol.",
+            "Time of each request to a model of the Open Inference Protocol.",
             SECONDS,
             ("model", "outcome"),
             [(model, outcome) for model in models for outcome in ("success", "fail")],
@@ -108,12 +108,12 @@ def series_of(
         ),
         Series("digit_pictures", "Pictures read.", COUNTER),
         Series("digit_digits", "Digits read in them.", COUNTER),
-        Series("digit_confidence", "Of each picture's whole number.", CHANCES),
+        Series("digit_confidence", "Confidence of each picture's number.", CHANCES),
         Series(
             "digit_refusals", "Problems, by code.", COUNTER, ("code",), [(code,) for code in codes]
         ),
-        Series("digit_waiting", "Requests that wait for their turn or have it.", GAUGE),
-        Series("digit_bytes_in_flight", "Bytes of bodies that are held.", GAUGE),
+        Series("digit_waiting", "Requests that are waiting or being read.", GAUGE),
+        Series("digit_bytes_in_flight", "Bytes of request bodies in memory.", GAUGE),
     ]
 
 

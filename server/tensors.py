@@ -235,11 +235,11 @@ def _from_json(name: str, datatype: str, count: int, data: object) -> NDArray[An
             raise MalformedTensors(f"data of input {name!r} has to be {count} strings")
         try:
             return [one.encode() for one in elements]
-        except UnicodeEncodeError as error:  # Half of a surrogate pair is no text.
+        except UnicodeEncodeError as error:  # half of a surrogate pair
             raise MalformedTensors(f"data of input {name!r} has to be text") from error
     try:
-        # Lists may be nested or flat. By way of float64: a cast to a type of whole or unsigned
-        # numbers would quietly change 0.5 or -1, which is told below by comparing the two.
+        # Lists may be nested or flat. They go through float64, as a cast to integers silently
+        # changes values such as 0.5 or -1; the comparison below finds these.
         wide = np.asarray(data, np.float64).ravel()
     except (ValueError, TypeError, OverflowError) as error:
         raise MalformedTensors(f"data of input {name!r} has to be numbers") from error
