@@ -2,8 +2,8 @@
 
 Both networks are run on crops of composed scenes with held-out digits; logistic regression fits the
 factor and the offset with which the score's logit is best added to the classifier's. The factors
-are `evidence` and `evidence_if_small` in `export.crops.Strictness`, so for files that have them the
-fit is about 1. The offsets are not used: they reflect how many candidates are digits in composed
+are the basis of `evidence` and `evidence_if_small` in `export.crops.Strictness`: for a file that has
+them the fit is about 1, and higher for small pictures, where less weight was chosen. The offsets are not used: they reflect how many candidates are digits in composed
 scenes, which is unknown for other pictures.
 """
 
