@@ -2,9 +2,10 @@
 
 Both networks are run on crops of composed scenes with held-out digits; logistic regression fits the
 factor and the offset with which the score's logit is best added to the classifier's. The factors
-are the basis of `evidence` and `evidence_if_small` in `export.crops.Strictness`: for a file that has
-them the fit is about 1, and higher for small pictures, where less weight was chosen. The offsets are not used: they reflect how many candidates are digits in composed
-scenes, which is unknown for other pictures.
+are the basis of `evidence` and `evidence_if_small` in `export.crops.Strictness`: for a file that
+has them the fit is about 1, and higher for small pictures, where less weight was chosen. The
+offsets are not used: they reflect how many candidates are digits in composed scenes, which is
+unknown for other pictures.
 """
 
 import os
